@@ -23,3 +23,10 @@ def unknown(kind: str, name: object, choices: Iterable[str]) -> InputError:
     near = difflib.get_close_matches(str(name).lower(), choices, n=2, cutoff=0.5)
     hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
     return InputError(f"unknown {kind} {str(name)!r}: {hint}(choices: {', '.join(choices)})")
+
+
+class TrainingError(RuntimeError):
+    """A run that cannot go on: the loss is no longer a number, or a checkpoint could not be written.
+
+    The message names the step and the last good checkpoint; nothing that was on disk is lost.
+    """

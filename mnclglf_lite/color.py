@@ -1,0 +1,145 @@
+"""Colour: the whole batch at once, every picture with its own draw.
+
+Every function takes float32 pictures (N, 3, H, W) in [0, 1] and one factor per picture (N,), and gives what
+torchvision's function of the same job gives picture by picture. Nothing is changed in place unless said.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .crops import apply_matrices
+
+# ITU-R 601 luma, to the digits that torchvision and Pillow share
+LUMA = (0.2989, 0.587, 0.114)
+BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)  # the numbers torchvision's ColorJitter gives its four steps
+SOLARIZE_ABOVE = 0.5  # threshold 128 of 255 in BYOL's and DINO's recipes
+
+
+def _per_image(values: Tensor) -> Tensor:
+    return values[:, None, None, None]  # (N, 1, 1, 1)
+
+
+def luma(images: Tensor) -> Tensor:
+    """Grey value of each pixel: (N, 1, H, W), as `rgb_to_grayscale`."""
+    red, green, blue = images.split(1, 1)
+    return (red * LUMA[0]).add_(green, alpha=LUMA[1]).add_(blue, alpha=LUMA[2])  # (N, 1, H, W)
+
+
+def blend(images: Tensor, target: Tensor, factor: Tensor) -> Tensor:
+    """factor * images + (1 - factor) * target, clamped to [0, 1]: three of the four jitter steps are this."""
+    factor = _per_image(factor)
+    return torch.addcmul((1 - factor) * target, images, factor).clamp_(0, 1)
+
+
+def brightness(images: Tensor, factor: Tensor) -> Tensor:
+    """Blend with black. factor (N,) >= 0: 0 gives black, 1 changes nothing."""
+    return blend(images, images.new_zeros(()), factor)
+
+
+def contrast(images: Tensor, factor: Tensor) -> Tensor:
+    """Blend with the picture's mean grey. factor (N,) >= 0: 0 gives flat grey, 1 changes nothing."""
+    return blend(images, luma(images).mean((1, 2, 3), keepdim=True), factor)
+
+
+def saturation(images: Tensor, factor: Tensor) -> Tensor:
+    """Blend with the grey picture. factor (N,) >= 0: 0 gives the grey picture, 1 changes nothing."""
+    return blend(images, luma(images), factor)
+
+
+def hue(images: Tensor, shift: Tensor) -> Tensor:
+    """Turn every pixel's hue by `shift` (N,), in turns of the colour circle (-0.5 to 0.5); exact HSV.
+
+    Hue h is counted in sixths of a turn from red, so h runs from -3 to 3. With the pixel stretched to lowest
+    channel 0 and highest 1, h = +-(1 - red + green + blue), + where green >= blue: the six cases of the textbook
+    formula in one line. On the way back each channel is a trapezoid in h: red is 1 near 0, green near 2, blue near 4.
+    """
+    red, green, blue = images.unbind(1)  # (N, H, W) each
+    low = torch.minimum(torch.minimum(red, green), blue)
+    span = torch.maximum(torch.maximum(red, green), blue).sub_(low)  # highest minus lowest channel
+    tiny = torch.finfo(images.dtype).tiny  # a grey pixel has no hue: 0 / tiny, then times span 0
+    size = (green - red).add_(blue - low).div_(span.clamp(min=tiny)).add_(1)
+    h = size.copysign_(green - blue).add_(6 * shift[:, None, None]).remainder_(6)  # (N, H, W) 0 to 6
+    out = torch.empty_like(images)
+    torch.addcmul(low, (h - 3).abs_().sub_(1).clamp_(0, 1), span, out=out[:, 0])
+    torch.addcmul(low, (h - 2).abs_().neg_().add_(2).clamp_(0, 1), span, out=out[:, 1])
+    torch.addcmul(low, (h - 4).abs_().neg_().add_(2).clamp_(0, 1), span, out=out[:, 2])
+    return out
+
+
+def jitter(images: Tensor, draw) -> Tensor:
+    """torchvision's `ColorJitter`, each picture with its own factors and its own ORDER of the four steps.
+
+    `draw` is a `views.Draw` (its fields brightness, contrast, saturation, hue (N,), order (N, 4), balanced).
+
+    Brightness, contrast and saturation are the same operation with different targets, so in each of three blend
+    slots every picture simply picks the target and factor whose turn it is. Hue is dearer and comes at
+    position 0, 1, 2 or 3: where the draw is balanced (a quarter of the batch at each position), each quarter is turned
+    at its own time, so hue costs one pass in all and the sizes are known beforehand.
+    """
+    n = len(images)
+    position = (draw.order == HUE).to(torch.uint8).argmax(1)  # (N,) when hue's turn comes
+    slot = torch.arange(3, device=images.device)
+    step = draw.order.gather(1, slot + (slot >= position[:, None]))  # (N, 3) the order without hue
+    factors = torch.stack((draw.brightness, draw.contrast, draw.saturation), 1).gather(1, step)  # (N, 3)
+    to_grey = (1 - factors) * (step == SATURATION)  # (N, 3) weight of the grey picture
+    to_mean = (1 - factors) * (step == CONTRAST)  # (N, 3) weight of the mean grey
+    groups = position.argsort(stable=True).view(4, n // 4) if draw.balanced else None  # (4, N/4)
+
+    images = images.clone()
+    for turn in range(4):
+        if groups is not None:
+            rows = groups[turn]
+            images.index_copy_(0, rows, hue(images[rows], draw.hue[rows]))
+        else:
+            images = torch.where(_per_image(position == turn), hue(images, draw.hue), images)
+        if turn < 3:
+            grey = luma(images)  # (N, 1, H, W)
+            mean = _per_image(to_mean[:, turn] * grey.mean((1, 2, 3)))  # (N, 1, 1, 1)
+            target = torch.addcmul(mean, grey, _per_image(to_grey[:, turn]))  # (N, 1, H, W)
+            torch.addcmul(target, images, _per_image(factors[:, turn]), out=images).clamp_(0, 1)
+    return images
+
+
+def grayscale(images: Tensor, on: Tensor) -> Tensor:
+    """The grey picture in all three channels where `on` (N,) is true."""
+    return torch.lerp(images, luma(images), _per_image(on).to(images.dtype))  # weights 0 and 1 are exact
+
+
+def solarize(images: Tensor, on: Tensor, threshold: float = SOLARIZE_ABOVE) -> Tensor:
+    """Invert every channel value at or above `threshold`, where `on` (N,) is true."""
+    return torch.where(_per_image(on) & (images >= threshold), 1 - images, images)
+
+
+def blur_side(size: int) -> int:
+    """Kernel side in pixels for pictures of side `size`: odd, about a tenth of it, at least 3.
+
+    SimCLR's rule (23 for 224). For 32 it gives 3, for 64 it gives 7.
+    """
+    return max(3, 2 * (size // 20) + 1)
+
+
+def gaussian_blur(images: Tensor, sigma: Tensor, on: Tensor | None = None, side: int | None = None) -> Tensor:
+    """Gaussian blur with each picture's own `sigma` (N,) in pixels, reflected edges, where `on` (N,) is true.
+
+    The kernel is `side` x `side` (default `blur_side`), cut off there and normalised as in torchvision. A blur is
+    a banded matrix along the rows and one along the columns; the picture that is not blurred gets the identity.
+    """
+    height, width = images.shape[-2:]
+    side = blur_side(max(height, width)) if side is None else side
+    reach = torch.arange(side, device=images.device) - side // 2  # (K,)
+    kernel = torch.softmax(-0.5 * (reach / sigma[:, None]) ** 2, 1)  # (N, K)
+    if on is not None:
+        kernel = torch.where(on[:, None], kernel, (reach == 0).float())
+    rows = _banded(kernel, reach, height)  # (N, H, H)
+    columns = rows if height == width else _banded(kernel, reach, width)  # (N, W, W)
+    return apply_matrices(images, rows, columns)
+
+
+def _banded(kernel: Tensor, reach: Tensor, side: int) -> Tensor:
+    """(N, side, side) matrices that slide each kernel (N, K) along a line with mirrored ends."""
+    pixel = torch.arange(side, device=kernel.device)
+    source = (side - 1) - ((side - 1) - (pixel[:, None] + reach[:, None, None]).abs()).abs()  # (K, side, 1)
+    taken = (source == pixel).to(kernel.dtype)  # (K, side, side) which source pixel each tap reads
+    return (kernel @ taken.flatten(1)).unflatten(1, (side, side))  # (N, side, side)

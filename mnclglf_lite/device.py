@@ -1,0 +1,48 @@
+"""Where to compute, in which precision, and how to say so beside a number."""
+
+from __future__ import annotations
+
+import os
+import platform
+
+import torch
+
+from .errors import InputError, unknown
+
+
+def pick(name: str = "auto") -> torch.device:
+    """"auto" takes cuda, else mps, else cpu; a name is taken at its word or refused with the reason."""
+    usable = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return torch.device(next(kind for kind in usable if usable[kind]))
+    kind = name.split(":")[0]
+    if kind not in usable:
+        raise unknown("device", name, ["auto", *usable])
+    if not usable[kind]:
+        raise InputError(f"device {name!r} is not usable here; choose from {[k for k in usable if usable[k]]} or 'auto'")
+    return torch.device(name)
+
+
+def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
+    """The autocast dtype of a recipe's precision, None for fp32.
+
+    "auto" means bf16 only on a CUDA device of compute capability 8.0 or more: older ones claim bf16 and emulate it
+    slowly, as do CPUs without AVX512-BF16 or AMX.
+    """
+    if precision == "auto":
+        native = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+        precision = "bf16" if native else "fp32"
+    return torch.bfloat16 if precision == "bf16" else None
+
+
+def describe(device: torch.device) -> str:
+    """One line for the record: what a time was measured on."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    cpu = platform.processor() or platform.machine()
+    try:
+        with open("/proc/cpuinfo") as lines:
+            cpu = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass  # not Linux: the platform's own word must do
+    return f"{device.type}, {cpu}, {torch.get_num_threads()} threads of {os.cpu_count()} cores"

@@ -1,0 +1,70 @@
+"""Memory: what a method keeps from one step to the next, beside its weights.
+
+The moving-average twin follows the online network slowly; the queue holds embeddings of the latest pictures. Both live in
+buffers or parameters, so the state dict of a method is everything that a resume needs.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .errors import InputError
+
+
+def frozen(module: nn.Module) -> nn.Module:
+    """The same module with gradients off for good: for a twin, which only ever moves by averaging."""
+    return module.requires_grad_(False)
+
+
+@torch.no_grad()
+def follow(twin: nn.Module, online: nn.Module, momentum: float) -> None:
+    """twin <- momentum * twin + (1 - momentum) * online, for parameters only, in place.
+
+    Buffers stay apart: each network keeps its own BatchNorm running statistics (release; the twin runs in train mode, with
+    the statistics of its own batches).
+    """
+    torch._foreach_lerp_(list(twin.parameters()), list(online.parameters()), 1.0 - momentum)
+
+
+class Queue(nn.Module):
+    """The last `size` embeddings, first in, first out; starts as random unit vectors (release).
+
+    Entries are stored as they come, not normalised (release); `nearest` normalises for the look-up. Beside each entry its
+    label is kept, -1 where there is none: labels are *never* read by a loss, only by the gauge that says how often the
+    neighbour is of the picture's own class.
+
+    Args:
+        size: entries K. Must be a multiple of the batch, so that a push never has to wrap around.
+        dim: embedding size D.
+    """
+
+    def __init__(self, size: int, dim: int):
+        super().__init__()
+        self.register_buffer("entries", F.normalize(torch.randn(size, dim), dim=1))  # (K, D)
+        self.register_buffer("labels", torch.full((size,), -1))  # (K,)
+        self.register_buffer("pointer", torch.zeros((), dtype=torch.long))
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    @torch.no_grad()
+    def push(self, new: Tensor, labels: Tensor | None = None) -> None:
+        """Overwrite the N oldest entries by `new` (N, D). N must divide the queue's size."""
+        n = len(new)
+        if len(self) % n:
+            raise InputError(f"the queue holds {len(self)} entries, which is no multiple of the batch of {n}")
+        slots = self.pointer + torch.arange(n, device=new.device)
+        self.entries.index_copy_(0, slots, new.detach().to(self.entries.dtype))
+        if labels is not None:
+            self.labels.index_copy_(0, slots, labels)
+        self.pointer.copy_((self.pointer + n) % len(self))
+
+    @torch.no_grad()
+    def nearest(self, query: Tensor) -> tuple[Tensor, Tensor]:
+        """For each row of `query` (N, D), the queue entry of highest cosine similarity and its label: (N, D), (N,)."""
+        keys = F.normalize(self.entries, dim=1)
+        # The length of a query does not change which entry is nearest, so only the keys are normalised.
+        index = (query.to(keys.dtype) @ keys.T).argmax(dim=1)  # (N, K) -> (N,)
+        return self.entries[index], self.labels[index]

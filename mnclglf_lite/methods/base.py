@@ -1,0 +1,37 @@
+"""What every method promises, so that one training loop, one evaluation and one explorer serve them all.
+
+A method is a module that says which views it wants, turns a batch of them into a loss, and does its bookkeeping afterwards:
+
+    method.views                     a tuple of `View`: how many, how large, how strong
+    method(views, labels) -> dict    "loss" (a scalar with gradient) and every named intermediate (z, p, c, n, ...)
+    method.after_step(outputs)       moving averages and queues, after the optimiser's step, without gradient
+    method.backbone                  the network that is evaluated
+
+All its state (networks, twins, queues) is in `state_dict()`, so an exact resume is one file. Nothing in the forward pass or
+in `after_step` reads a tensor's value into Python.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ..views import View
+
+Outputs = dict[str, Tensor]
+
+
+class Method(nn.Module):
+    """The contract above, and nothing more. `labels` are for the supervised reference and for gauges, never for a loss
+    that calls itself self-supervised."""
+
+    backbone: nn.Module
+    views: tuple[View, ...]
+
+    def forward(self, views: list[Tensor], labels: Tensor | None = None) -> Outputs:
+        """One float tensor (N, 3, S, S) for each entry of `self.views`, in that order; labels (N,) or None."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def after_step(self, outputs: Outputs) -> None:
+        """Most methods have nothing to keep."""

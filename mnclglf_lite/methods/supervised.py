@@ -1,0 +1,32 @@
+"""Supervised: the same backbone, views and schedule, taught with the labels. The line to measure the others against.
+
+    x -> backbone -> linear -> class logits          L = cross-entropy(logits, label)
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..backbone import ResNet
+from ..errors import InputError
+from ..recipe import Recipe
+from .base import Method, Outputs
+
+
+class Supervised(Method):
+    def __init__(self, recipe: Recipe, classes: int):
+        super().__init__()
+        self.backbone = ResNet(recipe.width, recipe.blocks, recipe.stem)
+        self.classifier = nn.Linear(self.backbone.dim, classes)
+        self.views = (recipe.view,)
+
+    def forward(self, views: list[Tensor], labels: Tensor | None = None) -> Outputs:
+        if labels is None:
+            raise InputError("the supervised reference needs labels, and got none; pass the image set's labels")
+        logits = self.classifier(self.backbone(views[0]))  # (N, 3, S, S) -> (N, classes)
+        return {
+            "loss": F.cross_entropy(logits.float(), labels),
+            "accuracy": (logits.argmax(1) == labels).float().mean(),
+            "logits": logits,
+        }

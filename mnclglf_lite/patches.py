@@ -1,0 +1,50 @@
+"""The local half: divide a view into patches, and combine what the network makes of them.
+
+A patch here is a region of the *picture* (not of a feature map): the view itself is cut into a grid, each patch goes
+through the backbone on its own, and pooled features are averaged over combinations of patches (paper
+figure and released code of MNCLGLF: 2x2 grid, all 6 pairs; the idea and the code come from Fast-MoCo).
+
+The other kind of local crop, a small random one, needs nothing of its own: it is a `views.View` with a small
+`size` and `scale`, drawn and rendered like any other.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+from torch import Tensor
+
+from .errors import InputError
+
+
+def divide(views: Tensor, grid: int = 2) -> Tensor:
+    """Cut views (N, C, H, W) into grid x grid tiles that do not overlap: (P, N, C, H/grid, W/grid), P = grid**2.
+
+    Tiles come column by column, top to bottom, as in the released code; the loss does not depend on the order.
+    """
+    if views.ndim != 4 or grid < 1 or views.shape[-2] % grid or views.shape[-1] % grid:
+        raise InputError(
+            f"cannot divide views of shape {tuple(views.shape)} into a {grid}x{grid} grid: expected (N, C, H, W) "
+            "with height and width divisible by the grid; change the view's size or the grid"
+        )
+    n, c, height, width = views.shape
+    tiles = views.reshape(n, c, grid, height // grid, grid, width // grid)  # (N, C, down, h, across, w)
+    return tiles.permute(4, 2, 0, 1, 3, 5).reshape(grid * grid, n, c, height // grid, width // grid)
+
+
+def combinations(p: int, k: int = 2) -> list[tuple[int, ...]]:
+    """All unordered choices of `k` out of `p` patches, as index tuples; 6 pairs for p=4, k=2 (as released)."""
+    if not 1 <= k <= p:
+        raise InputError(f"cannot choose {k} of {p} patches: k must be between 1 and the number of patches")
+    return list(itertools.combinations(range(p), k))
+
+
+def combine(h: Tensor, k: int = 2) -> Tensor:
+    """Mean of the pooled features over each combination: (P, N, D) -> (C, N, D), in the order of `combinations`."""
+    if h.ndim != 3:
+        raise InputError(f"features of shape {tuple(h.shape)} cannot be combined: expected (P, N, D)")
+    chosen = torch.zeros(len(combinations(len(h), k)), len(h))  # (C, P)
+    for row, members in enumerate(combinations(len(h), k)):
+        chosen[row, list(members)] = 1 / k
+    return torch.einsum("cp,pnd->cnd", chosen.to(h), h)  # (C, N, D)

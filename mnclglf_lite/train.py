@@ -1,0 +1,375 @@
+"""Training: the one visible loop. Draw a batch, cut its views, step, log; stop whenever you like and go on later.
+
+A run can live in a folder: recipe.json (what), history.jsonl (one line an epoch), checkpoint.pt (everything needed to go on:
+weights, optimiser, queue, twin, random states, position). On a CPU a resumed run ends in exactly the weights of one that was
+never stopped, bit by bit: every random draw comes from a generator whose state is in the checkpoint.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from . import checkpoint, data, views
+from .device import autocast_dtype, describe, pick
+from .errors import InputError, TrainingError
+from .evaluate import features
+from .gauges import effective_rank, spread
+from .knn import KnnProtocol, knn
+from .methods import Method, build
+from .recipe import Recipe
+
+# The monitor is a glance, not a result: a part of train as bank, a part of the hold-out as queries (sizes ours: about a
+# second on two cores with the slim net). Results come from `evaluate`, on everything.
+MONITOR = KnnProtocol(k=20, temperature=0.1)
+MONITOR_BANK, MONITOR_QUERIES = 4000, 1000
+CHECKPOINT_SECONDS = 60.0
+NEVER = 2**62  # a step that is never reached
+
+
+class Meter:
+    """Sums over the current epoch, kept on the device: reading them costs one synchronisation an epoch, not one a step."""
+
+    def __init__(self, device: torch.device):
+        self.sums: dict[str, Tensor] = {}
+        self.count = 0
+        self.seconds = 0.0
+        self.first_bad = torch.full((), NEVER, dtype=torch.long, device=device)
+
+    def add(self, outputs: dict[str, Tensor], step: int) -> None:
+        for name, value in outputs.items():
+            if value.ndim == 0:
+                self.sums[name] = self.sums.get(name, 0) + value.detach().float()
+        bad = torch.where(torch.isfinite(outputs["loss"].detach()), NEVER, step)
+        self.first_bad = torch.minimum(self.first_bad, bad)
+        self.count += 1
+
+    def means(self) -> dict[str, float]:
+        return {name: float(value) / self.count for name, value in self.sums.items()}
+
+    def state(self) -> dict[str, Any]:
+        return {"sums": self.sums, "count": self.count, "seconds": self.seconds}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.sums, self.count, self.seconds = dict(state["sums"]), state["count"], state["seconds"]
+
+
+@dataclass
+class Run:
+    """A training run, finished or not. `method.backbone` is the network to evaluate; `history` one dict an epoch."""
+
+    recipe: Recipe
+    method: Method
+    optimiser: torch.optim.Optimizer
+    draws: torch.Generator  # every view's crop and colour comes from this one, on the training device
+    total_steps: int
+    meter: Meter
+    step: int = 0
+    seconds: float = 0.0  # spent training, monitoring left out
+    history: list[dict[str, Any]] = field(default_factory=list)
+    out: Path | None = None
+
+    @property
+    def finished(self) -> bool:
+        return self.step >= self.total_steps
+
+    @property
+    def backbone(self) -> nn.Module:
+        return self.method.backbone
+
+    def state(self) -> dict[str, Any]:
+        """Everything that decides how the run goes on, as tensors and plain values."""
+        return {
+            "recipe": self.recipe.to_dict(),
+            "step": self.step,
+            "total_steps": self.total_steps,
+            "seconds": self.seconds,
+            "meter": self.meter.state(),
+            "method": self.method.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "draws": self.draws.get_state(),
+            "torch_random": torch.get_rng_state(),  # the package draws nothing from it, but a method of your own may
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.method.load_state_dict(state["method"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.draws.set_state(state["draws"].cpu())
+        torch.set_rng_state(state["torch_random"].cpu())
+        self.meter.restore(state["meter"])
+        self.step, self.seconds = state["step"], state["seconds"]
+
+    def check_finite(self) -> None:
+        """Raise when a loss since the last look was not a finite number."""
+        step = int(self.meter.first_bad)
+        if step < NEVER:
+            path = self.out / "checkpoint.pt" if self.out else None
+            good = f"the last good checkpoint is {path}" if path and path.exists() else "there is no checkpoint yet"
+            raise TrainingError(
+                f"the loss was no longer a finite number at step {step} of {self.total_steps}; {good}. "
+                f"Try a smaller lr (now {self.recipe.lr}), a larger temperature (now {self.recipe.temperature}), or clip=1."
+            )
+
+
+def start(recipe: Recipe, pictures: int, classes: int, device: torch.device) -> Run:
+    """A run at step 0: weights drawn from the recipe's seed, nothing trained yet."""
+    if recipe.batch > pictures:
+        raise InputError(
+            f"the batch ({recipe.batch}) is larger than the training set ({pictures} pictures); make batch at most {pictures}"
+        )
+    method = build(recipe, classes).to(device, memory_format=torch.channels_last)
+    steps = recipe.steps or max(1, math.floor(recipe.epochs * (pictures // recipe.batch)))
+    draws = torch.Generator(device).manual_seed(recipe.seed)
+    return Run(recipe, method, make_optimiser(recipe, method), draws, steps, Meter(device))
+
+
+def make_optimiser(recipe: Recipe, method: nn.Module) -> torch.optim.SGD:
+    """SGD. Biases and BatchNorm go without weight decay unless `decay_all`; the predictor may keep its rate constant."""
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in method.named_parameters():
+        if parameter.requires_grad:
+            decays = recipe.decay_all or parameter.ndim > 1
+            constant = recipe.predictor_lr == "constant" and name.startswith("predictor.")
+            groups.setdefault((decays, constant), []).append(parameter)
+    return torch.optim.SGD(
+        [
+            {"params": params, "weight_decay": recipe.weight_decay if decays else 0.0, "constant": constant}
+            for (decays, constant), params in groups.items()
+        ],
+        lr=recipe.lr,
+        momentum=recipe.sgd_momentum,
+        nesterov=recipe.nesterov,
+    )
+
+
+def rate(recipe: Recipe, step: int, total_steps: int) -> float:
+    """The share of the full learning rate at a step: linear warm-up, then half a cosine down to 0."""
+    warm = recipe.warmup * total_steps
+    if step < warm:
+        return (step + 1) / (warm + 1)
+    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1.0, total_steps - warm)))
+
+
+def batch_order(seed: int, epoch: int, pictures: int) -> Tensor:
+    """The shuffled picture numbers of an epoch: a function of seed and epoch alone, so nothing of it need be saved."""
+    return torch.randperm(pictures, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch))
+
+
+def one_step(run: Run, images: Tensor, labels: Tensor, dtype: torch.dtype | None) -> dict[str, Tensor]:
+    """One optimiser step on a batch: uint8 pictures (N, 3, H, W) and labels (N,). Returns the method's outputs."""
+    recipe, method = run.recipe, run.method
+    cut = []
+    for view in method.views:
+        draw = views.sample(view, len(images), images.shape[-2:], run.draws, images.device)
+        cut.append(views.render(images, view, draw).contiguous(memory_format=torch.channels_last))
+    scale = recipe.lr * recipe.batch / 256
+    cosine = rate(recipe, run.step, run.total_steps)
+    for group in run.optimiser.param_groups:
+        group["lr"] = scale * (1.0 if group["constant"] else cosine)
+    with torch.autocast(images.device.type, dtype=dtype, enabled=dtype is not None):
+        outputs = method(cut, labels)
+    run.optimiser.zero_grad(set_to_none=True)
+    outputs["loss"].backward()
+    if recipe.clip:
+        nn.utils.clip_grad_norm_(method.parameters(), recipe.clip)
+    run.optimiser.step()
+    method.after_step(outputs)
+    run.step += 1
+    return outputs
+
+
+def monitor(run: Run, splits: data.Splits) -> dict[str, float]:
+    """A glance at the features: kNN of hold-out pictures among training pictures, and the collapse gauges."""
+    bank = splits.train.subset(torch.arange(min(MONITOR_BANK, len(splits.train))))
+    asked = splits.holdout.subset(torch.arange(min(MONITOR_QUERIES, len(splits.holdout))))
+    known, queries = features(run.backbone, bank), features(run.backbone, asked)
+    protocol = KnnProtocol(k=min(MONITOR.k, len(bank)), temperature=MONITOR.temperature)
+    top = knn(known, bank.labels, queries, asked.labels, protocol, len(bank.classes))
+    return {"knn": top["top1"], "spread": float(spread(queries)), "rank": float(effective_rank(queries))}
+
+
+@contextlib.contextmanager
+def between_steps() -> Iterator[Callable[[], bool]]:
+    """Turn an interrupt (Ctrl-C, Jupyter's stop button) into a question asked between steps, so that no step is cut in half.
+
+    A second interrupt is raised at once.
+    """
+    asked = False
+
+    def on_interrupt(number: int, frame: Any) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+
+    main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGINT, on_interrupt) if main else None
+    try:
+        yield lambda: asked
+    finally:
+        if main:
+            signal.signal(signal.SIGINT, before)
+
+
+def steps_for(minutes: float, recipe: Recipe, splits: data.Splits, device: torch.device) -> int:
+    """How many steps fit into `minutes` on this machine: three seconds of throw-away steps are timed, the median counts."""
+    if not minutes > 0:
+        raise InputError(f"minutes must be positive; got {minutes}")
+    run = start(recipe, len(splits.train), len(splits.train.classes), device)
+    dtype, train = autocast_dtype(recipe.precision, device), splits.train
+    times, begun = [], time.perf_counter()
+    while len(times) < 3 or time.perf_counter() - begun < 3.0:
+        at = time.perf_counter()
+        outputs = one_step(run, train.images[: recipe.batch], train.labels[: recipe.batch], dtype)
+        float(outputs["loss"].detach())  # waits for the device
+        times.append(time.perf_counter() - at)
+    return max(1, round(minutes * 60 / sorted(times)[len(times) // 2]))
+
+
+def open_run(recipe: Recipe, splits: data.Splits, out: Path | None, resume: bool, device: torch.device) -> Run:
+    """A fresh run, or the one whose checkpoint lies in `out`. Refuses before anything is touched."""
+    run = start(recipe, len(splits.train), len(splits.train.classes), device)
+    if out is None:
+        return run
+    run.out = Path(out)
+    path = run.out / "checkpoint.pt"
+    if path.exists() and not resume:
+        raise InputError(f"{run.out} already holds a run; go on with it (--resume), or choose another folder (--out)")
+    if resume and path.exists():
+        state = checkpoint.load(path, device)
+        differences = Recipe.from_dict(state["recipe"]).differences(recipe)
+        if differences:
+            raise InputError(
+                f"the run in {run.out} was made with another recipe ({'; '.join(differences)}); "
+                "resume with the same recipe, or choose another folder (--out)"
+            )
+        run.restore(state)
+        run.history = [row for row in checkpoint.read_lines(run.out / "history.jsonl") if row["step"] <= run.step]
+    run.out.mkdir(parents=True, exist_ok=True)
+    checkpoint.save_json(run.out / "recipe.json", recipe.to_dict())
+    text = "".join(json.dumps(row) + "\n" for row in run.history)
+    checkpoint.write_atomically(run.out / "history.jsonl", text.encode())
+    return run
+
+
+def train(
+    recipe: Recipe,
+    splits: data.Splits | None = None,
+    *,
+    out: str | Path | None = None,
+    resume: bool = False,
+    device: str = "auto",
+    minutes: float | None = None,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    log: Callable[[str], None] = print,
+) -> Run:
+    """Train a recipe to its end, or until it is interrupted; everything so far is kept either way.
+
+    Args:
+        splits: the image sets; loaded by the recipe's dataset name where none are given. Trains on `splits.train`.
+        out: folder of the run; None keeps it in memory only.
+        resume: go on with the run in `out` (or begin it, where there is none yet). Refused for another recipe.
+        device: "auto", "cuda", "mps" or "cpu".
+        minutes: size the run by time: a short calibration fixes recipe.steps for this machine. Not with resume.
+
+    Raises `InputError` before any work for settings that cannot be, and `TrainingError` when the loss is no longer finite
+    or a checkpoint cannot be written.
+    """
+    where = pick(device)
+    splits = splits or data.load(recipe.dataset, device=where)
+    if splits.train.device != where:
+        splits = data.Splits(*(part.to(where) for part in splits))
+    saved = Path(out) / "checkpoint.pt" if out else None
+    if minutes is not None and resume and saved and saved.exists():
+        recipe = recipe.replace(steps=checkpoint.load(saved, where)["recipe"]["steps"])  # calibrated when it was begun
+    elif minutes is not None:
+        recipe = recipe.replace(steps=steps_for(minutes, recipe, splits, where))
+    run = open_run(recipe, splits, Path(out) if out else None, resume, where)
+    pictures, batch = len(splits.train), recipe.batch
+    per_epoch = pictures // batch
+    log(
+        f"{recipe.method} on {recipe.dataset}: {run.total_steps} steps of {batch} pictures "
+        f"({run.total_steps / per_epoch:.1f} epochs), seed {recipe.seed}, {describe(where)}"
+        + (f", going on from step {run.step}" if run.step else "")
+    )
+    dtype = autocast_dtype(recipe.precision, where)
+    run.method.train()
+    saved_at = counted_at = time.perf_counter()
+
+    def count_time() -> None:
+        nonlocal counted_at
+        now = time.perf_counter()
+        run.meter.seconds, run.seconds = run.meter.seconds + now - counted_at, run.seconds + now - counted_at
+        counted_at = now
+
+    def save() -> None:
+        nonlocal saved_at
+        run.check_finite()
+        if run.out:
+            checkpoint.save(run.out / "checkpoint.pt", run.state())
+        saved_at = time.perf_counter()
+
+    def end_epoch() -> None:
+        nonlocal counted_at
+        run.check_finite()  # reads from the device, so that the clock is honest after it
+        count_time()
+        pace = run.meter.count / run.meter.seconds
+        row = {"epoch": round(run.step / per_epoch, 2), "step": run.step, "seconds": round(run.seconds, 2)}
+        row |= run.meter.means() | monitor(run, splits) | {"images_per_second": round(pace * batch, 1)}
+        run.history.append(row)
+        if run.out:
+            with open(run.out / "history.jsonl", "a") as file:
+                file.write(json.dumps(row) + "\n")
+        log(line(row, (run.total_steps - run.step) / pace))
+        run.meter, counted_at = Meter(where), time.perf_counter()  # monitoring is not training time
+
+    shuffled = -1
+    with between_steps() as interrupted:
+        while not run.finished:
+            epoch, position = divmod(run.step, per_epoch)
+            if epoch != shuffled:
+                order, shuffled = batch_order(recipe.seed, epoch, pictures).to(where), epoch
+            index = order[position * batch : (position + 1) * batch]
+            outputs = one_step(run, splits.train.images[index], splits.train.labels[index], dtype)
+            run.meter.add(outputs, run.step)
+            if run.step % per_epoch == 0 or run.finished:
+                end_epoch()
+            if interrupted():
+                break
+            if time.perf_counter() - saved_at > checkpoint_seconds:
+                count_time()
+                save()
+    count_time()
+    save()
+    if not run.finished:
+        go_on = "run the same again with resume to go on" if run.out else "it lives in memory only: give `out` to keep it"
+        log(f"stopped at step {run.step} of {run.total_steps}; everything so far is kept: {go_on}")
+    return run
+
+
+def line(row: dict[str, Any], left: float) -> str:
+    """One epoch in one line of text."""
+    parts = "".join(f"  {k.removeprefix('loss_')} {row[k]:.3f}" for k in row if k.startswith("loss_"))
+    parts += "".join(f"  {k} {row[k]:.2f}" for k in ("accuracy", "agreement") if k in row)
+    return (
+        f"epoch {row['epoch']:6.1f}  step {row['step']:6d}  loss {row['loss']:.3f}{parts}  "
+        f"kNN {100 * row['knn']:.1f} %  spread {row['spread']:.2f}  rank {row['rank']:.1f}  "
+        f"{row['images_per_second']:,.0f} images/s  {clock(row['seconds'])} gone, {clock(left)} left"
+    )
+
+
+def clock(seconds: float) -> str:
+    """Seconds as m:ss or h:mm:ss."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if minutes >= 60 else f"{minutes}:{rest:02d}"

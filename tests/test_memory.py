@@ -1,0 +1,61 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from mnclglf_lite.errors import InputError
+from mnclglf_lite.memory import Queue, follow, frozen
+
+
+def test_follow_is_the_textbook_average_and_leaves_buffers():
+    online, twin = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4)), nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+    frozen(twin)
+    online[1].running_mean += 5
+    expected = [0.9 * b + 0.1 * a for a, b in zip(online.parameters(), twin.parameters(), strict=True)]
+    buffers = [b.clone() for b in twin.buffers()]
+    follow(twin, online, 0.9)
+    for got, want in zip(twin.parameters(), expected, strict=True):
+        torch.testing.assert_close(got, want)
+    assert all(torch.equal(a, b) for a, b in zip(twin.buffers(), buffers, strict=True))
+    assert not any(p.requires_grad for p in twin.parameters())
+
+
+def test_first_in_first_out():
+    queue = Queue(6, 1)
+    for start in range(0, 10, 2):
+        queue.push(torch.tensor([[start], [start + 1]]).float(), torch.tensor([start, start + 1]))
+    # ten pushed into six places: 4 and 5 still stand where they came, 6..9 have overwritten the oldest
+    assert queue.entries.flatten().tolist() == [6, 7, 8, 9, 4, 5]
+    assert queue.labels.tolist() == [6, 7, 8, 9, 4, 5]
+    assert int(queue.pointer) == 4
+
+
+def test_nearest_is_the_highest_cosine():
+    generator = torch.Generator().manual_seed(0)
+    queue = Queue(64, 8)
+    queue.push(torch.randn(64, 8, generator=generator) * torch.rand(64, 1, generator=generator) * 10, torch.arange(64))
+    queries = torch.randn(20, 8, generator=generator)
+    entries, labels = queue.nearest(queries)
+    for query, entry, label in zip(queries, entries, labels, strict=True):
+        best = max(range(64), key=lambda k: float(F.cosine_similarity(query.double(), queue.entries[k].double(), dim=0)))
+        assert int(label) == best
+        assert torch.equal(entry, queue.entries[best])  # returned as stored, not normalised
+
+
+def test_starts_as_random_unit_vectors_without_labels():
+    queue = Queue(32, 16)
+    torch.testing.assert_close(queue.entries.norm(dim=1), torch.ones(32))
+    assert set(queue.labels.tolist()) == {-1}
+
+
+def test_a_batch_that_does_not_fit_is_refused():
+    with pytest.raises(InputError, match="no multiple of the batch"):
+        Queue(10, 2).push(torch.zeros(4, 2))
+
+
+def test_the_state_dict_holds_everything():
+    queue = Queue(8, 2)
+    queue.push(torch.randn(4, 2), torch.arange(4))
+    other = Queue(8, 2)
+    other.load_state_dict(queue.state_dict())
+    assert torch.equal(other.entries, queue.entries) and int(other.pointer) == 4 and torch.equal(other.labels, queue.labels)

@@ -1,0 +1,241 @@
+"""Where gradient flows and where it must not, what moves and what waits, for every method."""
+
+import pytest
+import torch
+from conftest import slow_info_nce, slow_nt_xent, tiny
+
+from mnclglf_lite.errors import InputError
+from mnclglf_lite.methods import build
+from mnclglf_lite.recipe import METHODS
+from mnclglf_lite.views import View
+
+
+def batch(recipe, method, seed=0, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(seed)
+    views = [torch.randn(recipe.batch, 3, v.size, v.size, generator=generator).to(dtype) for v in method.views]
+    return views, torch.arange(recipe.batch) % 10
+
+
+def gradients(recipe, part="loss", seed=0):
+    """Gradient of one named output with respect to every online parameter, in float64; None where nothing arrives."""
+    method = build(recipe, 10).double()
+    for name, p in method.named_parameters():
+        if name.endswith("bn2.weight"):  # zero at the start, which would hide the layers before it
+            torch.nn.init.ones_(p)
+    views, labels = batch(recipe, method, seed, torch.float64)
+    outputs = method(views, labels)
+    names = [name for name, p in method.named_parameters() if p.requires_grad]
+    params = [p for p in method.parameters() if p.requires_grad]
+    if not outputs[part].requires_grad:
+        return dict.fromkeys(names)
+    return dict(zip(names, torch.autograd.grad(outputs[part], params, allow_unused=True), strict=True))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_contract(name):
+    recipe = tiny(name)
+    method = build(recipe, 10)
+    views, labels = batch(recipe, method)
+    outputs = method(views, labels)
+    assert outputs["loss"].shape == () and torch.isfinite(outputs["loss"])
+    outputs["loss"].backward()
+    for name, parameter in method.named_parameters():
+        assert (parameter.grad is not None) == parameter.requires_grad, name
+    method.after_step(outputs)
+    other = build(recipe.replace(seed=5), 10)
+    other.load_state_dict(method.state_dict())
+    for key, value in method.state_dict().items():
+        assert torch.equal(value, other.state_dict()[key]), key
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_same_seed_draws_the_same_weights_and_touches_no_global_state(name):
+    before = torch.get_rng_state()
+    one, two, three = (build(tiny(name, seed=seed), 10).state_dict() for seed in (1, 1, 2))
+    assert all(torch.equal(one[key], two[key]) for key in one)
+    assert any(not torch.equal(one[key], three[key]) for key in one)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_permuting_the_batch_permutes_the_outputs(name):
+    recipe = tiny(name)
+    method = build(recipe, 10).double()
+    views, labels = batch(recipe, method, dtype=torch.float64)
+    order = torch.randperm(recipe.batch, generator=torch.Generator().manual_seed(3))
+    base = method(views, labels)
+    moved = method([v[order] for v in views], labels[order])
+    for key, value in base.items():
+        if value.ndim == 0:
+            torch.testing.assert_close(moved[key], value)
+        elif value.ndim == 3:  # (C, N, D)
+            torch.testing.assert_close(moved[key], value[:, order])
+        else:
+            torch.testing.assert_close(moved[key], value[order])
+
+
+# --- MNCLGLF -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_loss_is_the_formula_of_the_fact_sheet():
+    recipe = tiny(temperature=0.3, local_weight=1.0, global_weight=6.0)
+    method = build(recipe, 10).double()
+    out = method(*batch(recipe, method, dtype=torch.float64))
+    assert out["c1"].shape == out["c2"].shape == (6, recipe.batch, 8)
+    local = sum(slow_info_nce(out["p1"], out["c2"][j], 0.3) + slow_info_nce(out["p2"], out["c1"][j], 0.3) for j in range(6))
+    both = 0.5 * slow_nt_xent(out["n3"], out["p1"], 0.3) + 0.5 * slow_nt_xent(out["n1"], out["p3"], 0.3)
+    assert out["loss_local"].item() == pytest.approx(local / 12, abs=1e-6)
+    assert out["loss_global"].item() == pytest.approx(both, abs=1e-6)
+    assert out["loss"].item() == pytest.approx(local / 12 + 6 * both, abs=1e-6)
+
+
+def test_as_released_the_gradient_of_the_whole_is_that_of_six_times_the_global_term():
+    recipe = tiny(local_gradient=False, local_weight=1.0, global_weight=6.0)
+    whole, part = gradients(recipe, "loss"), gradients(recipe, "loss_global")
+    for name in whole:
+        torch.testing.assert_close(whole[name], 6 * part[name], rtol=1e-10, atol=1e-13)  # rounding of float64
+    assert set(gradients(recipe, "loss_local").values()) == {None}
+
+
+def test_as_drawn_the_local_term_reaches_the_online_network_and_both_terms_add_up():
+    recipe = tiny(local_gradient=True, local_weight=1.0, global_weight=6.0)
+    local, part, whole = (gradients(recipe, name) for name in ("loss_local", "loss_global", "loss"))
+    for name in whole:
+        if name.endswith("weight"):  # a bias that a BatchNorm subtracts again has gradient zero
+            assert local[name].abs().max() > 1e-6, name
+        torch.testing.assert_close(whole[name], local[name] + 6 * part[name])
+
+
+def test_as_drawn_gradient_flows_through_p_and_never_through_the_targets():
+    recipe = tiny(local_gradient=True)
+    method = build(recipe, 10).double()
+    out = method(*batch(recipe, method, dtype=torch.float64))
+    for key in ("c1", "c2", "m1", "m3", "n1", "n3"):
+        assert not out[key].requires_grad, key
+    reach = torch.autograd.grad(out["loss_local"], [out["p1"], out["p2"], out["p3"]], allow_unused=True, retain_graph=True)
+    assert reach[0].abs().max() > 0 and reach[1].abs().max() > 0 and reach[2] is None
+    reach = torch.autograd.grad(out["loss_global"], [out["p1"], out["p2"], out["p3"]], allow_unused=True)
+    assert reach[0].abs().max() > 0 and reach[1] is None and reach[2].abs().max() > 0
+
+
+def test_the_gradient_is_that_of_the_loss_with_the_targets_held_constant():
+    """Finite differences move one weight while c and n keep their values: only p may answer."""
+    recipe = tiny(temperature=0.5)
+    method = build(recipe, 10).double()
+    views, labels = batch(recipe, method, dtype=torch.float64)
+    out = method(views, labels)
+    weight = method.projector[0].weight
+    (grad,) = torch.autograd.grad(out["loss"], weight)
+
+    def with_fixed_targets():
+        p1, p2, p3 = (method.embed(x)[1] for x in views)
+        local = sum(slow_info_nce(p1, out["c2"][j], 0.5) + slow_info_nce(p2, out["c1"][j], 0.5) for j in range(6)) / 12
+        both = 0.5 * slow_nt_xent(out["n3"], p1, 0.5) + 0.5 * slow_nt_xent(out["n1"], p3, 0.5)
+        return recipe.local_weight * local + recipe.global_weight * both
+
+    with torch.no_grad():
+        for row, column in ((0, 0), (3, 5)):
+            values = []
+            for nudge in (1e-5, -1e-5):
+                weight[row, column] += nudge
+                values.append(with_fixed_targets())
+                weight[row, column] -= nudge
+            assert float(grad[row, column]) == pytest.approx((values[0] - values[1]) / 2e-5, rel=1e-4, abs=1e-9)
+
+
+def test_patch_order_does_not_change_the_local_term():
+    recipe = tiny()
+    method = build(recipe, 10).double()
+    views, labels = batch(recipe, method, dtype=torch.float64)
+    patches = method.patches_of(views)[0]
+    c = method.local_targets(patches)
+    mixed = method.local_targets(patches[[2, 0, 3, 1]])
+    anchor = torch.randn(recipe.batch, 8, dtype=torch.float64)
+    one, two = (sorted(slow_info_nce(anchor, cj, 0.2) for cj in each) for each in (c, mixed))
+    assert one == pytest.approx(two)
+
+
+def test_only_the_third_views_keys_enter_the_queue_and_never_before_the_look_up():
+    recipe = tiny()
+    method = build(recipe, 10)
+    views, labels = batch(recipe, method)
+    start = method.queue.entries.clone()
+    out = method(views, labels)
+    assert torch.equal(method.queue.entries, start)  # looking up changes nothing
+    assert all((start == row).all(1).any() for row in torch.cat([out["n1"], out["n3"]]))  # neighbours are old entries
+    method.after_step(out)
+    assert torch.equal(method.queue.entries[:16], out["m3"]) and torch.equal(method.queue.entries[16:], start[16:])
+    assert torch.equal(method.queue.labels[:16], labels)
+
+
+def test_the_momentum_network_moves_by_averaging_alone_and_keeps_its_own_statistics():
+    recipe = tiny(momentum=0.9)
+    method = build(recipe, 10)
+    online, twin = method.backbone.conv1.weight, method.momentum_backbone.conv1.weight
+    assert not torch.equal(online, twin)  # drawn on its own, not copied
+    views, labels = batch(recipe, method)
+    expected = 0.9 * twin + 0.1 * online
+    out = method(views, labels)
+    own = method.momentum_backbone.bn1.running_mean.clone()
+    out["loss"].backward()
+    assert all(p.grad is None for p in method.momentum_backbone.parameters())
+    method.after_step(out)
+    torch.testing.assert_close(method.momentum_backbone.conv1.weight, expected.detach())
+    assert torch.equal(method.momentum_backbone.bn1.running_mean, own)
+    assert not torch.equal(own, method.backbone.bn1.running_mean)
+
+
+def test_the_patch_branch_updates_the_running_statistics_of_the_online_network():
+    """Three whole views and two sets of patches: five passes through the online backbone, in train mode (release)."""
+    for local_gradient in (True, False):
+        recipe = tiny(local_gradient=local_gradient)
+        method = build(recipe, 10)
+        method(*batch(recipe, method))
+        assert int(method.backbone.bn1.num_batches_tracked) == 5
+        assert int(method.momentum_backbone.bn1.num_batches_tracked) == 2
+
+
+def test_without_the_swap_the_targets_are_the_keys_themselves():
+    recipe = tiny(swap=False)
+    method = build(recipe, 10)
+    out = method(*batch(recipe, method))
+    assert torch.equal(out["n1"], out["m1"]) and torch.equal(out["n3"], out["m3"])
+
+
+def test_random_local_crops_take_the_place_of_the_grid():
+    recipe = tiny(local="crops", local_view=View(size=8, scale=(0.05, 0.4)))
+    method = build(recipe, 10)
+    assert [v.size for v in method.views] == [16] * 3 + [8] * 8
+    views, labels = batch(recipe, method)
+    first, second = method.patches_of(views)
+    assert first.shape == second.shape == (4, 16, 3, 8, 8)
+    assert torch.equal(first[1], views[4]) and torch.equal(second[0], views[7])
+    assert method(views, labels)["c1"].shape == (6, 16, 8)
+
+
+# --- SimCLR, supervised ------------------------------------------------------------------------------------------------
+
+
+def test_a_simclr_step_equals_one_composed_of_lightlys_parts():
+    loss, heads = pytest.importorskip("lightly.loss"), pytest.importorskip("lightly.models.modules.heads")
+    recipe = tiny("simclr", projector=(16, 8))
+    method = build(recipe, 10)
+    views, _ = batch(recipe, method)
+    head = heads.SimCLRProjectionHead(method.backbone.dim, 16, 8)
+    # Their layers lack biases before BatchNorm, where a bias changes nothing: zero ours, and only the rest is compared.
+    with torch.no_grad():
+        method.projector[0].bias.zero_()
+        method.projector[3].bias.zero_()
+    ours, theirs = method.projector.state_dict(), head.layers.state_dict()
+    assert set(theirs) <= set(ours)
+    head.layers.load_state_dict({key: ours[key] for key in theirs})
+    value = loss.NTXentLoss(temperature=recipe.temperature)(*(head(method.backbone(x)) for x in views))
+    torch.testing.assert_close(method(views)["loss"], value, rtol=1e-5, atol=1e-6)
+    grads = torch.autograd.grad(method(views)["loss"], method.backbone.conv1.weight)[0]
+    torch.testing.assert_close(grads, torch.autograd.grad(value, method.backbone.conv1.weight)[0], rtol=1e-3, atol=1e-5)
+
+
+def test_supervised_needs_labels():
+    method = build(tiny("supervised"), 10)
+    with pytest.raises(InputError, match="needs labels"):
+        method(batch(tiny("supervised"), method)[0])
