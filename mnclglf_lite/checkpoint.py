@@ -64,6 +64,17 @@ def save_json(path: Path, value: Any) -> None:
     write_atomically(path, (json.dumps(value, indent=1) + "\n").encode())
 
 
+def append_line(path: Path, row: dict[str, Any]) -> None:
+    """One more line of a JSON-lines file."""
+    try:
+        with open(path, "a") as file:
+            file.write(json.dumps(row) + "\n")
+    except OSError as error:
+        raise TrainingError(
+            f"could not write to {path}: {error.strerror}; the last checkpoint is untouched. Free some space and resume."
+        ) from error
+
+
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """A JSON-lines file; a last line that was cut off by a crash is left out."""
     rows: list[dict[str, Any]] = []

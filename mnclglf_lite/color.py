@@ -61,11 +61,9 @@ def hue(images: Tensor, shift: Tensor) -> Tensor:
     tiny = torch.finfo(images.dtype).tiny  # a grey pixel has no hue: 0 / tiny, then times span 0
     size = (green - red).add_(blue - low).div_(span.clamp(min=tiny)).add_(1)
     h = size.copysign_(green - blue).add_(6 * shift[:, None, None]).remainder_(6)  # (N, H, W) 0 to 6
-    out = torch.empty_like(images)
-    torch.addcmul(low, (h - 3).abs_().sub_(1).clamp_(0, 1), span, out=out[:, 0])
-    torch.addcmul(low, (h - 2).abs_().neg_().add_(2).clamp_(0, 1), span, out=out[:, 1])
-    torch.addcmul(low, (h - 4).abs_().neg_().add_(2).clamp_(0, 1), span, out=out[:, 2])
-    return out
+    rises = ((h - 3).abs_().sub_(1), (h - 2).abs_().neg_().add_(2), (h - 4).abs_().neg_().add_(2))
+    height = torch.stack(rises, 1).clamp_(0, 1)  # (N, 3, H, W) the trapezoids
+    return height.mul_(span[:, None]).add_(low[:, None])
 
 
 def jitter(images: Tensor, draw) -> Tensor:
@@ -98,7 +96,7 @@ def jitter(images: Tensor, draw) -> Tensor:
             grey = luma(images)  # (N, 1, H, W)
             mean = _per_image(to_mean[:, turn] * grey.mean((1, 2, 3)))  # (N, 1, 1, 1)
             target = torch.addcmul(mean, grey, _per_image(to_grey[:, turn]))  # (N, 1, H, W)
-            torch.addcmul(target, images, _per_image(factors[:, turn]), out=images).clamp_(0, 1)
+            images.mul_(_per_image(factors[:, turn])).add_(target).clamp_(0, 1)
     return images
 
 

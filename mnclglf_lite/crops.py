@@ -83,7 +83,7 @@ def cut(
             f"images {tuple(images.shape)} and boxes {tuple(boxes.shape)} do not go together: "
             "expected images (N, C, H, W) and one row (top, left, height, width) per image, (N, 4)"
         )
-    images = images.float().div_(255) if images.dtype == torch.uint8 else images.float()
+    images = to_unit(images)
     height, width = images.shape[-2:]
     if filter == "bilinear" and size >= max(height, width):
         y = _centres(boxes[:, 0], boxes[:, 2], size, height)  # (N, S)
@@ -95,6 +95,15 @@ def cut(
     columns = resampling_matrix(boxes[:, 1], boxes[:, 3], width, size, filter, flip)  # (N, S, W)
     out = apply_matrices(images, rows, columns)  # (N, C, S, S)
     return out.clamp_(0, 1) if filter == "bicubic" else out
+
+
+def to_unit(images: Tensor) -> Tensor:
+    """float32 in [0, 1] from uint8 pictures; float pictures are taken to be in [0, 1] already."""
+    if images.dtype == torch.uint8:
+        return images.float().div_(255)
+    if not images.is_floating_point():
+        raise InputError(f"images are {images.dtype}: expected uint8 (0 to 255) or float (0 to 1)")
+    return images.float()
 
 
 def _positions(start: Tensor, length: Tensor, size: int, flip: Tensor | None) -> Tensor:

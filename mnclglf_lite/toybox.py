@@ -78,15 +78,14 @@ CLASSES: tuple[str, ...] = tuple(TOYS)
 
 # What varies, uniformly between the two bounds (floats) or among so many values (one integer).
 FACTORS: dict[str, tuple[float, float] | int] = {
-    "x": (0.31, 0.69),  # centre of the toy, share of the side, to the right
-    "y": (0.31, 0.69),  # the same, down
-    "size": (0.5, 0.75),  # width of the toy, share of the side
-    "rotation": (-180.0, 180.0),  # degrees, clockwise
+    "x": (0.26, 0.74),  # centre of the toy, share of the side, to the right
+    "y": (0.26, 0.74),  # the same, down
+    "size": (0.45, 0.65),  # width of the toy, share of the side
+    "rotation": (-45.0, 45.0),  # degrees, clockwise
     "stick_hue": (0.0, 1.0),  # turns around the colour circle
     "bead_hue": (0.0, 1.0),
-    "stick_light": 2,  # 0: sticks darker than the ground, 1: lighter
-    "bead_light": 2,  # the same for beads
-    "contrast": (0.28, 0.36),  # luminance between a part and the mean ground, of 1
+    "polarity": 2,  # 0: a dark toy on a lighter ground, 1: a light toy on a darker ground
+    "contrast": (0.28, 0.36),  # luminance between toy and mean ground, of 1
     "ground": 4,  # index into GROUNDS
     "ground_hue": (0.0, 1.0),
     "ground_light": (0.38, 0.62),  # mean luminance of the ground, of 1
@@ -94,8 +93,8 @@ FACTORS: dict[str, tuple[float, float] | int] = {
     "grain": (0.0, 0.04),  # largest random change of a pixel's luminance, of 1
 }
 GROUNDS: tuple[str, ...] = ("plain", "gradient", "stripes", "checks")
-TOY_CHROMA, GROUND_CHROMA = 0.35, 0.06  # how far colours are from grey: strong for toys, faint for grounds
-GROUND_SWING = 0.1  # luminance between the mean ground and its lightest or darkest spot
+TOY_CHROMA, GROUND_CHROMA = 0.35, 0.04  # how far colours are from grey: strong for toys, faint for grounds
+GROUND_SWING = 0.05  # luminance between the mean ground and its lightest or darkest spot
 CHUNK_PIXELS = 30_000  # drawn at a time: in cache, and just too few for torch to split over threads (grain 32,768)
 
 
@@ -164,13 +163,13 @@ def _scene(labels: Tensor, factors: dict[str, Tensor]) -> dict[str, Tensor]:
     beads = torch.tensor([b for _, b in TOYS.values()], dtype=torch.float64)  # (10, 4, 2)
     turn, slope = torch.deg2rad(f["rotation"]), torch.deg2rad(f["ground_angle"])
     ground = f["ground_light"]
-    stick, bead = (ground + (2 * f[f"{part}_light"] - 1) * f["contrast"] for part in ("stick", "bead"))
+    toy = ground + (2 * f["polarity"] - 1) * f["contrast"]
     scene = {
         "sticks": sticks[labels],  # (N, 4, 4)
         "beads": beads[labels],  # (N, 4, 2)
         "pose": torch.stack([f["x"], f["y"], f["size"] / 2, turn.cos(), turn.sin()], 1),  # (N, 5)
-        "stick_rgb": _rgb(stick, f["stick_hue"], TOY_CHROMA),
-        "bead_rgb": _rgb(bead, f["bead_hue"], TOY_CHROMA),
+        "stick_rgb": _rgb(toy, f["stick_hue"], TOY_CHROMA),
+        "bead_rgb": _rgb(toy, f["bead_hue"], TOY_CHROMA),
         "ground_rgb": _rgb(ground, f["ground_hue"], GROUND_CHROMA),
         "slope": torch.stack([slope.cos(), slope.sin()], 1),  # (N, 2)
         "grain": f["grain"],

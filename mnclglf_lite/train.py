@@ -72,6 +72,7 @@ class Run:
     recipe: Recipe
     method: Method
     optimiser: torch.optim.Optimizer
+    classes: int
     draws: torch.Generator  # every view's crop and colour comes from this one, on the training device
     total_steps: int
     meter: Meter
@@ -92,6 +93,7 @@ class Run:
         """Everything that decides how the run goes on, as tensors and plain values."""
         return {
             "recipe": self.recipe.to_dict(),
+            "classes": self.classes,
             "step": self.step,
             "total_steps": self.total_steps,
             "seconds": self.seconds,
@@ -131,7 +133,7 @@ def start(recipe: Recipe, pictures: int, classes: int, device: torch.device) -> 
     method = build(recipe, classes).to(device, memory_format=torch.channels_last)
     steps = recipe.steps or max(1, math.floor(recipe.epochs * (pictures // recipe.batch)))
     draws = torch.Generator(device).manual_seed(recipe.seed)
-    return Run(recipe, method, make_optimiser(recipe, method), draws, steps, Meter(device))
+    return Run(recipe, method, make_optimiser(recipe, method), classes, draws, steps, Meter(device))
 
 
 def make_optimiser(recipe: Recipe, method: nn.Module) -> torch.optim.SGD:
@@ -329,8 +331,7 @@ def train(
         row |= run.meter.means() | monitor(run, splits) | {"images_per_second": round(pace * batch, 1)}
         run.history.append(row)
         if run.out:
-            with open(run.out / "history.jsonl", "a") as file:
-                file.write(json.dumps(row) + "\n")
+            checkpoint.append_line(run.out / "history.jsonl", row)
         log(line(row, (run.total_steps - run.step) / pace))
         run.meter, counted_at = Meter(where), time.perf_counter()  # monitoring is not training time
 
@@ -355,6 +356,18 @@ def train(
     if not run.finished:
         go_on = "run the same again with resume to go on" if run.out else "it lives in memory only: give `out` to keep it"
         log(f"stopped at step {run.step} of {run.total_steps}; everything so far is kept: {go_on}")
+    return run
+
+
+def load(folder: str | Path, device: str = "auto") -> Run:
+    """A run from its folder, finished or not, to look at or to evaluate (to go on with it: `train(..., resume=True)`)."""
+    where, folder = pick(device), Path(folder)
+    state = checkpoint.load(folder / "checkpoint.pt", where)
+    recipe = Recipe.from_dict(state["recipe"])
+    run = start(recipe, recipe.batch, state["classes"], where)
+    run.restore(state)
+    run.total_steps, run.out = state["total_steps"], folder
+    run.history = checkpoint.read_lines(folder / "history.jsonl")
     return run
 
 

@@ -192,7 +192,7 @@ def plain(images: Tensor, size: int | None = None) -> Tensor:
 
     Resized with antialiasing where `size` differs from the pictures' side.
     """
-    x = images.float().div_(255)
+    x = crops.to_unit(images)  # (N, 3, H, W)
     if size is not None and images.shape[-2:] != (size, size):
         x = torch.nn.functional.interpolate(x, (size, size), mode="bilinear", antialias=True)  # (N, 3, S, S)
     return normalise(x)

@@ -218,8 +218,11 @@ def drip(body, stop):
             handler.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
         handler.send_header("Content-Length", str(len(body) - start))
         handler.end_headers()
-        if start:
-            handler.wfile.write(body[start:])
+        if start:  # asked again: slow at first, too
+            for piece in (body[start : start + 500], body[start + 500 : start + 1000], body[start + 1000 :]):
+                handler.wfile.write(piece)
+                handler.wfile.flush()
+                time.sleep(0.3)
             return
         for at in range(0, len(body), 500):
             if stop.is_set():

@@ -1,0 +1,67 @@
+"""Command-line flags made from the recipe: every knob has one, with its unit, its source and each preset's value."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from typing import Any
+
+from .recipe import PRESETS, Recipe, preset
+from .views import View
+
+PLAIN = {"method", "dataset"}  # named by the commands themselves
+
+
+def _of_presets(name: str, inner: str | None = None) -> str:
+    """'32, standard 64': quick's value for MNCLGLF first, then each preset that differs."""
+    values = {}
+    for key in PRESETS:
+        value = getattr(preset(key), name)
+        values[key] = getattr(value, inner) if inner else value
+    quick = values.pop("quick")
+    return ", ".join([str(quick), *(f"{key} {value}" for key, value in values.items() if value != quick)])
+
+
+def _add(parser: argparse._ArgumentGroup, flag: str, default: Any, text: str, choices: tuple[str, ...] = ()) -> None:
+    if isinstance(default, bool):
+        parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=text)
+    elif isinstance(default, tuple):
+        kind = type(default[0])
+        parser.add_argument(flag, nargs="+", type=kind, default=None, metavar=kind.__name__.upper(), help=text)
+    else:
+        kind = type(default)
+        extra = {"choices": choices} if choices else {"metavar": kind.__name__.upper()}
+        parser.add_argument(flag, type=kind, default=None, help=text, **extra)
+
+
+def add_recipe_flags(parser: argparse.ArgumentParser) -> None:
+    """One flag for each field of `Recipe`, and `--view-...` / `--local-view-...` for those of its views."""
+    group = parser.add_argument_group("recipe (default: what the preset says; shown are quick's values for mnclglf)")
+    for spec in dataclasses.fields(Recipe):
+        flag = "--" + spec.name.replace("_", "-")
+        if spec.name in PLAIN:
+            continue
+        if spec.name in ("view", "local_view"):
+            for inner in dataclasses.fields(View):
+                text = f"{spec.metadata['unit']}: {inner.name} ({_of_presets(spec.name, inner.name)})"
+                _add(group, f"{flag}-{inner.name.replace('_', '-')}", inner.default, text)
+            continue
+        text = f"{spec.metadata['unit']} ({_of_presets(spec.name)}) [{spec.metadata['source']}]"
+        _add(group, flag, spec.default, text.replace("%", "%%"), spec.metadata["choices"])
+
+
+def recipe_from(args: argparse.Namespace, method: str, **changes: Any) -> Recipe:
+    """The preset's recipe with the given flags on top."""
+    recipe = preset(args.preset, method, args.dataset)
+    for spec in dataclasses.fields(Recipe):
+        if spec.name in ("view", "local_view"):
+            given = {f.name: getattr(args, f"{spec.name}_{f.name}") for f in dataclasses.fields(View)}
+            given = {key: tuple(v) if isinstance(v, list) else v for key, v in given.items() if v is not None}
+            if given:
+                changes[spec.name] = dataclasses.replace(getattr(recipe, spec.name), **given)
+        elif spec.name not in PLAIN and getattr(args, spec.name) is not None:
+            value = getattr(args, spec.name)
+            changes.setdefault(spec.name, tuple(value) if isinstance(value, list) else value)
+    if "steps" not in changes and "epochs" in changes:
+        changes["steps"] = 0
+    return recipe.replace(**changes)

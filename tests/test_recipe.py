@@ -1,0 +1,71 @@
+import dataclasses
+import json
+
+import pytest
+
+from mnclglf_lite.errors import InputError
+from mnclglf_lite.recipe import METHODS, PRESETS, Recipe, preset
+from mnclglf_lite.views import View
+
+
+@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("method", METHODS)
+def test_presets_survive_json(name, method):
+    recipe = preset(name, method, "cifar10", seed=3)
+    again = Recipe.from_dict(json.loads(json.dumps(recipe.to_dict())))
+    assert again == recipe and again.differences(recipe) == []
+
+
+def test_as_released_is_the_released_configuration():
+    """Every CERTAIN item of the fact sheet's section 4."""
+    r = preset("as_released")
+    assert (r.epochs, r.batch, r.lr, r.sgd_momentum, r.nesterov) == (200, 256, 0.1, 0.9, False)
+    assert (r.weight_decay, r.decay_all, r.warmup, r.clip, r.predictor_lr) == (1e-4, True, 0.0, 1.0, "constant")
+    assert (r.temperature, r.momentum, r.queue, r.grid, r.combine) == (1.0, 0.99, 16384, 2, 2)
+    assert (r.local_weight, r.global_weight, r.local_gradient, r.precision) == (1.0, 6.0, False, "fp32")
+    assert (r.width, r.blocks, r.stem, r.projector, r.predictor) == (64, (2, 2, 2, 2), "imagenet", (2048,) * 3, 512)
+    assert r.projector_last_norm
+    v = r.view
+    assert (v.size, v.scale, v.filter, v.flip, v.jitter, v.jitter_p) == (224, (0.2, 1), "bicubic", 0.5, (0.4, 0.4, 0.4, 0.1), 0.8)
+    assert (v.gray, v.blur, v.blur_sigma, v.solarize) == (0.2, 0.5, (0.1, 2.0), 0.0)
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"queue": 1000}, r"queue \(1000\) must be a multiple of the batch \(256\); the nearest is 1024"),
+        ({"method": "simclear"}, "did you mean 'simclr'"),
+        ({"stem": "cifr"}, "did you mean 'cifar'"),
+        ({"temperature": 0.0}, "temperature must be positive"),
+        ({"batch": 1}, "batch must be at least 2"),
+        ({"momentum": 1.0}, r"momentum must lie in \[0, 1\)"),
+        ({"grid": 5}, "32 pixels does not divide into a 5x5 grid"),
+        ({"combine": 5}, "cannot combine 5 of 4 patches"),
+        ({"epochs": 0.0}, "epochs > 0 or steps > 0"),
+        ({"sgd_momentum": 0.0}, "nesterov needs"),
+        ({"temprature": 0.1}, "did you mean 'temperature'"),
+    ],
+)
+def test_impossible_recipes_are_refused_with_the_reason(changes, message):
+    with pytest.raises(InputError, match=message):
+        preset("quick").replace(**changes)
+
+
+def test_views_are_checked_where_they_are_made():
+    with pytest.raises(InputError, match="scale"):
+        preset("quick", view=View(scale=(1.0, 0.2)))
+
+
+def test_unknown_preset_names_the_nearest():
+    with pytest.raises(InputError, match="did you mean 'standard'"):
+        preset("standart")
+
+
+def test_differences_name_the_fields():
+    a = preset("quick", "simclr")
+    assert a.differences(a.replace(seed=1, lr=0.1)) == ["seed: 0 -> 1", "lr: 0.36 -> 0.1"]
+
+
+def test_every_knob_says_unit_and_source():
+    for spec in dataclasses.fields(Recipe):
+        assert spec.metadata["unit"] and spec.metadata["source"], spec.name
