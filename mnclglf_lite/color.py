@@ -52,8 +52,9 @@ def hue(images: Tensor, shift: Tensor) -> Tensor:
     """Turn every pixel's hue by `shift` (N,), in turns of the colour circle (-0.5 to 0.5); exact HSV.
 
     Hue h is counted in sixths of a turn from red, so h runs from -3 to 3. With the pixel stretched to lowest
-    channel 0 and highest 1, h = +-(1 - red + green + blue), + where green >= blue: the six cases of the textbook
-    formula in one line. On the way back each channel is a trapezoid in h: red is 1 near 0, green near 2, blue near 4.
+    channel 0 and highest 1, h = +-(1 - red + green + blue), plus where green >= blue: the six cases of the
+    textbook formula in one line. On the way back each channel is a trapezoid in h: red is 1 near 0, green
+    near 2, blue near 4.
     """
     red, green, blue = images.unbind(1)  # (N, H, W) each
     low = torch.minimum(torch.minimum(red, green), blue)
@@ -71,10 +72,11 @@ def jitter(images: Tensor, draw) -> Tensor:
 
     `draw` is a `views.Draw` (its fields brightness, contrast, saturation, hue (N,), order (N, 4), balanced).
 
-    Brightness, contrast and saturation are the same operation with different targets, so in each of three blend
-    slots every picture simply picks the target and factor whose turn it is. Hue is dearer and comes at
-    position 0, 1, 2 or 3: where the draw is balanced (a quarter of the batch at each position), each quarter is turned
-    at its own time, so hue costs one pass in all and the sizes are known beforehand.
+    Brightness, contrast and saturation are the same operation with different targets, so in each of three
+    blend slots every picture simply picks the target and factor whose turn it is. Hue is dearer and comes at
+    position 0, 1, 2 or 3. Where the draw is balanced (a quarter of the batch at each position), each quarter
+    is turned at its own time: hue costs one pass in all, and the sizes are known beforehand. Otherwise the
+    whole batch is turned four times and each picture keeps its own turn: dearer, for small batches.
     """
     n = len(images)
     position = (draw.order == HUE).to(torch.uint8).argmax(1)  # (N,) when hue's turn comes
@@ -113,7 +115,8 @@ def solarize(images: Tensor, on: Tensor, threshold: float = SOLARIZE_ABOVE) -> T
 def blur_side(size: int) -> int:
     """Kernel side in pixels for pictures of side `size`: odd, about a tenth of it, at least 3.
 
-    SimCLR's rule (23 for 224). For 32 it gives 3, for 64 it gives 7.
+    SimCLR's rule (23 for 224), which gives 3 for 32 and 7 for 64. The release blurs with Pillow, whose kernel
+    is as wide as sigma asks; at 224 pixels that is nearly the same, at 32 it would blur far more.
     """
     return max(3, 2 * (size // 20) + 1)
 
@@ -121,8 +124,9 @@ def blur_side(size: int) -> int:
 def gaussian_blur(images: Tensor, sigma: Tensor, on: Tensor | None = None, side: int | None = None) -> Tensor:
     """Gaussian blur with each picture's own `sigma` (N,) in pixels, reflected edges, where `on` (N,) is true.
 
-    The kernel is `side` x `side` (default `blur_side`), cut off there and normalised as in torchvision. A blur is
-    a banded matrix along the rows and one along the columns; the picture that is not blurred gets the identity.
+    The kernel is `side` x `side` (default `blur_side`), cut off there and normalised as in torchvision. A
+    blur is a banded matrix down the rows and one across the columns; a picture that is not blurred gets the
+    identity.
     """
     height, width = images.shape[-2:]
     side = blur_side(max(height, width)) if side is None else side

@@ -1,8 +1,8 @@
 """Boxes are data: draw one random box per picture, then cut them all in one batched resample.
 
-The boxes are drawn first, as a plain (N, 4) tensor, and cut afterwards. So a figure can draw exactly the boxes
-that training cuts, and every picture of a batch has its own. (A library transform called on a whole batch
-draws ONE box for all of it, which would quietly spoil contrastive learning.)
+The boxes are drawn first, as a plain (N, 4) tensor, and cut afterwards. So a figure can draw exactly the
+boxes that training cuts, and every picture of a batch has its own. (torchvision's transform called on a whole
+batch draws ONE box for all of it, which would quietly spoil contrastive learning.)
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ def sample_boxes(
 ) -> Tensor:
     """Draw `n` boxes as torchvision's `RandomResizedCrop` does: area uniform, log aspect ratio uniform.
 
-    `hw` is the picture's (height, width) in pixels, `scale` the range of the box's share of the picture's area,
-    `ratio` the range of width / height. Returns float32 (N, 4): top, left, height, width in whole pixels.
-    Takes 22 random numbers a box, whatever comes out: all ten attempts are drawn at once and the first that fits
-    is kept (else the largest central box of an allowed ratio), so the device never waits for Python.
+    `hw` is the picture's (height, width) in pixels, `scale` the range of the box's share of the picture's
+    area, `ratio` the range of width / height. Returns float32 (N, 4): top, left, height, width in whole
+    pixels. Takes 22 random numbers a box, whatever comes out: all ten attempts are drawn at once and the first that
+    fits is kept (else the largest central box of an allowed ratio), so the device never waits for Python.
     """
     height, width = hw
     device = generator.device if device is None else device
@@ -54,7 +54,7 @@ def sample_boxes(
 
 
 def _central(height: int, width: int, ratio: tuple[float, float]) -> tuple[float, float]:
-    """(height, width) of the largest central box whose aspect ratio lies in `ratio` (torchvision's fallback)."""
+    """(height, width) of the largest box whose aspect ratio lies in `ratio` (torchvision's fallback)."""
     if width / height < ratio[0]:
         return float(round(width / ratio[0])), float(width)
     if width / height > ratio[1]:
@@ -67,13 +67,13 @@ def cut(
 ) -> Tensor:
     """Cut `boxes` out of `images` and resize each to `size` x `size`: float32 (N, C, S, S) in [0, 1].
 
-    `images` is uint8 (N, C, H, W), or float already in [0, 1]; `boxes` float32 (N, 4) as `sample_boxes` gives;
-    `flip` bool (N,) mirrors a row's result left to right, at no extra cost. Equal, image by image, to torchvision's
-    `resized_crop(..., antialias=True)` on float images (bicubic results are clamped to [0, 1], as saving to
-    bytes would). Differentiable in float images.
+    `images` is uint8 (N, C, H, W), or float already in [0, 1]; `boxes` float32 (N, 4) from `sample_boxes`;
+    `flip` bool (N,) mirrors a row's result left to right, at no extra cost. Equal, image by image, to
+    torchvision's `resized_crop(..., antialias=True)` on float images (bicubic results are clamped to [0, 1]:
+    the cubic overshoots at edges). Differentiable in float images.
 
     Which of two equal routes is taken depends on shapes alone, never on the values of the boxes:
-    - bilinear, and the output at least as large as the picture: no box can be reduced, so one `grid_sample` does;
+    - bilinear, output at least as large as the picture: no box can be reduced, and one `grid_sample` does;
     - otherwise two small matrices per image (rows and columns), which average where a box is reduced.
     """
     if filter not in FILTERS:
@@ -128,8 +128,8 @@ def resampling_matrix(
     """(N, S, side): row s holds the weights with which the source's `side` pixels make output pixel s.
 
     `start` and `length` (N,) give each image's stretch of the source. Where the stretch is reduced the filter
-    widens with it (antialiasing); pixels outside the stretch have weight 0; every row sums to 1. Filters as Pillow
-    and torch with `antialias=True` have them: a triangle, or the cubic with a = -0.5.
+    widens with it (antialiasing); pixels outside the stretch have weight 0; every row sums to 1. Filters as
+    Pillow and torch with `antialias=True` have them: a triangle, or the cubic with a = -0.5.
     """
     centre = _positions(start, length, size, flip)[:, :, None]  # (N, S, 1)
     pixel = torch.arange(side, device=start.device) + 0.5  # (side,)

@@ -89,7 +89,7 @@ def knn(
     for chunk, truth in zip(queries.split(512), query_labels.split(512), strict=True):
         similarity, index = (chunk @ bank.T).topk(protocol.k, dim=1)  # (m, N) -> (m, k)
         weight = (similarity / protocol.temperature).exp() if protocol.weighted else torch.ones_like(similarity)
-        votes = torch.zeros(len(chunk), classes, device=chunk.device).scatter_add_(1, bank_labels[index], weight)
+        votes = similarity.new_zeros(len(chunk), classes).scatter_add_(1, bank_labels[index], weight)
         ranking = votes.argsort(dim=1, descending=True, stable=True)[:, :5]  # (m, classes) -> (m, 5)
         hits = ranking == truth[:, None]
         first, five = first + hits[:, 0].sum(), five + hits.any(1).sum()

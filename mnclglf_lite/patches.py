@@ -1,8 +1,9 @@
 """The local half: divide a view into patches, and combine what the network makes of them.
 
-A patch here is a region of the *picture* (not of a feature map): the view itself is cut into a grid, each patch goes
-through the backbone on its own, and pooled features are averaged over combinations of patches (paper
-figure and released code of MNCLGLF: 2x2 grid, all 6 pairs; the idea and the code come from Fast-MoCo).
+A patch here is a region of the *picture* (not of a feature map): the view itself is cut into a grid, each
+patch goes through the backbone on its own, and the pooled features are averaged over combinations of patches.
+Paper figure: 4 patches, 6 combinations. Released code: a 2x2 grid of tiles that do not overlap, all pairs, mean of
+the pooled backbone features before the projector. Both come from Fast-MoCo.
 
 The other kind of local crop, a small random one, needs nothing of its own: it is a `views.View` with a small
 `size` and `scale`, drawn and rendered like any other.
@@ -19,14 +20,15 @@ from .errors import InputError
 
 
 def divide(views: Tensor, grid: int = 2) -> Tensor:
-    """Cut views (N, C, H, W) into grid x grid tiles that do not overlap: (P, N, C, H/grid, W/grid), P = grid**2.
+    """Cut views (N, C, H, W) into tiles that do not overlap: (P, N, C, H/grid, W/grid), P = grid**2.
 
-    Tiles come column by column, top to bottom, as in the released code; the loss does not depend on the order.
+    Tiles come column by column, top to bottom, as in the released code; the loss does not depend on the
+    order. Raises `InputError` where the sides are not divisible by the grid.
     """
     if views.ndim != 4 or grid < 1 or views.shape[-2] % grid or views.shape[-1] % grid:
         raise InputError(
-            f"cannot divide views of shape {tuple(views.shape)} into a {grid}x{grid} grid: expected (N, C, H, W) "
-            "with height and width divisible by the grid; change the view's size or the grid"
+            f"cannot divide views of shape {tuple(views.shape)} into a {grid}x{grid} grid: expected (N, C, H, W), "
+            "height and width divisible by the grid; change the view's size or the grid"
         )
     n, c, height, width = views.shape
     tiles = views.reshape(n, c, grid, height // grid, grid, width // grid)  # (N, C, down, h, across, w)
@@ -34,14 +36,14 @@ def divide(views: Tensor, grid: int = 2) -> Tensor:
 
 
 def combinations(p: int, k: int = 2) -> list[tuple[int, ...]]:
-    """All unordered choices of `k` out of `p` patches, as index tuples; 6 pairs for p=4, k=2 (as released)."""
+    """All unordered choices of `k` of `p` patches, as index tuples: 6 pairs for p=4, k=2 (as released)."""
     if not 1 <= k <= p:
         raise InputError(f"cannot choose {k} of {p} patches: k must be between 1 and the number of patches")
     return list(itertools.combinations(range(p), k))
 
 
 def combine(h: Tensor, k: int = 2) -> Tensor:
-    """Mean of the pooled features over each combination: (P, N, D) -> (C, N, D), in the order of `combinations`."""
+    """Mean of pooled features over each combination: (P, N, D) -> (C, N, D), ordered as `combinations`."""
     if h.ndim != 3:
         raise InputError(f"features of shape {tuple(h.shape)} cannot be combined: expected (P, N, D)")
     chosen = torch.zeros(len(combinations(len(h), k)), len(h))  # (C, P)

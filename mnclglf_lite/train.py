@@ -160,7 +160,12 @@ def rate(recipe: Recipe, step: int, total_steps: int) -> float:
     warm = recipe.warmup * total_steps
     if step < warm:
         return (step + 1) / (warm + 1)
-    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1.0, total_steps - warm)))
+    return cosine(step - warm, total_steps - warm)
+
+
+def cosine(step: float, total: float) -> float:
+    """Half a cosine from 1 at the first step to 0 after the last."""
+    return 0.5 * (1 + math.cos(math.pi * step / max(1.0, total)))
 
 
 def batch_order(seed: int, epoch: int, pictures: int) -> Tensor:
@@ -176,9 +181,9 @@ def one_step(run: Run, images: Tensor, labels: Tensor, dtype: torch.dtype | None
         draw = views.sample(view, len(images), images.shape[-2:], run.draws, images.device)
         cut.append(views.render(images, view, draw).contiguous(memory_format=torch.channels_last))
     scale = recipe.lr * recipe.batch / 256
-    cosine = rate(recipe, run.step, run.total_steps)
+    share = rate(recipe, run.step, run.total_steps)
     for group in run.optimiser.param_groups:
-        group["lr"] = scale * (1.0 if group["constant"] else cosine)
+        group["lr"] = scale * (1.0 if group["constant"] else share)
     with torch.autocast(images.device.type, dtype=dtype, enabled=dtype is not None):
         outputs = method(cut, labels)
     run.optimiser.zero_grad(set_to_none=True)

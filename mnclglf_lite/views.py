@@ -4,8 +4,8 @@
     draw = sample(view, n=len(images), hw=(32, 32), generator=generator)     # data: look at it, plot it
     x = render(images, view, draw)                                           # (N, 3, 32, 32), normalised
 
-Order as in MoCo v2 and the MNCLGLF release: crop, jitter, grey, blur, solarise, flip. The flip is done inside the crop's
-resample: it costs nothing there and commutes with everything after it.
+Order as in MoCo v2 and the MNCLGLF release: crop, jitter, grey, blur, solarise, flip. The flip is done inside
+the crop's resample: it costs nothing there and commutes with everything after it.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class View:
             value = getattr(self, name)
             if not _is_number(value) or not 0 <= value <= 1:
                 raise InputError(f"view {name} {value!r}: expected a probability from 0 to 1")
-        self._check_range("scale", 1.0, "shares of the picture's area, above 0 and at most 1, such as (0.2, 1.0)")
+        self._check_range("scale", 1.0, "shares of area, above 0 and at most 1, such as (0.2, 1.0)")
         self._check_range("ratio", float("inf"), "width / height ratios above 0, such as (0.75, 1.33)")
         self._check_range("blur_sigma", float("inf"), "pixels above 0, such as (0.1, 2.0)")
         object.__setattr__(self, "jitter", self._numbers("jitter", 4))
@@ -120,13 +120,14 @@ def sample(
     boxes = crops.sample_boxes(n, hw, view.scale, view.ratio, generator, device)  # (N, 4)
     u = torch.rand(15, n, generator=generator, device=device)  # (15, N)
     on = u[0] < view.jitter_p  # (N,)
-    low = [max(0.0, 1 - strength) for strength in view.jitter[:3]]
-    high = [1 + strength for strength in view.jitter[:3]]
-    factors = [torch.where(on, a + (b - a) * u[1 + i], 1.0) for i, (a, b) in enumerate(zip(low, high, strict=True))]
+    factors = []
+    for strength, v in zip(view.jitter[:3], u[1:4], strict=True):
+        low = max(0.0, 1 - strength)
+        factors.append(torch.where(on, low + (1 + strength - low) * v, 1.0))  # (N,)
     shift = torch.where(on, (2 * u[4] - 1) * view.jitter[3], 0.0)  # (N,)
-    # hue's position: a quarter of the batch each, shuffled; a batch that has no quarters draws it freely
+    # hue's position (N,): a quarter of the batch each, shuffled; a batch that has no quarters draws it freely
     balanced = n % 4 == 0
-    position = u[5].argsort().div(max(n // 4, 1), rounding_mode="floor") if balanced else (4 * u[5]).long()  # (N,)
+    position = u[5].argsort() // max(n // 4, 1) if balanced else (4 * u[5]).long()
     others = u[6:9].T.argsort(1)  # (N, 3) the order of the other three
     place = torch.arange(4, device=device)
     before = others.gather(1, (place - (place > position[:, None]).long()).clamp(max=2))  # (N, 4)
@@ -156,7 +157,8 @@ def render(images: Tensor, view: View, draw: Draw, normalise: bool = True) -> Te
     """
     if len(images) != len(draw):
         raise InputError(f"{len(images)} images but a draw of {len(draw)} rows: draw one row per image")
-    x = crops.cut(images, draw.boxes, view.size, view.filter, draw.flip if view.flip else None)  # (N, 3, S, S)
+    flip = draw.flip if view.flip else None
+    x = crops.cut(images, draw.boxes, view.size, view.filter, flip)  # (N, 3, S, S)
     if view.jitter_p and any(view.jitter):
         x = color.jitter(x, draw)
     if view.gray:

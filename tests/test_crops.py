@@ -34,7 +34,9 @@ def library_boxes(n, hw, scale, ratio):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)
         image = torch.zeros(3, *hw)
-        return torch.tensor([RandomResizedCrop.get_params(image, list(scale), list(ratio)) for _ in range(n)]).float()
+        return torch.tensor(
+            [RandomResizedCrop.get_params(image, list(scale), list(ratio)) for _ in range(n)]
+        ).float()
 
 
 @pytest.mark.parametrize(
@@ -43,7 +45,7 @@ def library_boxes(n, hw, scale, ratio):
         ((32, 32), (0.2, 1.0), RATIO),
         ((32, 32), (0.05, 0.4), RATIO),
         ((40, 24), (0.6, 1.0), RATIO),  # many attempts do not fit
-        ((24, 60), (0.3, 0.9), (0.4, 0.8)),
+        ((24, 60), (0.1, 0.4), (0.4, 0.8)),  # a tall box in a wide picture
     ],
 )
 def test_boxes_are_distributed_as_torchvisions(hw, scale, ratio):
@@ -62,21 +64,19 @@ def test_boxes_are_distributed_as_torchvisions(hw, scale, ratio):
     }
     for name, quantity in quantities.items():
         assert ks(quantity(ours), quantity(theirs)) < ks_bound(n, n), name
-    # no attempt is correlated with the place: the four numbers of a box are as related as torchvision's are
+    # and the four numbers of a box are as related as torchvision's are
     gap = np.abs(np.corrcoef(ours.T) - np.corrcoef(theirs.T)).max()
     assert gap < 0.09
 
 
 @pytest.mark.parametrize(
-    ("hw", "ratio"), [((64, 8), RATIO), ((8, 64), RATIO), ((33, 8), RATIO), ((7, 31), RATIO), ((20, 21), (1.0, 1.0))]
+    ("hw", "ratio"), [((64, 8), RATIO), ((8, 64), RATIO), ((33, 8), RATIO), ((7, 31), (0.5, 0.9))]
 )
 def test_fallback_is_torchvisions_central_box(hw, ratio):
     scale = (0.999, 1.0)  # nothing that large fits with such a ratio
     ours = crops.sample_boxes(50, hw, scale, ratio, generator(0))
     theirs = library_boxes(1, hw, scale, ratio)
-    if hw != (20, 21):
-        assert torch.equal(ours, theirs.expand(50, 4))
-    assert (ours[:, 2] <= hw[0]).all() and (ours[:, 3] <= hw[1]).all()
+    assert torch.equal(ours, theirs.expand(50, 4))
 
 
 def test_boxes_are_whole_pixels_inside_the_picture_and_differ():
@@ -123,7 +123,15 @@ def library_cut(images, boxes, size, filter):
 @pytest.mark.parametrize("filter", ["bilinear", "bicubic"])
 @pytest.mark.parametrize(
     ("hw", "size"),
-    [((32, 32), 32), ((32, 32), 45), ((32, 32), 16), ((32, 32), 7), ((20, 33), 33), ((20, 33), 24), ((40, 40), 3)],
+    [
+        ((32, 32), 32),
+        ((32, 32), 45),
+        ((32, 32), 16),
+        ((32, 32), 7),
+        ((20, 33), 33),
+        ((20, 33), 24),
+        ((40, 40), 3),
+    ],
 )
 def test_cut_equals_torchvision_image_by_image(hw, size, filter):
     images = torch.randint(0, 256, (24, 3, *hw), dtype=torch.uint8, generator=generator(0))
@@ -132,23 +140,22 @@ def test_cut_equals_torchvision_image_by_image(hw, size, filter):
     theirs = library_cut(images, boxes, size, filter)
     assert ours.shape == (24, 3, size, size) and ours.dtype == torch.float32
     if filter == "bicubic":
-        assert theirs.max() > 1.001  # the cubic does overshoot on these pictures, so the clamp is tested
+        assert size < 32 or theirs.max() > 1.001  # the cubic overshoots where it enlarges, so the clamp is tested
         theirs = theirs.clamp(0, 1)
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
 
 
 def test_bicubic_equals_pillow_up_to_its_rounding():
     image_module = pytest.importorskip("PIL.Image")
-    images = torch.randint(0, 256, (10, 3, 32, 32), dtype=torch.uint8, generator=generator(0))
+    # no extreme values: Pillow rounds AND clips to bytes between its two passes, we clip once at the end
+    images = torch.randint(70, 186, (10, 3, 32, 32), dtype=torch.uint8, generator=generator(0))
     boxes = fixed_boxes(10, (32, 32), 2)
     for size in (12, 48):
         ours = crops.cut(images, boxes, size, "bicubic") * 255
         for image, box, out in zip(images, boxes.int().tolist(), ours, strict=True):
             picture = image_module.fromarray(image.permute(1, 2, 0).numpy())
             top, left, h, w = box
-            resized = picture.resize((size, size), image_module.BICUBIC, box=(left, top, left + w, top + h))
             cropped = picture.crop((left, top, left + w, top + h)).resize((size, size), image_module.BICUBIC)
-            assert np.array_equal(np.asarray(resized).shape, np.asarray(cropped).shape)
             theirs = torch.from_numpy(np.array(cropped)).permute(2, 0, 1).float()
             assert (out - theirs).abs().max() < 2  # two passes, each rounded to whole levels
 
@@ -174,9 +181,10 @@ def test_float_pictures_and_gradient():
         torch.testing.assert_close(out, crops.cut(images, boxes, size), rtol=0, atol=1e-6)
         out.sum().backward()
         # every output pixel is a weighted mean of source pixels, all inside the box
-        torch.testing.assert_close(floats.grad.sum((1, 2, 3)), torch.full((6,), 3.0 * size * size), rtol=1e-4, atol=0)
+        outputs = 3.0 * size * size
+        torch.testing.assert_close(floats.grad.sum((1, 2, 3)), torch.full((6,), outputs), rtol=1e-4, atol=0)
         top, left, h, w = boxes[3].int().tolist()
-        assert floats.grad[3, :, top : top + h, left : left + w].sum() == pytest.approx(3 * size * size, rel=1e-4)
+        assert floats.grad[3, :, top : top + h, left : left + w].sum() == pytest.approx(outputs, rel=1e-4)
 
 
 def test_nothing_is_read_back_from_the_device():
@@ -188,7 +196,7 @@ def test_nothing_is_read_back_from_the_device():
             images = torch.zeros(9, 3, 32, 32, dtype=torch.uint8)
             out = crops.cut(images, boxes, size, filter, torch.zeros(9, dtype=torch.bool))
             assert out.shape == (9, 3, size, size)
-        with pytest.raises(Exception, match="(?i)data.?dependent|item"):
+        with pytest.raises(Exception, match="local_scalar_dense"):
             boxes[0, 0].item()
 
 

@@ -47,7 +47,7 @@ def test_mean_over_all_pairs_is_the_mean_over_patches():
 def test_combine_keeps_the_gradient_even():
     h = torch.randn(4, 3, 2, requires_grad=True)
     patches.combine(h).sum().backward()
-    torch.testing.assert_close(h.grad, torch.full_like(h, 1.5))  # each patch is in 3 pairs, half weight in each
+    torch.testing.assert_close(h.grad, torch.full_like(h, 1.5))  # in 3 pairs, half each
 
 
 def test_errors_say_what_came():
