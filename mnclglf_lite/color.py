@@ -11,10 +11,10 @@ from torch import Tensor
 
 from .crops import apply_matrices
 
-# ITU-R 601 luma, to the digits that torchvision and Pillow share
+# ITU-R 601 luma as torchvision rounds it (they sum to 0.9999)
 LUMA = (0.2989, 0.587, 0.114)
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)  # the numbers torchvision's ColorJitter gives its four steps
-SOLARIZE_ABOVE = 0.5  # threshold 128 of 255 in BYOL's and DINO's recipes
+SOLARIZE_ABOVE = 0.5  # Pillow's default, 128 of 255, seen from [0, 1]
 
 
 def _per_image(values: Tensor) -> Tensor:

@@ -31,8 +31,9 @@ def sample_boxes(
 
     `hw` is the picture's (height, width) in pixels, `scale` the range of the box's share of the picture's
     area, `ratio` the range of width / height. Returns float32 (N, 4): top, left, height, width in whole
-    pixels. Takes 22 random numbers a box, whatever comes out: all ten attempts are drawn at once and the first that
-    fits is kept (else the largest central box of an allowed ratio), so the device never waits for Python.
+    pixels. Takes 22 random numbers a box, whatever comes out: all ten attempts are drawn at once and the
+    first that fits is kept (else the largest central box of an allowed ratio), so the device never waits for
+    Python.
     """
     height, width = hw
     device = generator.device if device is None else device

@@ -1,7 +1,8 @@
 """Evaluation: features once, then cheap and honest questions to them.
 
-Everything here reads the encoder and changes nothing of it: the backbone is put into eval mode, run without gradient over
-whole pictures (no crop), and put back as it was. All probes work on those cached features, so they cannot leak into it.
+Everything here reads the encoder and changes nothing of it: the backbone is put into eval mode, run without
+gradient over whole pictures (no crop), and put back as it was. All probes work on those cached features, so
+they cannot leak into it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import contextlib
 import copy
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -20,9 +21,9 @@ from torch import Tensor, nn
 from . import views
 from .data import ImageSet, Splits
 from .device import describe
-from .errors import unknown
+from .errors import InputError, unknown
 from .gauges import effective_rank, spread
-from .knn import KNN_20, KNN_DEFAULT, KNN_PLAIN, TRANSFORMS, KnnProtocol, check, knn, transformed
+from .knn import KNN_20, KNN_DEFAULT, KNN_PLAIN, TRANSFORMS, KnnProtocol, check, neighbours, transformed, vote
 from .probes import LinearProtocol, linear_probe
 
 Encoder = Callable[[Tensor], Tensor]
@@ -44,14 +45,24 @@ def looking_at(encoder: Encoder) -> Iterator[None]:
 
 
 @torch.no_grad()
-def features(encoder: Encoder, pictures: ImageSet, batch: int = 500) -> Tensor:
-    """Features of whole pictures, normalised as in training: float32 (N, D), on the pictures' device."""
+def features(encoder: Encoder, pictures: ImageSet, batch: int = 500, size: int | None = None) -> Tensor:
+    """Features of whole pictures, normalised as in training: float32 (N, D), on the pictures' device.
+
+    `size` is the side in pixels at which the encoder sees them; by default their own. A network that was
+    trained on views of another size must be asked at that size (`recipe.view.size`), or it meets objects at a
+    scale it has never seen. An encoder that is no `nn.Module` (a lambda, say) is called as it is: put what is
+    inside into eval mode yourself.
+    """
     with looking_at(encoder):
         parts = []
         for images in pictures.images.split(batch):
-            x = views.plain(images).contiguous(memory_format=torch.channels_last)
-            parts.append(encoder(x).float())  # (n, 3, H, W) -> (n, D)
-    return torch.cat(parts)
+            x = views.plain(images, size).contiguous(memory_format=torch.channels_last)  # (n, 3, S, S)
+            parts.append(encoder(x))  # (n, 3, S, S) -> (n, D)
+            if parts[0].ndim != 2:
+                raise InputError(
+                    f"an encoder gives features (N, D); this one gave {tuple(parts[0].shape)}: pool its maps"
+                )
+    return torch.cat(parts).float()
 
 
 class Pixels(nn.Module):
@@ -62,7 +73,7 @@ class Pixels(nn.Module):
 
 
 class Thumbnails(nn.Module):
-    """The picture shrunk to side x side: a stronger baseline than raw pixels, and a humbling one once whitened."""
+    """The picture shrunk to side x side: stronger than raw pixels, and a humbling baseline once whitened."""
 
     def __init__(self, side: int = 8):
         super().__init__()
@@ -73,18 +84,21 @@ class Thumbnails(nn.Module):
 
 
 @torch.no_grad()
-def with_statistics(encoder: nn.Module, pictures: ImageSet, count: int = 2000) -> nn.Module:
-    """A copy of an untrained encoder whose BatchNorm running statistics are those of (the first `count`) pictures.
+def with_statistics(
+    encoder: nn.Module, pictures: ImageSet, count: int = 2000, size: int | None = None
+) -> nn.Module:
+    """A copy of an untrained encoder whose BatchNorm statistics are those of (about `count`) pictures.
 
-    Without this a random encoder is judged under statistics it never had.
+    Without this a random encoder is judged under statistics it never had. The pictures are taken evenly from
+    the whole set, since some sets are stored class by class.
     """
     encoder = copy.deepcopy(encoder).train()
     for module in encoder.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.reset_running_stats()
             module.momentum = None  # a plain average over all batches
-    for images in pictures.images[:count].split(500):
-        encoder(views.plain(images))
+    for images in pictures.images[:: max(1, len(pictures) // count)].split(500):
+        encoder(views.plain(images, size))
     return encoder.eval()
 
 
@@ -97,65 +111,82 @@ def queries_of(splits: Splits, on: str) -> ImageSet:
 
 def fitting(protocol: KnnProtocol, bank: int) -> KnnProtocol:
     """The protocol with no more neighbours than the bank has pictures."""
-    return protocol if protocol.k <= bank else KnnProtocol(bank, protocol.temperature, protocol.weighted, protocol.transform)
+    return replace(protocol, k=min(protocol.k, bank))
 
 
 def evaluate(
-    encoder: Encoder, splits: Splits, on: str = "holdout", transforms: tuple[str, ...] = TRANSFORMS, linear: bool = True
+    encoder: Encoder,
+    splits: Splits,
+    on: str = "holdout",
+    transforms: tuple[str, ...] = TRANSFORMS,
+    linear: bool = True,
+    size: int | None = None,
 ) -> dict[str, Any]:
-    """One encoder under every protocol: plain JSON types, with the protocols, sizes, hardware and seconds beside them.
+    """One encoder under every protocol: plain JSON types; protocols, sizes, hardware and seconds beside them.
 
-    The bank and the probe's training set are `splits.train`; the queries `splits.holdout` or `splits.test`. Under
-    "knn" / "knn20" / "knn10" stand the protocols of `KNN_PROTOCOLS`, each for every feature transform.
+    The bank and the probe's training set are `splits.train`; the queries `splits.holdout` or `splits.test`.
+    Under "knn" / "knn20" / "knn10" stand the protocols of `KNN_PROTOCOLS`, each for every feature transform.
+    `size`: see `features`. The gauges are those of the queries' raw features.
     """
     asked, begun = queries_of(splits, on), time.perf_counter()
-    bank, queries = features(encoder, splits.train), features(encoder, asked)
+    labels, classes = splits.train.labels, len(splits.train.classes)
+    bank, queries = features(encoder, splits.train, size=size), features(encoder, asked, size=size)
+    check(bank, labels, f"features of {splits.train.name}, train", classes, every=True)
+    check(queries, asked.labels, f"features of {asked.name}, {on}", classes)
     seconds = {"features": time.perf_counter() - begun}
-    classes = len(splits.train.classes)
-    check(bank, splits.train.labels, "evaluation")
     result: dict[str, Any] = {
         "dataset": splits.train.name,
         "on": on,
+        "size": size or asked.side,
         "bank": len(bank),
         "queries": len(queries),
         "dim": bank.shape[1],
-        "spread": float(spread(queries)),
-        "rank": float(effective_rank(queries)),
+        "spread": spread(queries).item(),
+        "rank": effective_rank(queries).item(),
     }
     begun = time.perf_counter()
+    protocols = {name: fitting(protocol, len(bank)) for name, protocol in KNN_PROTOCOLS.items()}
+    most = max(protocol.k for protocol in protocols.values())
     for transform in transforms:
-        a, b = transformed(bank, queries, transform)
-        for name, protocol in KNN_PROTOCOLS.items():
-            accuracy = knn(a, splits.train.labels, b, asked.labels, fitting(protocol, len(bank)), classes)
-            result.setdefault(name, {})[transform] = accuracy
+        # one search for all protocols
+        similarity, index = neighbours(*transformed(bank, queries, transform), most)
+        for name, protocol in protocols.items():
+            result.setdefault(name, {})[transform] = vote(
+                similarity, labels[index], asked.labels, protocol, classes
+            )
     seconds["knn"] = time.perf_counter() - begun
     if linear:
         begun = time.perf_counter()
-        result["linear"] = linear_probe(bank, splits.train.labels, queries, asked.labels, classes)
+        result["linear"] = linear_probe(bank, labels, queries, asked.labels, classes)
         seconds["linear"] = time.perf_counter() - begun
-    result["protocols"] = {name: asdict(protocol) for name, protocol in KNN_PROTOCOLS.items()}
+    result["protocols"] = {name: asdict(protocol) for name, protocol in protocols.items()}
     result["protocols"]["linear"] = asdict(LinearProtocol())
     result["seconds"] = {name: round(value, 2) for name, value in seconds.items()}
     result["hardware"] = describe(splits.train.device)
     return result
 
 
-def baselines(random_encoder: nn.Module, splits: Splits) -> dict[str, Encoder]:
-    """The rows that every learned row must be read beside; `random_encoder` is the same network, untrained."""
+def baselines(random_encoder: nn.Module, splits: Splits, size: int | None = None) -> dict[str, Encoder]:
+    """The rows that every learned row must be read beside; `random_encoder` is the same network, untrained.
+
+    Pictures wider than 32 pixels are shrunk to 32 for the pixel row: whitening 64 x 64 x 3 numbers takes
+    the better part of an hour.
+    """
+    small = (size or splits.train.side) <= 32
     return {
-        "raw pixels": Pixels(),
+        "raw pixels" if small else "32x32 pixels": Pixels() if small else Thumbnails(32),
         "8x8 thumbnails": Thumbnails(8),
-        "random encoder": with_statistics(random_encoder, splits.train),
+        "random encoder": with_statistics(random_encoder, splits.train, size=size),
     }
 
 
-def transfer(encoder: Encoder, others: Splits, on: str = "test") -> dict[str, Any]:
-    """kNN and linear on an image set the encoder was not trained on; pictures keep their own size."""
-    return evaluate(encoder, others, on)
+def transfer(encoder: Encoder, others: Splits, on: str = "test", size: int | None = None) -> dict[str, Any]:
+    """kNN and linear on an image set that was not trained on, at its pictures' own size or at `size`."""
+    return evaluate(encoder, others, on, size=size)
 
 
 def table(rows: dict[str, dict[str, Any]], markdown: bool = False) -> str:
-    """Results side by side, in percent: the three kNN protocols on raw features, kNN-20 under each transform, linear."""
+    """Results side by side, in percent: three kNN protocols raw, kNN-20 under transforms, linear."""
     columns = {
         "kNN 200": ("knn", "raw"),
         "kNN 20": ("knn20", "raw"),
@@ -167,7 +198,9 @@ def table(rows: dict[str, dict[str, Any]], markdown: bool = False) -> str:
     lines = []
     for name, row in rows.items():
         cells = [f"{100 * row[a][b]['top1']:.1f}" if b in row[a] else "-" for a, b in columns.values()]
-        cells += [f"{100 * row['linear'][top]:.1f}" for top in ("top1", "top5")] if "linear" in row else ["-", "-"]
+        cells += (
+            [f"{100 * row['linear'][top]:.1f}" for top in ("top1", "top5")] if "linear" in row else ["-", "-"]
+        )
         lines.append([name, *cells, f"{row['spread']:.2f}", f"{row['rank']:.1f}"])
     return layout(head, lines, markdown)
 
@@ -176,12 +209,15 @@ def layout(head: list[str], lines: list[list[str]], markdown: bool = False) -> s
     """A table as aligned text or as Markdown; the first column to the left, numbers to the right."""
     widths = [max(len(row[i]) for row in [head, *lines]) for i in range(len(head))]
     rows = [
-        [cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))]
+        [
+            cell.ljust(w) if i == 0 else cell.rjust(w)
+            for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        ]
         for row in [head, *lines]
     ]
     if not markdown:
         return "\n".join("  ".join(row).rstrip() for row in rows)
-    rule = ["-" * w if i == 0 else "-" * (w - 1) + ":" for i, w in enumerate(map(lambda w: max(w, 2), widths))]
+    rule = [
+        "-" * w if i == 0 else "-" * (w - 1) + ":" for i, w in enumerate(map(lambda w: max(w, 2), widths))
+    ]
     return "\n".join("| " + " | ".join(row) + " |" for row in [rows[0], rule, *rows[1:]])
-
-

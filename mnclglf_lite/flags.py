@@ -34,12 +34,13 @@ def _add(parser: argparse._ArgumentGroup, flag: str, default: Any, text: str, ch
         parser.add_argument(flag, type=kind, default=None, help=text, **extra)
 
 
-def add_recipe_flags(parser: argparse.ArgumentParser) -> None:
+def add_recipe_flags(parser: argparse.ArgumentParser, without: tuple[str, ...] = ()) -> None:
     """One flag for each field of `Recipe`, and `--view-...` / `--local-view-...` for those of its views."""
+    parser.set_defaults(**dict.fromkeys(without))
     group = parser.add_argument_group("recipe (default: what the preset says; shown are quick's values for mnclglf)")
     for spec in dataclasses.fields(Recipe):
         flag = "--" + spec.name.replace("_", "-")
-        if spec.name in PLAIN:
+        if spec.name in PLAIN or spec.name in without:
             continue
         if spec.name in ("view", "local_view"):
             for inner in dataclasses.fields(View):

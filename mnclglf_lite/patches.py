@@ -2,8 +2,8 @@
 
 A patch here is a region of the *picture* (not of a feature map): the view itself is cut into a grid, each
 patch goes through the backbone on its own, and the pooled features are averaged over combinations of patches.
-Paper figure: 4 patches, 6 combinations. Released code: a 2x2 grid of tiles that do not overlap, all pairs, mean of
-the pooled backbone features before the projector. Both come from Fast-MoCo.
+Paper figure: 4 patches, 6 combinations. Released code: a 2x2 grid of tiles that do not overlap, all pairs,
+the mean of the pooled backbone features, taken before the projector. Both come from Fast-MoCo.
 
 The other kind of local crop, a small random one, needs nothing of its own: it is a `views.View` with a small
 `size` and `scale`, drawn and rendered like any other.
@@ -27,8 +27,8 @@ def divide(views: Tensor, grid: int = 2) -> Tensor:
     """
     if views.ndim != 4 or grid < 1 or views.shape[-2] % grid or views.shape[-1] % grid:
         raise InputError(
-            f"cannot divide views of shape {tuple(views.shape)} into a {grid}x{grid} grid: expected (N, C, H, W), "
-            "height and width divisible by the grid; change the view's size or the grid"
+            f"cannot divide views of shape {tuple(views.shape)} into a {grid}x{grid} grid: expected "
+            "(N, C, H, W), height and width divisible by the grid; change the view's size or the grid"
         )
     n, c, height, width = views.shape
     tiles = views.reshape(n, c, grid, height // grid, grid, width // grid)  # (N, C, down, h, across, w)
@@ -46,7 +46,4 @@ def combine(h: Tensor, k: int = 2) -> Tensor:
     """Mean of pooled features over each combination: (P, N, D) -> (C, N, D), ordered as `combinations`."""
     if h.ndim != 3:
         raise InputError(f"features of shape {tuple(h.shape)} cannot be combined: expected (P, N, D)")
-    chosen = torch.zeros(len(combinations(len(h), k)), len(h))  # (C, P)
-    for row, members in enumerate(combinations(len(h), k)):
-        chosen[row, list(members)] = 1 / k
-    return torch.einsum("cp,pnd->cnd", chosen.to(h), h)  # (C, N, D)
+    return torch.stack([sum(h[p] for p in members) / k for members in combinations(len(h), k)])  # (C, N, D)

@@ -11,6 +11,7 @@ the crop's resample: it costs nothing there and commutes with everything after i
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 
 import torch
@@ -55,14 +56,14 @@ class View:
         object.__setattr__(self, "jitter", self._numbers("jitter", 4))
         if min(self.jitter) < 0 or self.jitter[3] > 0.5:
             raise InputError(
-                f"view jitter {self.jitter}: expected four strengths (brightness, contrast, saturation, hue), none "
-                "negative, hue at most 0.5 of a turn; 0 switches one off"
+                f"view jitter {self.jitter}: expected four strengths (brightness, contrast, saturation, "
+                "hue), none negative, hue at most 0.5 of a turn; 0 switches one off"
             )
 
     def _numbers(self, name: str, count: int) -> tuple[float, ...]:
         value = getattr(self, name)
         if not isinstance(value, (tuple, list)) or len(value) != count or not all(map(_is_number, value)):
-            raise InputError(f"view {name} {value!r}: expected {count} numbers")
+            raise InputError(f"view {name} {value!r}: expected {count} finite numbers")
         return tuple(value)  # a list, as JSON gives it, becomes a tuple
 
     def _check_range(self, name: str, most: float, meaning: str) -> None:
@@ -74,7 +75,7 @@ class View:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 @dataclass(frozen=True)
@@ -113,12 +114,12 @@ def sample(
 ) -> Draw:
     """Draw what happens to `n` pictures of (height, width) `hw`. `device` defaults to the generator's.
 
-    Takes the same random numbers whatever the view says (37 a picture): with the same seed, turning one knob of
-    the view changes that one thing and leaves the rest of the draw as it was.
+    Takes the same random numbers whatever the view says (36 a picture): with the same seed, turning one knob
+    of the view changes that one thing and leaves the rest of the draw as it was.
     """
     device = generator.device if device is None else device
     boxes = crops.sample_boxes(n, hw, view.scale, view.ratio, generator, device)  # (N, 4)
-    u = torch.rand(15, n, generator=generator, device=device)  # (15, N)
+    u = torch.rand(14, n, generator=generator, device=device)  # (14, N)
     on = u[0] < view.jitter_p  # (N,)
     factors = []
     for strength, v in zip(view.jitter[:3], u[1:4], strict=True):
@@ -155,6 +156,8 @@ def render(images: Tensor, view: View, draw: Draw, normalise: bool = True) -> Te
     With `normalise=False` the values stay in [0, 1], for looking at. What the view switches off (probability
     or strength 0) costs nothing.
     """
+    if images.ndim != 4 or images.shape[1] != 3:
+        raise InputError(f"images of shape {tuple(images.shape)}: expected colour pictures (N, 3, H, W)")
     if len(images) != len(draw):
         raise InputError(f"{len(images)} images but a draw of {len(draw)} rows: draw one row per image")
     flip = draw.flip if view.flip else None
@@ -186,7 +189,9 @@ def denormalise(x: Tensor) -> Tensor:
 
 
 def _constants(x: Tensor) -> tuple[Tensor, Tensor]:
-    return x.new_tensor(MEAN)[:, None, None], x.new_tensor(STD)[:, None, None]  # (3, 1, 1) each
+    # filled on the device: copying them there would make the step wait, and a graph cannot capture that
+    mean, std = (torch.stack([x.new_full((1, 1), v) for v in values]) for values in (MEAN, STD))
+    return mean, std  # (3, 1, 1) each
 
 
 def plain(images: Tensor, size: int | None = None) -> Tensor:

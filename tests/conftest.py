@@ -19,6 +19,14 @@ def cosine(a, b):
     return dot / math.sqrt(sum(x * x for x in a)) / math.sqrt(sum(y * y for y in b))
 
 
+def clouds(n=300, d=6, classes=4, seed=0, dtype=torch.float32):
+    """Labelled features (n, d) of overlapping classes, in turn."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(n) % classes
+    centres = torch.randn(classes, d, generator=torch.Generator().manual_seed(99))
+    return (centres[labels] + 1.2 * torch.randn(n, d, generator=generator)).to(dtype), labels
+
+
 def slow_info_nce(p, c, temperature):
     """The formula of `losses.info_nce`, one pair at a time."""
     p, c = p.tolist(), c.tolist()

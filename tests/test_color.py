@@ -80,6 +80,8 @@ def test_luma_grayscale_solarize():
         expected = TF.rgb_to_grayscale(x[i], num_output_channels=3) if on[i] else x[i]
         torch.testing.assert_close(grey[i], expected, rtol=0, atol=1e-6)
         assert torch.equal(inverted[i], TF.solarize(x[i], 0.5) if on[i] else x[i])
+    lower = color.solarize(x, torch.ones(len(x), dtype=torch.bool), 0.3)  # x[2] sits exactly on this one
+    assert torch.equal(lower, TF.solarize(x, 0.3)) and (lower[2] > 0.6).all()
     assert torch.equal(grey[~on], x[~on])
     assert torch.equal(grey[on][:, 0], grey[on][:, 2])
 

@@ -140,7 +140,7 @@ def test_cut_equals_torchvision_image_by_image(hw, size, filter):
     theirs = library_cut(images, boxes, size, filter)
     assert ours.shape == (24, 3, size, size) and ours.dtype == torch.float32
     if filter == "bicubic":
-        assert size < 32 or theirs.max() > 1.001  # the cubic overshoots where it enlarges, so the clamp is tested
+        assert size < 32 or theirs.max() > 1.001  # enlarging overshoots: the clamp is tested
         theirs = theirs.clamp(0, 1)
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
 

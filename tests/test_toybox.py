@@ -82,7 +82,7 @@ def test_labels_are_balanced_and_shuffled(box):
 
 
 def shuffle_p(a, b, groups, rounds=300):
-    """Two-sample-free permutation p-value: does the mean of `a` differ between the `groups` values of `b`?"""
+    """Permutation p-value: how often do shuffled labels `b` spread the group means of `a` as far as these?"""
     rng = np.random.default_rng(0)
 
     def spread(keys):
@@ -106,8 +106,8 @@ def test_factors_tell_nothing_about_the_class(box):
     for name, span in toybox.FACTORS.items():
         for view in features(factors[name], span):
             assert shuffle_p(view, labels, 10) > 0.003, name
-    # The test can fail: a hue shifted by a thirtieth of a turn per class is noticed.
-    leaky = (factors["stick_hue"] + box[1] / 30) % 1
+    # The test can fail: it notices a hue of which a fifth comes from the class.
+    leaky = 0.8 * factors["stick_hue"] + 0.02 * box[1]
     assert min(shuffle_p(view, labels, 10) for view in features(leaky, (0.0, 1.0))) <= 0.003
 
 

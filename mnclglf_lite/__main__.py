@@ -1,0 +1,252 @@
+"""The command line: python -m mnclglf_lite COMMAND, also installed as mnclglf-lite.
+
+    doctor     what is installed, what will work and what won't
+    fetch      get CIFAR-10, CIFAR-100 or TinyImageNet from whatever source answers
+    train      train one method; stop and go on as you like
+    evaluate   kNN, linear, few labels, factors and gauges of a run, beside raw pixels and a random encoder
+    compare    several methods and seeds in one table
+    explore    pictures and an interactive map of what a run has learned
+    export     the backbone as safetensors under torchvision's names
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from . import __version__
+from .errors import InputError, TrainingError
+
+
+def _data_flags(parser: argparse.ArgumentParser, dataset: str | None = "toybox") -> None:
+    parser.add_argument(
+        "--dataset", default=dataset, metavar="NAME",
+        help=f"toybox, cifar10, cifar100, tinyimagenet or folder:PATH (default: {dataset or 'that of the run'})",
+    )  # fmt: skip
+    parser.add_argument("--data", type=Path, metavar="DIR", help="where image sets are kept (default: see doctor)")
+    parser.add_argument("--device", default="auto", help="auto, cuda, mps or cpu (default: auto)")
+
+
+def _run_flags(parser: argparse.ArgumentParser, without: tuple[str, ...] = ()) -> None:
+    from .flags import add_recipe_flags
+    from .recipe import PRESETS
+
+    parser.add_argument("--preset", default="quick", help=f"one of {', '.join(PRESETS)} (default: quick)")
+    parser.add_argument("--minutes", type=float, help="size the run by time: 3 s of timing fix the steps (default: by --epochs)")
+    add_recipe_flags(parser, without)
+
+
+def _on_flag(parser: argparse.ArgumentParser, default: str) -> None:
+    parser.add_argument("--on", default=default, help=f"holdout (for choices) or test (last line) (default: {default})")
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands with their flags; defaults and units are in the help."""
+    main = argparse.ArgumentParser("mnclglf-lite", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    main.add_argument("--version", action="version", version=__version__)
+    commands = main.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, run: Callable[[argparse.Namespace], int | None], text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text)
+        added.set_defaults(run=run)
+        return added
+
+    one = command("doctor", doctor, "versions, device, data and disk: what will work and what won't")
+    one.add_argument("--data", type=Path, metavar="DIR", help="where image sets are kept (default: $MNCLGLF_LITE_DATA or data/)")
+
+    one = command("fetch", fetch, "get an image set: disk, usual server, then mirrors; checked, resumable")
+    one.add_argument("name", help="cifar10, cifar100 or tinyimagenet")
+    one.add_argument("--data", type=Path, metavar="DIR", help="where to put it (default: $MNCLGLF_LITE_DATA or data/)")
+
+    one = command("train", train, "train one method")
+    one.add_argument("--method", default="mnclglf", help="mnclglf, simclr or supervised (default: mnclglf)")
+    one.add_argument("--out", type=Path, metavar="DIR", help="folder of the run (default: runs/METHOD-DATASET-seedN)")
+    one.add_argument("--resume", action="store_true", help="go on with the run in --out (default: off)")
+    _data_flags(one)
+    _run_flags(one)
+
+    one = command("evaluate", evaluate, "measure a run, beside raw pixels and a random encoder")
+    one.add_argument("folder", type=Path, help="folder of the run")
+    _on_flag(one, "holdout")
+    one.add_argument("--few-labels", action="store_true", help="linear accuracy by labels a class, 3 draws each (default: off)")
+    one.add_argument("--factors", action="store_true", help="what the features kept of the toy box's factors (default: off)")
+    one.add_argument("--paper", type=int, default=0, metavar="EPOCHS", help="the paper's augmented linear protocol; it uses 90 (default: 0, off)")  # noqa: E501
+    one.add_argument("--json", type=Path, metavar="FILE", help="where to write the results (default: FOLDER/result.json)")
+    _data_flags(one, None)
+
+    one = command("compare", compare, "several methods and seeds, one table")
+    one.add_argument("--methods", default="simclr,mnclglf,mnclglf-released,supervised",
+                     help="comma-separated; mnclglf-released is MNCLGLF as released (default: all)")  # fmt: skip
+    one.add_argument("--seeds", default="0", help="comma-separated whole numbers (default: 0)")
+    one.add_argument("--out", type=Path, default=Path("runs/compare"), metavar="DIR", help="folder (default: runs/compare)")
+    one.add_argument("--markdown", action="store_true", help="print the table as Markdown (default: text)")
+    _on_flag(one, "holdout")
+    _data_flags(one)
+    _run_flags(one, without=("seed", "local_gradient"))
+
+    one = command("explore", explore, "pictures and an interactive map of a run's features")
+    one.add_argument("folder", type=Path, help="folder of the run")
+    one.add_argument("--out", type=Path, metavar="DIR", help="where the pictures go (default: FOLDER/explore)")
+    one.add_argument("--map", default="umap", help="umap, tsne or pca (default: umap)")
+    one.add_argument("--points", type=int, default=2000, help="pictures on the map (default: 2000)")
+    one.add_argument("--seed", type=int, help="fixes the layout, on one thread, slower (default: none)")
+    _on_flag(one, "test")
+    _data_flags(one, None)
+
+    one = command("export", export, "the backbone as safetensors under torchvision's key names")
+    one.add_argument("folder", type=Path, help="folder of the run")
+    one.add_argument("path", type=Path, help="file to write, such as backbone.safetensors")
+    return main
+
+
+def doctor(args: argparse.Namespace) -> int:
+    from . import doctor as room
+
+    text, code = room.report(args.data)
+    print(text)
+    return code
+
+
+def fetch(args: argparse.Namespace) -> None:
+    from . import fetch as room
+
+    print(f"{args.name} is ready in {room.fetch(args.name, args.data)}")
+
+
+def _splits(args: argparse.Namespace, name: str) -> Any:
+    from . import data, device
+
+    return data.load(name, root=args.data, device=device.pick(args.device))
+
+
+def train(args: argparse.Namespace) -> int:
+    from . import train as room
+    from .flags import recipe_from
+
+    recipe = recipe_from(args, args.method)
+    out = args.out or Path("runs") / f"{recipe.method}-{recipe.dataset.replace(':', '-').replace('/', '-')}-seed{recipe.seed}"
+    run = room.train(
+        recipe, _splits(args, recipe.dataset), out=out, resume=args.resume, device=args.device, minutes=args.minutes
+    )
+    print(f"the run is in {out}; next: mnclglf-lite evaluate {out}")
+    return 0 if run.finished else 130  # the customary code of an interrupted program
+
+
+def evaluate(args: argparse.Namespace) -> None:
+    from . import checkpoint, paper_probe, probes, toybox
+    from . import evaluate as room
+    from . import train as loop
+    from .methods import build
+
+    run = loop.load(args.folder, args.device)
+    splits = _splits(args, args.dataset or run.recipe.dataset)
+    asked = room.queries_of(splits, args.on)
+    where = splits.train.device
+    random = build(run.recipe, run.classes).to(where).backbone
+    rows = {name: room.evaluate(encoder, splits, args.on) for name, encoder in room.baselines(random, splits).items()}
+    label = run.recipe.method + ("" if run.recipe.local_gradient or run.recipe.method != "mnclglf" else " as released")
+    rows[label] = room.evaluate(run.backbone, splits, args.on)
+    result: dict[str, Any] = {"recipe": run.recipe.to_dict(), "step": run.step, "train_seconds": run.seconds, "rows": rows}
+    row = rows[label]
+    print(room.table(rows))
+    print(
+        f"\n{splits.train.name}, asked on {args.on} ({row['queries']:,} pictures, bank {row['bank']:,}); kNN: cosine, "
+        f"weighted, T 0.1; linear: L-BFGS on cached features; percent; seed {run.recipe.seed}, {run.step} steps in "
+        f"{loop.clock(run.seconds)}, {row['hardware']}"
+    )
+    bank, queries = room.features(run.backbone, splits.train), room.features(run.backbone, asked)
+    if args.few_labels:
+        fewest = int(splits.train.labels.bincount().min())
+        each = tuple(count for count in probes.LABELS_A_CLASS if count <= fewest)
+        classes = len(splits.train.classes)
+        curve = probes.few_label_curve(bank, splits.train.labels, queries, asked.labels, classes, each)
+        result["few_labels"] = {str(count): draws for count, draws in curve.items()}
+        print("\nlabels a class -> linear top-1 of three draws")
+        for count, draws in curve.items():
+            print(f"{count:6d}  " + "  ".join(f"{100 * value:.1f}" for value in draws))
+    if args.factors:
+        if splits.train.factors is None:
+            raise InputError(f"{splits.train.name} has no known factors; they are the toy box's: --dataset toybox")
+        found = probes.factor_probe(bank, splits.train.factors, queries, asked.factors, toybox.PERIODS)
+        result["factors"] = found
+        print("\nfactor -> what a linear map reads out of the features")
+        for name, value in found.items():
+            print(f"{name:>18}  {value['kind']} {value['value']:.2f}  (chance {value['chance']:.2f})")
+    if args.paper:
+        protocol = paper_probe.PaperProtocol(epochs=args.paper)
+        result["paper_linear"] = paper_probe.paper_probe(run.backbone, splits.train, asked, protocol, run.recipe.seed)
+        last, best = result["paper_linear"]["last"], result["paper_linear"]["best_on_test"]
+        print(
+            f"\nthe paper's linear protocol, {args.paper} epochs: last epoch {100 * last['top1']:.2f} / {100 * last['top5']:.2f}"
+            f" (best of all tests {100 * best['top1']:.2f} / {100 * best['top5']:.2f})"
+        )
+    path = args.json or args.folder / "result.json"
+    checkpoint.save_json(path, result)
+    print(f"\nwritten to {path}")
+
+
+def compare(args: argparse.Namespace) -> None:
+    from . import compare as room
+    from .flags import recipe_from
+
+    names = [name.strip() for name in args.methods.split(",") if name.strip()]
+    try:
+        seeds = [int(seed) for seed in args.seeds.split(",")]
+    except ValueError:
+        raise InputError(f"--seeds takes whole numbers with commas between, such as 0,1,2; got {args.seeds!r}") from None
+    recipes = {}
+    for name in names:
+        released = name == "mnclglf-released"
+        changes = {"local_gradient": False} if released else {}
+        recipes[name] = recipe_from(args, "mnclglf" if released else name, **changes)
+    result = room.compare(recipes, seeds, _splits(args, args.dataset), args.out, args.on, args.minutes, args.device)
+    text = room.table(result, args.markdown)
+    (args.out / "compare.md").write_text(room.table(result, markdown=True) + "\n")
+    print(f"\n{text}\n\nwritten to {args.out}/compare.json and compare.md")
+
+
+def explore(args: argparse.Namespace) -> None:
+    from . import evaluate as measure
+    from . import explore as room
+    from . import train as loop
+
+    run = loop.load(args.folder, args.device)
+    splits = _splits(args, args.dataset or run.recipe.dataset)
+    pictures = measure.queries_of(splits, args.on)
+    out = args.out or args.folder / "explore"
+    caption = f"{run.recipe.method}, seed {run.recipe.seed}, {run.step} steps in {loop.clock(run.seconds)}"
+    paths = room.explore(
+        measure.features(run.backbone, pictures), pictures, out, kind=args.map, seed=args.seed, points=args.points,
+        title=f"{run.recipe.method} on {pictures.name}", caption=caption,
+    )  # fmt: skip
+    print("open in a browser or viewer:\n" + "\n".join(f"  {path}" for path in paths))
+
+
+def export(args: argparse.Namespace) -> None:
+    from . import export as room
+    from . import train as loop
+
+    print(f"written to {room.export_backbone(loop.load(args.folder, 'cpu'), args.path)}")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command. Bad input is one line on stderr and exit code 2; a run that broke, 1; an interrupt, 130."""
+    args = parser().parse_args(argv)
+    try:
+        return args.run(args) or 0
+    except InputError as error:
+        print(f"mnclglf-lite: {error}", file=sys.stderr)
+        return 2
+    except TrainingError as error:
+        print(f"mnclglf-lite: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nmnclglf-lite: interrupted; what was written stays, and the same command goes on from there", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,104 @@
+"""The strokes that Pillow pictures are made of: a sheet with title and note, frames, letters, ticks and crosses."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .palette import GREY, INK
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from PIL.ImageDraw import ImageDraw
+
+MARGIN = 14  # pixels of white around everything
+TITLE, TEXT, SMALL = 17, 13, 11  # pixels, heights of the letter sizes
+
+
+@functools.lru_cache
+def font(size: int):
+    from PIL import ImageFont
+
+    return ImageFont.load_default(size)
+
+
+def canvas(width: int, height: int, title: str, note: str) -> tuple[Image, ImageDraw, int]:
+    """A white sheet with room for `width` x `height`, its pen, and the y where the room begins."""
+    from PIL import Image, ImageDraw
+
+    lines = wrapped(note, SMALL, max(width, 200))
+    wide = max(width, int(font(TITLE).getlength(title)), *(int(font(SMALL).getlength(text)) for text in lines or [""]))
+    top = MARGIN + (TITLE + 14 if title else 0)
+    below = 8 + len(lines) * (SMALL + 4) if lines else 0
+    sheet = Image.new("RGB", (wide + 2 * MARGIN, top + height + below + MARGIN), "white")
+    draw = ImageDraw.Draw(sheet)
+    draw.text((MARGIN, MARGIN - 3), title, INK, font(TITLE))
+    for i, text in enumerate(lines):
+        draw.text((MARGIN, top + height + 8 + i * (SMALL + 4)), text, GREY, font(SMALL))
+    return sheet, draw, top
+
+
+def wrapped(text: str, size: int, width: float) -> list[str]:
+    lines: list[str] = []
+    for word in text.split():
+        if lines and font(size).getlength(f"{lines[-1]} {word}") <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return lines
+
+
+def enlarged(tile: np.ndarray, scale: int) -> Image:
+    """(H, W, 3) with every pixel a square of `scale` pixels: nothing is smoothed, so that we see what the network sees."""
+    from PIL import Image
+
+    return Image.fromarray(tile).resize((tile.shape[1] * scale, tile.shape[0] * scale), Image.Resampling.NEAREST)
+
+
+def fitting(draw: ImageDraw, text: str, size: int, width: float) -> str:
+    """The text, its end cut off where it is too long."""
+    if draw.textlength(text, font(size)) <= width:
+        return text
+    while text and draw.textlength(text + "...", font(size)) > width:
+        text = text[:-1]
+    return text + "..."
+
+
+def centred(draw: ImageDraw, top: tuple[float, float], text: str, size: int, colour: str, width: float) -> None:
+    draw.text(top, fitting(draw, text, size, width), colour, font(size), anchor="ma")
+
+
+def frame(draw: ImageDraw, box: tuple[float, float, float, float], colour: str, dash: bool) -> None:
+    """A frame two pixels wide on a dark edge, so that it is seen on any picture; broken or whole."""
+    x0, y0, x1, y1 = (round(v) for v in box)
+    draw.rectangle((x0, y0, x1, y1), outline="white" if dash else colour, width=2)
+    if dash:
+        for x in range(x0, x1 + 1, 9):
+            for y in (y0, y1 - 1):
+                draw.rectangle((x, y, min(x + 5, x1), y + 1), colour)
+        for y in range(y0, y1 + 1, 9):
+            for x in (x0, x1 - 1):
+                draw.rectangle((x, y, x + 1, min(y + 5, y1)), colour)
+
+
+def tag(draw: ImageDraw, corner: tuple[float, float], letter: str, colour: str) -> None:
+    """A letter on a square of its colour."""
+    x, y = (round(v) for v in corner)
+    draw.rectangle((x, y, x + 15, y + 15), colour, outline=INK)
+    draw.text((x + 8, y + 8), letter, ink_on(colour), font(TEXT), anchor="mm")
+
+
+def ink_on(colour: str) -> str:
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return "black" if 0.3 * red + 0.59 * green + 0.11 * blue > 110 else "white"
+
+
+def badge(draw: ImageDraw, corner: tuple[int, int], colour: str, tick: bool) -> None:
+    """A tick or a cross, white on a disc."""
+    x, y = corner
+    draw.ellipse((x, y, x + 14, y + 14), colour, outline="white")
+    strokes = [(3, 7, 6, 10), (6, 10, 11, 4)] if tick else [(4, 4, 10, 10), (4, 10, 10, 4)]
+    for x0, y0, x1, y1 in strokes:
+        draw.line((x + x0, y + y0, x + x1, y + y1), "white", 2)

@@ -1,0 +1,205 @@
+"""Plots: matplotlib figures made without pyplot, so that nothing is kept alive, no window opens and no setting leaks.
+
+Every plot takes a title that says the message, and a note in small grey print that says how the numbers were made.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from statistics import mean
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .errors import InputError, unknown
+from .palette import CLASS_COLOURS, FAINT, GREY, INK, class_style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+LEGEND_MOST = 20  # classes; beyond that a legend is a wall of text (ours)
+LINES = ("-", "--", "-.", ":")
+STRONG_FIRST = (1, 0, 3, 2, 4, 5, 6, 8, 7, 9)  # of the class colours, for lines and bars
+
+
+def scatter_map(
+    points: object, labels: object, classes: Sequence[str], title: str = "", note: str = "", thumbnails: object = None
+) -> Figure:
+    """A map of points (N, 2), a colour and a marker a class; with thumbnails (N, 3, H, W), pictures on some of them."""
+    figure, low, high = _figure(7.4, 5.8, title, note)
+    _map(figure.add_axes((0.02, low, 0.75, high - low)), points, labels, classes, thumbnails)
+    _legend(figure, classes, loc="center left", bbox_to_anchor=(0.785, (low + high) / 2))
+    return figure
+
+
+def two_maps(
+    before: object, after: object, labels: object, classes: Sequence[str], names: tuple[str, str] = ("before", "after"),
+    title: str = "", note: str = "",
+) -> Figure:  # fmt: skip
+    """Two maps (N, 2) of the same pictures, side by side, with one legend."""
+    figure, low, high = _figure(10.0, 5.8, title, note)
+    legend = 0.12 if len(classes) <= LEGEND_MOST else 0
+    for left, points, name in ((0.02, before, names[0]), (0.52, after, names[1])):
+        axes = figure.add_axes((left, low + legend, 0.46, high - low - legend - 0.05))
+        _map(axes, points, labels, classes)
+        axes.set_title(name, fontsize=12, color=INK, loc="left", pad=7)
+    _legend(figure, classes, loc="lower center", bbox_to_anchor=(0.5, low - 0.02), ncols=5)
+    return figure
+
+
+def curves(
+    histories: Mapping[str, Sequence[Mapping[str, Any]]], against: str = "step", title: str = "", note: str = ""
+) -> Figure:
+    """Loss and kNN accuracy of one or more runs (rows of history.jsonl) against "step", "epoch" or "seconds"."""
+    units = {"step": "optimiser steps", "epoch": "epochs", "seconds": "seconds of training"}
+    if against not in units:
+        raise unknown("axis", against, units)
+    if not histories or not any(histories.values()):
+        raise InputError("no history to draw: give {name: rows}, at least one row")
+    figure, low, high = _figure(9.6, 4.0, title, note)
+    for left, key, heading, factor in ((0.055, "loss", "loss", 1), (0.46, "knn", "kNN accuracy, %", 100)):
+        axes = figure.add_axes((left, low + 0.13, 0.35, high - low - 0.21))
+        _plain(axes)
+        axes.set_title(heading, fontsize=11, color=INK, loc="left")
+        axes.set_xlabel(units[against], fontsize=10, color=INK)
+        for i, (name, rows) in enumerate(histories.items()):
+            there = [(row[against], factor * row[key]) for row in rows if key in row]
+            colour, marker = class_style(STRONG_FIRST[i % 10])
+            x, y = zip(*there, strict=True) if there else ((), ())
+            dot = {"marker": marker, "markersize": 5, "markevery": max(1, len(x) // 8)}
+            axes.plot(x, y, LINES[i % 4], color=colour, linewidth=1.8, label=name, **dot)
+    figure.legend(
+        *axes.get_legend_handles_labels(), loc="center left", bbox_to_anchor=(0.825, 0.5), frameon=False, fontsize=10,
+        handlelength=3.2, labelcolor=INK,
+    )  # fmt: skip
+    return figure
+
+
+def bars_with_dots(
+    rows: Mapping[str, Sequence[float]], baselines: Mapping[str, float] | None = None, what: str = "accuracy, %",
+    title: str = "", note: str = "",
+) -> Figure:  # fmt: skip
+    """Methods as bars to the mean, every seed a dot, baselines as marks across: all values are shares from 0 to 1."""
+    marks = sorted((baselines or {}).items(), key=lambda item: item[1])
+    if not rows or not all(len(seeds) for seeds in rows.values()):
+        raise InputError("nothing to draw: give {method: one value a seed}, at least one value each")
+    values = [*(value for _, value in marks), *(value for seeds in rows.values() for value in seeds)]
+    if not all(0 <= value <= 1 for value in values):
+        raise InputError(f"accuracies are shares from 0 to 1; got {min(values):g} to {max(values):g}")
+    line = 0.24  # inches from one baseline's name to the next
+    tall = 1.6 + 0.5 * len(rows) + line * len(marks)
+    figure, low, high = _figure(8.4, tall, title, note)
+    low, high = low + 0.5 / tall, high - (line * len(marks) + 0.1) / tall
+    names = 0.03 + 0.0115 * max(map(len, rows))
+    axes = figure.add_axes((names, low, 0.97 - names, high - low))
+    _plain(axes)
+    axes.grid(False, axis="y")
+    for i, (name, seeds) in enumerate(rows.items()):
+        place, centre, colour = len(rows) - 1 - i, 100 * mean(seeds), CLASS_COLOURS[STRONG_FIRST[i % 10]]
+        axes.barh(place, centre, height=0.62, color=colour, alpha=0.25, linewidth=0)
+        axes.vlines(centre, place - 0.31, place + 0.31, color=colour, linewidth=2.2)
+        beside = np.linspace(0.15, -0.15, len(seeds)) if len(seeds) > 1 else np.zeros(1)
+        axes.scatter(
+            [100 * seed for seed in seeds], place + beside, s=30, color=colour, edgecolor="white", linewidth=0.8, zorder=3
+        )
+        axes.annotate(f"{centre:.1f}", (100 * max(seeds), place), (9, 0), textcoords="offset points", va="center", color=INK)
+        axes.annotate(name, (0, place), (-8, 0), textcoords="offset points", va="center", ha="right", fontsize=11, color=INK)
+    axes.set(yticks=[], ylim=(-0.6, len(rows) - 0.4), xlim=(0, 115 * max([*values, 0.05])))
+    axes.set_xlabel(what, fontsize=10, color=INK)
+    across = axes.get_xaxis_transform()  # x in data, y in shares of the height
+    for i, (name, value) in enumerate(marks):
+        up = 1 + line / tall / (high - low) * (len(marks) - i - 0.4)  # the lowest value's name stands highest
+        style = {"color": GREY, "transform": across, "clip_on": False}
+        axes.plot([100 * value] * 2, [0, up], LINES[1 + i % 3], linewidth=1.2, zorder=1, **style)
+        axes.text(100 * value, up, f" {name} {100 * value:.1f}", va="center", fontsize=9.5, **style)
+    return figure
+
+
+# ---- what the plots share
+
+
+def _figure(width: float, height: float, title: str, note: str) -> tuple[Figure, float, float]:
+    """A figure of inches with title and note in place, and where the room between them begins and ends (shares)."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    from .figures import png
+
+    figure = Figure(figsize=(width, height), facecolor="white")
+    FigureCanvasAgg(figure)
+    figure._repr_png_ = lambda: png(figure)  # IPython asks for this; without pyplot it would print the object's name
+    heading = textwrap.fill(title, round(9.4 * width))  # letters an inch at 14 points
+    small = textwrap.fill(note, round(16 * width))  # letters an inch at 8.5 points
+    figure.text(0.02, 1 - 0.13 / height, heading, fontsize=14, color=INK, va="top", linespacing=1.25)
+    figure.text(0.02, 0.1 / height, small, fontsize=8.5, color=GREY, va="bottom", linespacing=1.3)
+    below = 0.2 + (0.16 * (small.count("\n") + 1) + 0.08 if note else 0)
+    above = 0.12 + (0.25 * (heading.count("\n") + 1) + 0.14 if title else 0)
+    return figure, below / height, 1 - above / height
+
+
+def _plain(axes: Axes) -> None:
+    """Two thin axes and a faint grid."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(GREY)
+    axes.tick_params(colors=INK, labelsize=9.5, length=3)
+    axes.grid(True, color=FAINT, linewidth=0.8)
+    axes.set_axisbelow(True)
+
+
+def _map(axes: Axes, points: object, labels: object, classes: Sequence[str], thumbnails: object = None) -> None:
+    """Points, one marker a class. A map has no axes: only what is near what means something."""
+    points, labels = (np.asarray(x.detach().cpu() if hasattr(x, "detach") else x) for x in (points, labels))
+    if points.ndim != 2 or points.shape[1] != 2 or labels.shape != points.shape[:1] or not len(points):
+        raise InputError(f"a map needs points (N, 2) and labels (N,); got {points.shape} and {labels.shape}")
+    if not np.isfinite(points).all():
+        raise InputError("a map's points must be finite numbers")
+    if labels.min() < 0 or labels.max() >= len(classes):
+        raise InputError(f"labels go from {labels.min()} to {labels.max()}, but there are {len(classes)} class names")
+    low, high = points.min(axis=0), points.max(axis=0)
+    reach = 0.53 * max(*(high - low), 1e-9)  # a square around everything, so that one unit is as long in x as in y
+    middle = (low + high) / 2
+    axes.set(xticks=[], yticks=[], facecolor="#FAFAFA", aspect="equal", adjustable="datalim")
+    axes.set(xlim=(middle[0] - reach, middle[0] + reach), ylim=(middle[1] - reach, middle[1] + reach))
+    axes.spines[:].set_color(FAINT)
+    size = float(np.clip(22_000 / len(points), 8, 40))  # points squared
+    for label in np.unique(labels):
+        colour, marker = class_style(int(label))
+        of = points[labels == label]
+        axes.scatter(*of.T, s=size, color=colour, marker=marker, alpha=0.8, edgecolor="white", linewidth=0.25)
+    if thumbnails is not None:
+        _pictures(axes, points, labels, thumbnails, reach)
+
+
+def _pictures(axes: Axes, points: np.ndarray, labels: np.ndarray, thumbnails: object, reach: float) -> None:
+    """Pictures on those points that no earlier picture covers, framed in the class's colour."""
+    from matplotlib.patches import Rectangle
+
+    from .figures import pixels
+
+    tiles = pixels(thumbnails)
+    if len(tiles) != len(points):
+        raise InputError(f"{len(points)} points but {len(tiles)} thumbnails: give one a point, or none")
+    half, shown = reach / 22, np.empty((0, 2))
+    for i, point in enumerate(points):
+        if len(shown) and (np.abs(shown - point).max(axis=1) < 2.6 * half).any():
+            continue
+        shown = np.vstack([shown, point])
+        extent = (point[0] - half, point[0] + half, point[1] - half, point[1] + half)
+        axes.imshow(tiles[i], extent=extent, zorder=3 + i, interpolation="nearest", aspect="auto")
+        edge = {"edgecolor": class_style(int(labels[i]))[0], "facecolor": "none", "linewidth": 1.6, "zorder": 3 + i}
+        axes.add_patch(Rectangle(point - half, 2 * half, 2 * half, **edge))
+
+
+def _legend(figure: Figure, classes: Sequence[str], **place: Any) -> None:
+    """Names with their markers, where they are few enough to read."""
+    from matplotlib.lines import Line2D
+
+    if len(classes) > LEGEND_MOST:
+        return
+    handles = []
+    for label, name in enumerate(classes):
+        colour, marker = class_style(label)
+        handles.append(Line2D([], [], color=colour, marker=marker, linestyle="", markersize=7, label=str(name)))
+    figure.legend(handles=handles, frameon=False, fontsize=10, labelcolor=INK, handletextpad=0.3, **place)

@@ -1,0 +1,126 @@
+"""kNN protocols against a slow loop and scikit-learn; ties; feature transforms."""
+
+import math
+
+import pytest
+import torch
+from conftest import clouds, cosine
+
+from mnclglf_lite import knn
+from mnclglf_lite.errors import InputError
+from mnclglf_lite.knn import KnnProtocol
+
+
+def slow_knn(bank, bank_labels, queries, query_labels, k, temperature, classes):
+    """Nearest first, the earlier of equals first; equal votes to the lower class."""
+    first = five = 0
+    for query, truth in zip(queries.tolist(), query_labels.tolist(), strict=True):
+        scored = sorted((-cosine(query, row), place) for place, row in enumerate(bank.tolist()))
+        votes = [0.0] * classes
+        for negative, place in scored[:k]:
+            votes[int(bank_labels[place])] += math.exp(-negative / temperature) if temperature else 1.0
+        ranking = sorted(range(classes), key=lambda c: (-votes[c], c))
+        first, five = first + (ranking[0] == truth), five + (truth in ranking[:5])
+    return {"top1": first / len(queries), "top5": five / len(queries)}
+
+
+@pytest.mark.parametrize("k, temperature", [(20, 0.1), (50, 0.07), (10, None)])
+def test_knn_is_the_slow_loop(k, temperature, monkeypatch):
+    monkeypatch.setattr(knn, "QUERIES_AT_ONCE", 32)  # 80 queries: two whole chunks and a half
+    bank, labels = clouds(400, classes=8, dtype=torch.float64)
+    queries, truth = clouds(80, classes=8, seed=1, dtype=torch.float64)
+    protocol = KnnProtocol(k, temperature or 0.1, weighted=temperature is not None)
+    fast = knn.knn(bank, labels, queries, truth, protocol, 8)
+    assert fast == slow_knn(bank, labels, queries, truth, k, temperature, 8)
+    assert 0.2 < fast["top1"] < 0.95 < fast["top5"] < 1  # the case is neither trivial nor hopeless
+
+
+def test_plain_knn_is_scikit_learns():
+    neighbors = pytest.importorskip("sklearn.neighbors")
+    bank, labels = clouds(500)
+    queries, truth = clouds(200, seed=1)
+    theirs = neighbors.KNeighborsClassifier(10, metric="cosine").fit(bank, labels).score(queries, truth)
+    assert knn.knn(bank, labels, queries, truth, knn.KNN_PLAIN, 4)["top1"] == pytest.approx(theirs)
+
+
+@pytest.mark.parametrize("k", [1, 3, 5, 8, 11, 12])
+def test_equally_near_pictures_come_in_the_banks_order(k):
+    # on the axes every similarity is exactly 0 or 1; the three queries have 4, 8 and no equals in front
+    axis = torch.tensor([1, 0, 1, 1, 0, 1, 1, 0, 1, 0, 1, 1])
+    bank, queries = torch.eye(3)[axis], torch.eye(3)
+    similarity, index = knn.neighbours(bank, queries, k)
+    for query in range(3):
+        slow = sorted(range(12), key=lambda place: (int(axis[place]) != query, place))[:k]
+        assert index[query].tolist() == slow
+        assert similarity[query].tolist() == [float(axis[place] == query) for place in slow]
+
+
+def test_a_collapsed_encoder_scores_chance_and_always_the_same():
+    bank, labels = torch.ones(300, 6), torch.arange(300) % 10
+    assert torch.equal(knn.neighbours(bank, bank[:4], 20)[1], torch.arange(20).expand(4, 20))
+    assert knn.knn(bank, labels, bank, labels, KnnProtocol(k=20), 10) == {"top1": 0.1, "top5": 0.5}
+
+
+def test_a_longer_search_serves_smaller_protocols():
+    bank, labels = clouds(400, classes=8)
+    queries, truth = clouds(80, classes=8, seed=1)
+    similarity, index = knn.neighbours(bank, queries, 200)
+    for protocol in (knn.KNN_20, knn.KNN_PLAIN):
+        alone = knn.knn(bank, labels, queries, truth, protocol, 8)
+        assert knn.vote(similarity, labels[index], truth, protocol, 8) == alone
+
+
+def test_the_coldest_temperature_asks_the_nearest_neighbour():
+    bank, labels = clouds(400)
+    queries, truth = clouds(80, seed=1)
+    nearest = knn.knn(bank, labels, queries, truth, KnnProtocol(k=1), 4)["top1"]
+    assert knn.knn(bank, labels, queries, truth, KnnProtocol(k=50, temperature=1e-4), 4)["top1"] == nearest
+
+
+def test_whitening_is_scikit_learns_and_fitted_on_the_bank_alone():
+    decomposition = pytest.importorskip("sklearn.decomposition")
+    bank, _ = clouds(500, dtype=torch.float64)
+    queries, _ = clouds(50, seed=1, dtype=torch.float64)
+    ours = knn.transformed(bank, queries, "whitened")
+    pca = decomposition.PCA(whiten=True).fit(bank)
+    for mine, theirs in zip(ours, (pca.transform(bank), pca.transform(queries)), strict=True):
+        theirs = torch.from_numpy(theirs) * math.sqrt(500 / 499)  # scikit-learn divides by N - 1
+        torch.testing.assert_close(
+            mine @ mine.T, theirs @ theirs.T
+        )  # equal up to signs and order of the axes
+    assert torch.equal(knn.transformed(bank, 5 * queries, "whitened")[0], ours[0])
+
+
+def test_centring_and_the_protocols_own_transform():
+    bank, labels = clouds(400)
+    queries, truth = clouds(80, seed=1)
+    a, b = knn.transformed(bank, queries, "centred")
+    torch.testing.assert_close(a.mean(0), torch.zeros(6), atol=1e-6, rtol=0)
+    torch.testing.assert_close(b, queries - bank.mean(0))
+    near = knn.knn(a, labels, b, truth, KnnProtocol(k=20), 4)
+    assert knn.knn(bank, labels, queries, truth, KnnProtocol(k=20, transform="centred"), 4) == near
+    assert knn.knn(bank, labels, queries, truth, KnnProtocol(k=20), 4) != near  # it is not the raw one
+
+
+def test_whitening_leaves_out_directions_that_carry_nothing():
+    bank, _ = clouds(300)
+    wide = torch.cat([bank, bank[:, :2], torch.zeros(300, 3)], 1)  # two copies and three dead coordinates
+    assert knn.transformed(wide, wide, "whitened")[0].shape == (300, 6)
+
+
+def test_knn_refuses_what_cannot_be():
+    bank, labels = clouds(30)
+    with pytest.raises(InputError, match="200 neighbours of a bank of 30"):
+        knn.knn(bank, labels, bank, labels, KnnProtocol(), 4)
+    with pytest.raises(InputError, match="as many labels"):
+        knn.knn(bank, labels[:-1], bank, labels, KnnProtocol(k=3), 4)
+    with pytest.raises(InputError, match="as many labels"):
+        knn.knn(bank, labels, bank[:0], labels[:0], KnnProtocol(k=3), 4)
+    with pytest.raises(InputError, match="labels from 0 to 2; got 0 to 3"):
+        knn.knn(bank, labels, bank, labels, KnnProtocol(k=3), 3)
+    with pytest.raises(InputError, match="not finite"):
+        knn.knn(bank * float("nan"), labels, bank, labels, KnnProtocol(k=3), 4)
+    with pytest.raises(InputError, match="did you mean 'whitened'"):
+        KnnProtocol(transform="white")
+    with pytest.raises(InputError, match="temperature > 0"):
+        KnnProtocol(temperature=0.0)
