@@ -1,23 +1,19 @@
-"""Pictures: arrays in, picture out. Grids of images are Pillow pictures (milliseconds: fit for a slider), plots are
-matplotlib figures (`plots`). Nothing here computes a result, and nothing opens a window.
+"""Pictures: arrays in, picture out. Nothing here computes a result, and nothing opens a window.
 
-Every picture can carry a title that says the message, and a note in small grey print that says how it was made.
+Grids of images are Pillow pictures (milliseconds: fit for a slider), plots are matplotlib figures (`plots`).
+Each can carry a title that says the message, and a note in small grey print that says how it was made.
 """
 
 from __future__ import annotations
 
-import functools
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from . import checkpoint, pencil
 from .errors import InputError
 from .palette import AGREE, BOX_COLOURS, DISAGREE, GREY, INK
-from .pencil import MARGIN, SMALL, TEXT
+from .pencil import MARGIN, SMALL, TEXT, array, pixels, png
 from .plots import bars_with_dots, curves, scatter_map, two_maps
 
 if TYPE_CHECKING:
@@ -25,37 +21,21 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 __all__ = [
-    "bars_with_dots", "contact_sheet", "curves", "neighbour_strips", "pixels", "png", "save", "scatter_map", "two_maps",
-    "views_figure",
+    "bars_with_dots", "contact_sheet", "curves", "neighbour_strips", "pixels", "png", "save", "scatter_map",
+    "two_maps", "views_figure",
 ]  # fmt: skip
-
-def pixels(images: object) -> np.ndarray:
-    """Pictures as uint8 (N, H, W, 3): from uint8, or float in [0, 1], tensors or arrays (N, 3, H, W)."""
-    x = np.asarray(images.detach().cpu() if hasattr(images, "detach") else images)
-    if x.ndim != 4 or x.shape[1] != 3 or not x.size:
-        raise InputError(f"pictures must be (N, 3, H, W) with N >= 1; got shape {x.shape}")
-    if x.dtype != np.uint8:
-        if not np.issubdtype(x.dtype, np.floating):
-            raise InputError(f"pictures must be uint8, or float in [0, 1]; got {x.dtype}")
-        if not (x.min() >= -1e-3 and x.max() <= 1 + 1e-3):  # false for NaN too
-            raise InputError(
-                f"float pictures must lie in [0, 1]; got {x.min():.2f} to {x.max():.2f}: a normalised view goes through "
-                "views.denormalise first"
-            )
-        x = np.rint(x.clip(0, 1) * 255).astype(np.uint8)
-    return np.ascontiguousarray(x.transpose(0, 2, 3, 1))  # (N, 3, H, W) -> (N, H, W, 3)
 
 
 def contact_sheet(
     images: object, columns: int = 10, scale: int = 3, labels: Sequence[str] | None = None, gap: int = 4,
     title: str = "", note: str = "",
 ) -> Image:  # fmt: skip
-    """Pictures (N, 3, H, W) in rows of `columns`, each pixel `scale` pixels wide, with a name under each if given."""
+    """Pictures (N, 3, H, W) in rows of `columns`, a pixel `scale` pixels wide, a name under each if given."""
     tiles = pixels(images)
     if labels is not None and len(labels) != len(tiles):
         raise InputError(f"{len(tiles)} pictures but {len(labels)} labels: give one a picture, or none")
     if columns < 1 or scale < 1 or gap < 0:
-        raise InputError(f"a sheet needs columns and scale of at least 1; got {columns} and {scale} (gap {gap})")
+        raise InputError(f"a sheet needs columns >= 1, scale >= 1, gap >= 0; got {columns}, {scale}, {gap}")
     (height, width), columns = (side * scale for side in tiles.shape[1:3]), min(columns, len(tiles))
     line = SMALL + 5 if labels is not None else 0
     rows = -(-len(tiles) // columns)
@@ -71,45 +51,55 @@ def contact_sheet(
 
 
 def views_figure(
-    image: object, boxes: object, views: Sequence[object], names: Sequence[str] | None = None, side: int = 256,
-    columns: int = 4, title: str = "", note: str = "",
+    image: object, boxes: object, views: Sequence[object], names: Sequence[str] | None = None,
+    side: int = 256, columns: int = 4, title: str = "", note: str = "",
 ) -> Image:  # fmt: skip
     """One picture (3, H, W) with the boxes of its views, beside the views themselves.
 
-    boxes: (V, 4) top, left, height, width in the picture's pixels, as `Draw.boxes`. views: V pictures (3, s, s), not
-    normalised; sizes may differ, and show. Each view has a colour and a letter, in its box and on its frame.
+    boxes: (V, 4) top, left, height, width in the picture's pixels, as `Draw.boxes`. views: V pictures
+    (3, s, s), not normalised; where sizes differ, it shows. Each view has a colour and a letter, in its box
+    and under its frame. The picture is shown about `side` pixels high.
     """
     picture = pixels(image[None])[0]
-    boxes = np.asarray(boxes.detach().cpu() if hasattr(boxes, "detach") else boxes, dtype=float)
+    boxes = array(boxes).astype(float)
     tiles = [pixels(view[None])[0] for view in views]
     if not tiles or boxes.shape != (len(tiles), 4):
-        raise InputError(f"{len(tiles)} views need boxes of shape ({len(tiles)}, 4), at least one; got {boxes.shape}")
+        raise InputError(
+            f"views ({len(tiles)}) and boxes {boxes.shape} don't match: one box (4 numbers) a view"
+        )
     if names is not None and len(names) != len(tiles):
         raise InputError(f"{len(tiles)} views but {len(names)} names: give one a view, or none")
     scale = max(1, side // max(picture.shape[:2]))
     height, width = (side * scale for side in picture.shape[:2])
     columns, largest = min(columns, len(tiles)), max(max(tile.shape[:2]) for tile in tiles)
     rows = -(-len(tiles) // columns)
-    cell = max(48, (max(height, 96) + 10) // rows - 10 - TEXT - 8)  # rows together as tall as the picture
-    zoom = max(1, min(cell // largest, 4 * scale))  # one zoom for all views, so that smaller ones look smaller
+    cell = max(48, (height + 10) // rows - 10 - TEXT - 8)  # rows together as tall as the picture
+    zoom = max(1, min(cell // largest, scale))  # one zoom for all views, so that smaller ones look smaller
     cell, step = max(cell, zoom * largest), max(cell, zoom * largest) + 10
     sheet, draw, top = pencil.canvas(
         width + 24 + columns * step - 10, max(height, rows * (step + TEXT + 8) - 10), title, note
     )
     sheet.paste(pencil.enlarged(picture, scale), (MARGIN, top))
+    tags = []
     for i, (tile, (box_top, left, box_height, box_width)) in enumerate(zip(tiles, boxes, strict=True)):
         colour, letter = BOX_COLOURS[i % len(BOX_COLOURS)], chr(ord("A") + i % 26)
+        dash = i % (2 * len(BOX_COLOURS)) >= len(BOX_COLOURS)  # when colours come again, broken lines
         x0, y0 = MARGIN + left * scale, top + box_top * scale
-        pencil.frame(draw, (x0, y0, x0 + box_width * scale - 1, y0 + box_height * scale - 1), colour, dash=i >= len(BOX_COLOURS))
-        pencil.tag(draw, (x0 + 3 + 18 * (i % 3), y0 + 3), letter, colour)  # boxes that share a corner keep their letters apart
+        pencil.frame(
+            draw, (x0, y0, x0 + box_width * scale - 1, y0 + box_height * scale - 1), colour, dash, INK
+        )
+        tags.append(((x0 + 3 + 18 * (i % 3), y0 + 3), letter, colour))  # corners may be shared: step aside
         x = MARGIN + width + 24 + i % columns * step
         y = top + i // columns * (step + TEXT + 8)
         shown = pencil.enlarged(tile, zoom)
-        pencil.frame(draw, (x - 3, y - 3, x + shown.width + 2, y + shown.height + 2), colour, dash=i >= len(BOX_COLOURS))
+        pencil.frame(draw, (x - 3, y - 3, x + shown.width + 2, y + shown.height + 2), colour, dash)
         sheet.paste(shown, (x, y))
         pencil.tag(draw, (x, y + shown.height + 5), letter, colour)
         if names is not None:
-            draw.text((x + 21, y + shown.height + 5), pencil.fitting(draw, names[i], TEXT, cell - 21), INK, pencil.font(TEXT))
+            name = pencil.fitting(draw, names[i], TEXT, cell - 21)
+            draw.text((x + 21, y + shown.height + 5), name, INK, pencil.font(TEXT))
+    for tag in tags:  # over all frames
+        pencil.tag(draw, *tag)
     return sheet
 
 
@@ -117,47 +107,44 @@ def neighbour_strips(
     images: object, query_index: object, neighbour_index: object, labels: object, classes: Sequence[str],
     row_names: Sequence[str] | None = None, scale: int = 2, title: str = "", note: str = "",
 ) -> Image:  # fmt: skip
-    """Rows of a query and its neighbours: a blue frame with a tick for the query's class, a broken orange one with a cross
-    for another.
+    """Rows of a query and its neighbours. The query's class: blue frame, tick. Another: broken orange, cross.
 
-    images (N, 3, H, W); query_index (Q,) and neighbour_index (Q, k) are positions in them; labels (N,). `row_names`
-    stand at the left in place of the query's class, so that one query can be shown under several methods.
+    images (N, 3, H, W); query_index (Q,) and neighbour_index (Q, k) are positions in them; labels (N,).
+    `row_names` stand at the left in place of the query's class: one query can be shown under several methods.
     """
     tiles = pixels(images)
-    query, near, label = (np.asarray(x).astype(int) for x in (query_index, neighbour_index, labels))
+    query, near, label = (array(x).astype(int) for x in (query_index, neighbour_index, labels))
     if near.ndim != 2 or query.shape != near.shape[:1] or not near.size:
-        raise InputError(f"strips need queries (Q,) and neighbours (Q, k); got {query.shape} and {near.shape}")
-    if label.shape != tiles.shape[:1] or min(query.min(), near.min()) < 0 or max(query.max(), near.max()) >= len(tiles):
-        raise InputError(f"{len(tiles)} pictures need as many labels, and positions below {len(tiles)}")
+        raise InputError(
+            f"strips take queries (Q,) and neighbours (Q, k); got {query.shape} and {near.shape}"
+        )
+    low, high = min(query.min(), near.min()), max(query.max(), near.max())
+    if label.shape != tiles.shape[:1] or low < 0 or high >= len(tiles):
+        raise InputError(
+            f"{len(tiles)} pictures need as many labels, and positions from 0 to {len(tiles) - 1}; "
+            f"got {len(label)} labels, positions from {low} to {high}"
+        )
     heads = [str(classes[label[q]]) for q in query] if row_names is None else list(row_names)
     if len(heads) != len(query):
         raise InputError(f"{len(query)} rows but {len(heads)} row names: give one a row, or none")
     height, width = (side * scale for side in tiles.shape[1:3])
-    name, step, line = 12 + max(int(pencil.font(TEXT).getlength(head)) for head in heads), width + 10, height + SMALL + 16
-    sheet, draw, top = pencil.canvas(name + width + 24 + near.shape[1] * step - 10, len(query) * line, title, note)
+    name = 12 + max(int(pencil.font(TEXT).getlength(head)) for head in heads)
+    step, line = width + 10, height + SMALL + 16
+    first = name + width + 24  # where the neighbours begin
+    sheet, draw, top = pencil.canvas(first + near.shape[1] * step - 10, len(query) * line, title, note)
     for row, (q, others) in enumerate(zip(query, near, strict=True)):
         y = top + row * line
         draw.text((MARGIN, y + height // 2), heads[row], INK, pencil.font(TEXT), anchor="lm")
         sheet.paste(pencil.enlarged(tiles[q], scale), (MARGIN + name, y))
         pencil.centred(draw, (MARGIN + name + width / 2, y + height + 3), "query", SMALL, GREY, step)
         for i, j in enumerate(others):
-            x, same = MARGIN + name + width + 24 + i * step, label[j] == label[q]
+            x, same = MARGIN + first + i * step, label[j] == label[q]
             colour = AGREE if same else DISAGREE
             pencil.frame(draw, (x - 3, y - 3, x + width + 2, y + height + 2), colour, dash=not same)
             sheet.paste(pencil.enlarged(tiles[j], scale), (x, y))
             pencil.badge(draw, (x + width - 15, y + height - 15), colour, same)
             pencil.centred(draw, (x + width / 2, y + height + 3), str(classes[label[j]]), SMALL, colour, step)
     return sheet
-
-
-def png(picture: Figure | Image) -> bytes:
-    """A picture as PNG bytes: what an Image widget or a page takes. The same picture gives the same bytes."""
-    buffer = io.BytesIO()
-    if hasattr(picture, "savefig"):
-        picture.savefig(buffer, format="png", dpi=144, metadata={"Software": None})
-    else:
-        picture.save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def save(picture: Figure | Image, path: str | Path) -> Path:

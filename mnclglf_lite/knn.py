@@ -48,7 +48,7 @@ KNN_PLAIN = KnnProtocol(k=10, weighted=False)  # cheap, without a temperature to
 
 
 def check(features: Tensor, labels: Tensor, what: str, classes: int, every: bool = False) -> None:
-    """Refuse features (N, D) and labels (N,) that do not fit; with `every`, also a class without a picture."""
+    """Refuse features (N, D) and labels (N,) that do not fit; with `every`, also an empty class."""
     if features.ndim != 2 or len(features) != len(labels) or len(features) == 0:
         raise InputError(
             f"{what}: expected features (N, D) and as many labels; "

@@ -44,7 +44,7 @@ def check(features: Tensor, least: int, what: str) -> Tensor:
 
 
 def cap(count: int, most: int = POINTS, seed: int = 0) -> Tensor:
-    """Positions of at most `most` of `count` pictures, drawn at random without repeats, ascending: int64 (M,)."""
+    """Positions of at most `most` of `count` pictures, drawn without repeats, ascending: int64 (M,)."""
     if most < 1:
         raise InputError(f"a map needs at least one point; got most={most}")
     drawn = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
@@ -90,9 +90,7 @@ def tsne(features: Tensor, seed: int = 0, perplexity: float = PERPLEXITY) -> Ten
 
     x = F.normalize(check(features, 3, "tsne"), dim=1)
     if not 0 < perplexity < len(x):
-        raise InputError(
-            f"t-SNE's perplexity must be between 0 and {len(x)} (pictures); got {perplexity}"
-        )
+        raise InputError(f"t-SNE's perplexity must be between 0 and {len(x)} (pictures); got {perplexity}")
     made = TSNE(perplexity=perplexity, init="pca", random_state=seed)
     return torch.from_numpy(made.fit_transform(x.numpy()))
 
@@ -112,8 +110,8 @@ def umap(features: Tensor, seed: int | None = None, n_neighbors: int = 15, min_d
         from umap import UMAP
     except ImportError as error:  # the index has another package named umap; or numba refuses this NumPy
         raise InputError(
-            f"umap-learn cannot be imported ({error}): `pip uninstall umap`, then `pip install -U umap-learn`; "
-            "or take kind='pca' or kind='tsne'"
+            f"umap-learn cannot be imported ({error}): `pip uninstall umap`, then "
+            "`pip install -U umap-learn`; or take kind='pca' or kind='tsne'"
         ) from error
     x = F.normalize(check(features, 4, "umap"), dim=1)
     if not 2 <= n_neighbors < len(x):

@@ -5,10 +5,16 @@ Colour never speaks alone: classes have a marker, boxes a letter, agreement a ti
 
 from __future__ import annotations
 
-# Paul Tol's "muted" set (personal.sron.nl/~pault, "Introduction to colour schemes", 2021), nine colours for up to nine
-# classes, and a dark grey as the tenth
+# Paul Tol's "muted" set of nine (technical note SRON/EPS/TN/09-002, 2021), its two palest made deeper so that
+# dots of them show on white, and a dark grey as the tenth
 CLASS_COLOURS = (
-    "#CC6677", "#332288", "#DDAA33", "#117733", "#56B4E9", "#882255", "#44AA99", "#999933", "#AA4499", "#555555"
+    "#CC6677", "#332288", "#DDAA33", "#117733", "#56B4E9",
+    "#882255", "#44AA99", "#999933", "#AA4499", "#555555",
+)  # fmt: skip
+# on a dark page the four darkest are made lighter
+CLASS_COLOURS_ON_DARK = (
+    "#DD7788", "#9A8FF0", "#DDAA33", "#44AA66", "#56B4E9",
+    "#D65C92", "#5FC9B8", "#B9B94A", "#C873C8", "#B5B5B5",
 )  # fmt: skip
 # the same order as matplotlib's markers; the page of `explore` draws the same ten
 CLASS_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
@@ -21,5 +27,5 @@ INK, GREY, FAINT = "#222222", "#767676", "#E4E4E4"  # text, small print (4.5 : 1
 
 
 def class_style(label: int) -> tuple[str, str]:
-    """Colour and marker of a class. Beyond ten, markers shift against colours: a hundred pairs before one comes again."""
+    """Colour and marker of a class. Beyond ten, markers shift against colours: a hundred different pairs."""
     return CLASS_COLOURS[label % 10], CLASS_MARKERS[(label + label // 10) % 10]

@@ -35,8 +35,8 @@ from .views import View
 class PaperProtocol:
     """Every constant from the release.
 
-    A trust of 0.001 moves the weights by at most about 1 % a step, and they start small: a run needs a thousand
-    steps or so to leave its random start. Few epochs of a small set say nothing about the features.
+    A trust of 0.001 moves the weights by at most about 1 % a step, and they start small: it takes a thousand
+    steps or so to leave the random start. Few epochs of a small set say nothing about the features.
     """
 
     epochs: int = 90

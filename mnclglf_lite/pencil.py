@@ -1,20 +1,55 @@
-"""The strokes that Pillow pictures are made of: a sheet with title and note, frames, letters, ticks and crosses."""
+"""What pictures are drawn with: pixels from any array, a sheet with title and note, frames, marks."""
 
 from __future__ import annotations
 
 import functools
+import io
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .errors import InputError
 from .palette import GREY, INK
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from PIL.Image import Image
     from PIL.ImageDraw import ImageDraw
 
 MARGIN = 14  # pixels of white around everything
-TITLE, TEXT, SMALL = 17, 13, 11  # pixels, heights of the letter sizes
+TITLE, TEXT, SMALL = 17, 13, 12  # pixels, heights of the letter sizes
+
+
+def array(x: object) -> np.ndarray:
+    """A tensor of any device, or anything array-like, as an array."""
+    return np.asarray(x.detach().cpu() if hasattr(x, "detach") else x)
+
+
+def pixels(images: object) -> np.ndarray:
+    """Pictures as uint8 (N, H, W, 3): from uint8, or float in [0, 1], tensors or arrays (N, 3, H, W)."""
+    x = array(images)
+    if x.ndim != 4 or x.shape[1] != 3 or not x.size:
+        raise InputError(f"pictures must be (N, 3, H, W) with N >= 1; got shape {x.shape}")
+    if x.dtype != np.uint8:
+        if not np.issubdtype(x.dtype, np.floating):
+            raise InputError(f"pictures must be uint8, or float in [0, 1]; got {x.dtype}")
+        if not (x.min() >= -1e-3 and x.max() <= 1 + 1e-3):  # false for NaN too
+            raise InputError(
+                f"float pictures must lie in [0, 1]; got {x.min():.2f} to {x.max():.2f}: "
+                "a normalised view goes through views.denormalise first"
+            )
+        x = np.rint(x.clip(0, 1) * 255).astype(np.uint8)
+    return np.ascontiguousarray(x.transpose(0, 2, 3, 1))  # (N, 3, H, W) -> (N, H, W, 3)
+
+
+def png(picture: Figure | Image) -> bytes:
+    """A picture as PNG bytes: what an Image widget or a page takes. The same picture gives the same bytes."""
+    buffer = io.BytesIO()
+    if hasattr(picture, "savefig"):
+        picture.savefig(buffer, format="png", dpi=144, metadata={"Software": None})
+    else:
+        picture.save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 @functools.lru_cache
@@ -29,7 +64,8 @@ def canvas(width: int, height: int, title: str, note: str) -> tuple[Image, Image
     from PIL import Image, ImageDraw
 
     lines = wrapped(note, SMALL, max(width, 200))
-    wide = max(width, int(font(TITLE).getlength(title)), *(int(font(SMALL).getlength(text)) for text in lines or [""]))
+    wide = max(width, *(int(font(SMALL).getlength(text)) for text in lines or [""]))
+    wide = max(wide, int(font(TITLE).getlength(title)))
     top = MARGIN + (TITLE + 14 if title else 0)
     below = 8 + len(lines) * (SMALL + 4) if lines else 0
     sheet = Image.new("RGB", (wide + 2 * MARGIN, top + height + below + MARGIN), "white")
@@ -51,10 +87,11 @@ def wrapped(text: str, size: int, width: float) -> list[str]:
 
 
 def enlarged(tile: np.ndarray, scale: int) -> Image:
-    """(H, W, 3) with every pixel a square of `scale` pixels: nothing is smoothed, so that we see what the network sees."""
+    """(H, W, 3), every pixel a square of `scale` pixels; not smoothed: we see what the network sees."""
     from PIL import Image
 
-    return Image.fromarray(tile).resize((tile.shape[1] * scale, tile.shape[0] * scale), Image.Resampling.NEAREST)
+    size = (tile.shape[1] * scale, tile.shape[0] * scale)
+    return Image.fromarray(tile).resize(size, Image.Resampling.NEAREST)
 
 
 def fitting(draw: ImageDraw, text: str, size: int, width: float) -> str:
@@ -66,13 +103,21 @@ def fitting(draw: ImageDraw, text: str, size: int, width: float) -> str:
     return text + "..."
 
 
-def centred(draw: ImageDraw, top: tuple[float, float], text: str, size: int, colour: str, width: float) -> None:
+def centred(
+    draw: ImageDraw, top: tuple[float, float], text: str, size: int, colour: str, width: float
+) -> None:
+    """Text around the middle of its upper edge, cut to `width`."""
     draw.text(top, fitting(draw, text, size, width), colour, font(size), anchor="ma")
 
 
-def frame(draw: ImageDraw, box: tuple[float, float, float, float], colour: str, dash: bool) -> None:
-    """A frame two pixels wide on a dark edge, so that it is seen on any picture; broken or whole."""
+def frame(
+    draw: ImageDraw, box: tuple[float, float, float, float], colour: str, dash: bool, edge: str = ""
+) -> None:
+    """A frame two pixels wide, whole or broken; an edge in another colour makes it show on any picture."""
     x0, y0, x1, y1 = (round(v) for v in box)
+    if edge:
+        draw.rectangle((x0 - 1, y0 - 1, x1 + 1, y1 + 1), outline=edge)
+        draw.rectangle((x0 + 2, y0 + 2, x1 - 2, y1 - 2), outline=edge)
     draw.rectangle((x0, y0, x1, y1), outline="white" if dash else colour, width=2)
     if dash:
         for x in range(x0, x1 + 1, 9):

@@ -1,6 +1,6 @@
-"""Plots: matplotlib figures made without pyplot, so that nothing is kept alive, no window opens and no setting leaks.
+"""Plots: matplotlib figures made without pyplot: none is kept alive, no window opens, no setting leaks.
 
-Every plot takes a title that says the message, and a note in small grey print that says how the numbers were made.
+Every plot takes a title that says the message, and a note in small grey print that says how it was made.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 
 from .errors import InputError, unknown
 from .palette import CLASS_COLOURS, FAINT, GREY, INK, class_style
+from .pencil import array, pixels, png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,9 +26,10 @@ STRONG_FIRST = (1, 0, 3, 2, 4, 5, 6, 8, 7, 9)  # of the class colours, for lines
 
 
 def scatter_map(
-    points: object, labels: object, classes: Sequence[str], title: str = "", note: str = "", thumbnails: object = None
-) -> Figure:
-    """A map of points (N, 2), a colour and a marker a class; with thumbnails (N, 3, H, W), pictures on some of them."""
+    points: object, labels: object, classes: Sequence[str], title: str = "", note: str = "",
+    thumbnails: object = None,
+) -> Figure:  # fmt: skip
+    """A map of points (N, 2), a colour and a marker a class; with thumbnails (N, 3, H, W), pictures too."""
     figure, low, high = _figure(7.4, 5.8, title, note)
     _map(figure.add_axes((0.02, low, 0.75, high - low)), points, labels, classes, thumbnails)
     _legend(figure, classes, loc="center left", bbox_to_anchor=(0.785, (low + high) / 2))
@@ -35,8 +37,8 @@ def scatter_map(
 
 
 def two_maps(
-    before: object, after: object, labels: object, classes: Sequence[str], names: tuple[str, str] = ("before", "after"),
-    title: str = "", note: str = "",
+    before: object, after: object, labels: object, classes: Sequence[str],
+    names: tuple[str, str] = ("before", "after"), title: str = "", note: str = "",
 ) -> Figure:  # fmt: skip
     """Two maps (N, 2) of the same pictures, side by side, with one legend."""
     figure, low, high = _figure(10.0, 5.8, title, note)
@@ -50,17 +52,22 @@ def two_maps(
 
 
 def curves(
-    histories: Mapping[str, Sequence[Mapping[str, Any]]], against: str = "step", title: str = "", note: str = ""
-) -> Figure:
-    """Loss and kNN accuracy of one or more runs (rows of history.jsonl) against "step", "epoch" or "seconds"."""
+    histories: Mapping[str, Sequence[Mapping[str, Any]]], against: str = "step", title: str = "",
+    note: str = "",
+) -> Figure:  # fmt: skip
+    """Loss and kNN accuracy of runs (rows of history.jsonl) against "step", "epoch" or "seconds"."""
     units = {"step": "optimiser steps", "epoch": "epochs", "seconds": "seconds of training"}
     if against not in units:
         raise unknown("axis", against, units)
     if not histories or not any(histories.values()):
         raise InputError("no history to draw: give {name: rows}, at least one row")
-    figure, low, high = _figure(9.6, 4.0, title, note)
-    for left, key, heading, factor in ((0.055, "loss", "loss", 1), (0.46, "knn", "kNN accuracy, %", 100)):
-        axes = figure.add_axes((left, low + 0.13, 0.35, high - low - 0.21))
+    columns = min(4, len(histories))
+    legend = 0.26 * -(-len(histories) // columns)  # inches
+    figure, low, high = _figure(9.2, 4.0 + legend, title, note)
+    inch = 1 / (4.0 + legend)
+    bottom = low + (legend + 0.6) * inch
+    for left, key, heading, factor in ((0.06, "loss", "loss", 1), (0.55, "knn", "kNN accuracy, %", 100)):
+        axes = figure.add_axes((left, bottom, 0.43, high - bottom - 0.3 * inch))
         _plain(axes)
         axes.set_title(heading, fontsize=11, color=INK, loc="left")
         axes.set_xlabel(units[against], fontsize=10, color=INK)
@@ -71,17 +78,17 @@ def curves(
             dot = {"marker": marker, "markersize": 5, "markevery": max(1, len(x) // 8)}
             axes.plot(x, y, LINES[i % 4], color=colour, linewidth=1.8, label=name, **dot)
     figure.legend(
-        *axes.get_legend_handles_labels(), loc="center left", bbox_to_anchor=(0.825, 0.5), frameon=False, fontsize=10,
-        handlelength=3.2, labelcolor=INK,
+        *axes.get_legend_handles_labels(), loc="lower center", bbox_to_anchor=(0.5, low - 0.08 * inch),
+        fontsize=10, ncols=columns, frameon=False, handlelength=3.2, labelcolor=INK,
     )  # fmt: skip
     return figure
 
 
 def bars_with_dots(
-    rows: Mapping[str, Sequence[float]], baselines: Mapping[str, float] | None = None, what: str = "accuracy, %",
-    title: str = "", note: str = "",
+    rows: Mapping[str, Sequence[float]], baselines: Mapping[str, float] | None = None,
+    what: str = "accuracy, %", title: str = "", note: str = "",
 ) -> Figure:  # fmt: skip
-    """Methods as bars to the mean, every seed a dot, baselines as marks across: all values are shares from 0 to 1."""
+    """Methods as bars to the mean, seeds as dots, baselines as lines across: all are shares from 0 to 1."""
     marks = sorted((baselines or {}).items(), key=lambda item: item[1])
     if not rows or not all(len(seeds) for seeds in rows.values()):
         raise InputError("nothing to draw: give {method: one value a seed}, at least one value each")
@@ -101,11 +108,11 @@ def bars_with_dots(
         axes.barh(place, centre, height=0.62, color=colour, alpha=0.25, linewidth=0)
         axes.vlines(centre, place - 0.31, place + 0.31, color=colour, linewidth=2.2)
         beside = np.linspace(0.15, -0.15, len(seeds)) if len(seeds) > 1 else np.zeros(1)
-        axes.scatter(
-            [100 * seed for seed in seeds], place + beside, s=30, color=colour, edgecolor="white", linewidth=0.8, zorder=3
-        )
-        axes.annotate(f"{centre:.1f}", (100 * max(seeds), place), (9, 0), textcoords="offset points", va="center", color=INK)
-        axes.annotate(name, (0, place), (-8, 0), textcoords="offset points", va="center", ha="right", fontsize=11, color=INK)
+        dots = {"s": 30, "color": colour, "edgecolor": "white", "linewidth": 0.8, "zorder": 3}
+        axes.scatter([100 * seed for seed in seeds], place + beside, **dots)
+        text = {"textcoords": "offset points", "va": "center", "color": INK}
+        axes.annotate(f"{centre:.1f}", (100 * max(seeds), place), (9, 0), **text)
+        axes.annotate(name, (0, place), (-8, 0), ha="right", fontsize=11, **text)
     axes.set(yticks=[], ylim=(-0.6, len(rows) - 0.4), xlim=(0, 115 * max([*values, 0.05])))
     axes.set_xlabel(what, fontsize=10, color=INK)
     across = axes.get_xaxis_transform()  # x in data, y in shares of the height
@@ -121,15 +128,13 @@ def bars_with_dots(
 
 
 def _figure(width: float, height: float, title: str, note: str) -> tuple[Figure, float, float]:
-    """A figure of inches with title and note in place, and where the room between them begins and ends (shares)."""
+    """A figure of inches with title and note in place, and the room between them (shares of the height)."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    from .figures import png
-
     figure = Figure(figsize=(width, height), facecolor="white")
     FigureCanvasAgg(figure)
-    figure._repr_png_ = lambda: png(figure)  # IPython asks for this; without pyplot it would print the object's name
+    figure._repr_png_ = lambda: png(figure)  # what IPython shows; without pyplot it would print a name only
     heading = textwrap.fill(title, round(9.4 * width))  # letters an inch at 14 points
     small = textwrap.fill(note, round(16 * width))  # letters an inch at 8.5 points
     figure.text(0.02, 1 - 0.13 / height, heading, fontsize=14, color=INK, va="top", linespacing=1.25)
@@ -148,20 +153,24 @@ def _plain(axes: Axes) -> None:
     axes.set_axisbelow(True)
 
 
-def _map(axes: Axes, points: object, labels: object, classes: Sequence[str], thumbnails: object = None) -> None:
-    """Points, one marker a class. A map has no axes: only what is near what means something."""
-    points, labels = (np.asarray(x.detach().cpu() if hasattr(x, "detach") else x) for x in (points, labels))
+def _map(
+    axes: Axes, points: object, labels: object, classes: Sequence[str], thumbnails: object = None
+) -> None:
+    """Points, one marker a class. No numbers on the axes: only what is near what means something."""
+    points, labels = array(points), array(labels)
     if points.ndim != 2 or points.shape[1] != 2 or labels.shape != points.shape[:1] or not len(points):
         raise InputError(f"a map needs points (N, 2) and labels (N,); got {points.shape} and {labels.shape}")
     if not np.isfinite(points).all():
         raise InputError("a map's points must be finite numbers")
     if labels.min() < 0 or labels.max() >= len(classes):
-        raise InputError(f"labels go from {labels.min()} to {labels.max()}, but there are {len(classes)} class names")
+        raise InputError(
+            f"labels are {labels.min()} to {labels.max()}, but there are {len(classes)} class names"
+        )
     low, high = points.min(axis=0), points.max(axis=0)
-    reach = 0.53 * max(*(high - low), 1e-9)  # a square around everything, so that one unit is as long in x as in y
-    middle = (low + high) / 2
-    axes.set(xticks=[], yticks=[], facecolor="#FAFAFA", aspect="equal", adjustable="datalim")
-    axes.set(xlim=(middle[0] - reach, middle[0] + reach), ylim=(middle[1] - reach, middle[1] + reach))
+    inches = axes.get_position().size * axes.figure.get_size_inches()  # width, height of the room
+    unit = max(*((high - low) / inches), 1e-9) * 1.07  # the same an inch in x and y, with some air around
+    (x0, y0), (x1, y1) = (low + high) / 2 - unit * inches / 2, (low + high) / 2 + unit * inches / 2
+    axes.set(xticks=[], yticks=[], facecolor="#FAFAFA", xlim=(x0, x1), ylim=(y0, y1))
     axes.spines[:].set_color(FAINT)
     size = float(np.clip(22_000 / len(points), 8, 40))  # points squared
     for label in np.unique(labels):
@@ -169,27 +178,28 @@ def _map(axes: Axes, points: object, labels: object, classes: Sequence[str], thu
         of = points[labels == label]
         axes.scatter(*of.T, s=size, color=colour, marker=marker, alpha=0.8, edgecolor="white", linewidth=0.25)
     if thumbnails is not None:
-        _pictures(axes, points, labels, thumbnails, reach)
+        _pictures(axes, points, labels, thumbnails, half=0.14 * unit)
 
 
-def _pictures(axes: Axes, points: np.ndarray, labels: np.ndarray, thumbnails: object, reach: float) -> None:
+def _pictures(axes: Axes, points: np.ndarray, labels: np.ndarray, thumbnails: object, half: float) -> None:
     """Pictures on those points that no earlier picture covers, framed in the class's colour."""
     from matplotlib.patches import Rectangle
-
-    from .figures import pixels
 
     tiles = pixels(thumbnails)
     if len(tiles) != len(points):
         raise InputError(f"{len(points)} points but {len(tiles)} thumbnails: give one a point, or none")
-    half, shown = reach / 22, np.empty((0, 2))
+    shown = np.empty((0, 2))
     for i, point in enumerate(points):
         if len(shown) and (np.abs(shown - point).max(axis=1) < 2.6 * half).any():
             continue
         shown = np.vstack([shown, point])
         extent = (point[0] - half, point[0] + half, point[1] - half, point[1] + half)
-        axes.imshow(tiles[i], extent=extent, zorder=3 + i, interpolation="nearest", aspect="auto")
-        edge = {"edgecolor": class_style(int(labels[i]))[0], "facecolor": "none", "linewidth": 1.6, "zorder": 3 + i}
-        axes.add_patch(Rectangle(point - half, 2 * half, 2 * half, **edge))
+        axes.imshow(tiles[i], extent=extent, zorder=3, interpolation="nearest", aspect="auto")
+        colour = class_style(int(labels[i]))[0]
+        frame = Rectangle(
+            point - half, 2 * half, 2 * half, fill=False, edgecolor=colour, linewidth=1.6, zorder=4
+        )
+        axes.add_patch(frame)
 
 
 def _legend(figure: Figure, classes: Sequence[str], **place: Any) -> None:
@@ -201,5 +211,6 @@ def _legend(figure: Figure, classes: Sequence[str], **place: Any) -> None:
     handles = []
     for label, name in enumerate(classes):
         colour, marker = class_style(label)
-        handles.append(Line2D([], [], color=colour, marker=marker, linestyle="", markersize=7, label=str(name)))
+        style = {"color": colour, "marker": marker, "linestyle": "", "markersize": 7}
+        handles.append(Line2D([], [], label=str(name), **style))
     figure.legend(handles=handles, frameon=False, fontsize=10, labelcolor=INK, handletextpad=0.3, **place)

@@ -15,8 +15,8 @@ from .knn import accuracy, check
 
 # Labels a class at which the few-label curve is taken (ours)
 LABELS_A_CLASS = (1, 5, 10, 50, 100)
-# The few-label probe's l2 (ours; measured on CIFAR-10, 5 draws: at every count above within a point of the best
-# of 1e-4, 1e-3 ... 1)
+# The few-label probe's l2 (ours; measured on CIFAR-10, 5 draws: at every count above within a point of the
+# best of 1e-4, 1e-3 ... 1)
 FEW_L2 = 0.01
 
 

@@ -92,14 +92,20 @@ def test_whitening_is_scikit_learns_and_fitted_on_the_bank_alone():
 
 
 def test_centring_and_the_protocols_own_transform():
-    bank, labels = clouds(400)
-    queries, truth = clouds(80, seed=1)
+    bank, labels = clouds(400, classes=8)
+    queries, truth = clouds(200, classes=8, seed=1)
+    bank, queries = ((x + 2) * torch.tensor([1, 1, 1, 1, 1, 9]) for x in (bank, queries))
     a, b = knn.transformed(bank, queries, "centred")
-    torch.testing.assert_close(a.mean(0), torch.zeros(6), atol=1e-6, rtol=0)
+    torch.testing.assert_close(a.mean(0), torch.zeros(6), atol=1e-5, rtol=0)
     torch.testing.assert_close(b, queries - bank.mean(0))
-    near = knn.knn(a, labels, b, truth, KnnProtocol(k=20), 4)
-    assert knn.knn(bank, labels, queries, truth, KnnProtocol(k=20, transform="centred"), 4) == near
-    assert knn.knn(bank, labels, queries, truth, KnnProtocol(k=20), 4) != near  # it is not the raw one
+    found = {}
+    for transform in knn.TRANSFORMS:
+        found[transform] = knn.knn(bank, labels, queries, truth, KnnProtocol(k=20, transform=transform), 8)
+        a, b = knn.transformed(bank, queries, transform)
+        assert found[transform] == knn.knn(a, labels, b, truth, KnnProtocol(k=20), 8)
+    assert (
+        len({tuple(accuracy.values()) for accuracy in found.values()}) == 3
+    )  # the transforms do differ here
 
 
 def test_whitening_leaves_out_directions_that_carry_nothing():
