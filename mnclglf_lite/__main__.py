@@ -15,10 +15,17 @@ import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from . import __version__
-from .errors import InputError, TrainingError
+from .errors import InputError, TrainingError, unknown
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that says what is wrong in one line; `--help` has the rest."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"mnclglf-lite: {message}; see {self.prog} --help\n")
 
 
 def _data_flags(parser: argparse.ArgumentParser, dataset: str | None = "toybox") -> None:
@@ -45,7 +52,7 @@ def _on_flag(parser: argparse.ArgumentParser, default: str) -> None:
 
 def parser() -> argparse.ArgumentParser:
     """All commands with their flags; defaults and units are in the help."""
-    main = argparse.ArgumentParser("mnclglf-lite", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    main = Parser("mnclglf-lite", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     main.add_argument("--version", action="version", version=__version__)
     commands = main.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -142,13 +149,20 @@ def evaluate(args: argparse.Namespace) -> None:
     from .methods import build
 
     run = loop.load(args.folder, args.device)
+    path = args.json or args.folder / "result.json"
+    if not path.parent.is_dir():
+        raise InputError(f"there is no folder {path.parent} for the results (--json); make it first")
+    protocol = paper_probe.PaperProtocol(epochs=args.paper) if args.paper else None
     splits = _splits(args, args.dataset or run.recipe.dataset)
-    asked = room.queries_of(splits, args.on)
+    asked, size = room.queries_of(splits, args.on), run.recipe.view.size
+    if args.factors and splits.train.factors is None:
+        raise InputError(f"{splits.train.name} has no known factors; they are the toy box's: --dataset toybox")
     where = splits.train.device
     random = build(run.recipe, run.classes).to(where).backbone
-    rows = {name: room.evaluate(encoder, splits, args.on) for name, encoder in room.baselines(random, splits).items()}
+    baselines = room.baselines(random, splits, size)
+    rows = {name: room.evaluate(encoder, splits, args.on, size=size) for name, encoder in baselines.items()}
     label = run.recipe.method + ("" if run.recipe.local_gradient or run.recipe.method != "mnclglf" else " as released")
-    rows[label] = room.evaluate(run.backbone, splits, args.on)
+    rows[label] = room.evaluate(run.backbone, splits, args.on, size=size)
     result: dict[str, Any] = {"recipe": run.recipe.to_dict(), "step": run.step, "train_seconds": run.seconds, "rows": rows}
     row = rows[label]
     print(room.table(rows))
@@ -157,7 +171,8 @@ def evaluate(args: argparse.Namespace) -> None:
         f"weighted, T 0.1; linear: L-BFGS on cached features; percent; seed {run.recipe.seed}, {run.step} steps in "
         f"{loop.clock(run.seconds)}, {row['hardware']}"
     )
-    bank, queries = room.features(run.backbone, splits.train), room.features(run.backbone, asked)
+    if args.few_labels or args.factors:
+        bank, queries = (room.features(run.backbone, part, size=size) for part in (splits.train, asked))
     if args.few_labels:
         fewest = int(splits.train.labels.bincount().min())
         each = tuple(count for count in probes.LABELS_A_CLASS if count <= fewest)
@@ -168,22 +183,18 @@ def evaluate(args: argparse.Namespace) -> None:
         for count, draws in curve.items():
             print(f"{count:6d}  " + "  ".join(f"{100 * value:.1f}" for value in draws))
     if args.factors:
-        if splits.train.factors is None:
-            raise InputError(f"{splits.train.name} has no known factors; they are the toy box's: --dataset toybox")
         found = probes.factor_probe(bank, splits.train.factors, queries, asked.factors, toybox.PERIODS)
         result["factors"] = found
         print("\nfactor -> what a linear map reads out of the features")
         for name, value in found.items():
             print(f"{name:>18}  {value['kind']} {value['value']:.2f}  (chance {value['chance']:.2f})")
-    if args.paper:
-        protocol = paper_probe.PaperProtocol(epochs=args.paper)
-        result["paper_linear"] = paper_probe.paper_probe(run.backbone, splits.train, asked, protocol, run.recipe.seed)
+    if protocol:
+        result["paper_linear"] = paper_probe.paper_probe(run.backbone, splits.train, asked, protocol, run.recipe.seed, size)
         last, best = result["paper_linear"]["last"], result["paper_linear"]["best_on_test"]
         print(
             f"\nthe paper's linear protocol, {args.paper} epochs: last epoch {100 * last['top1']:.2f} / {100 * last['top5']:.2f}"
             f" (best of all tests {100 * best['top1']:.2f} / {100 * best['top5']:.2f})"
         )
-    path = args.json or args.folder / "result.json"
     checkpoint.save_json(path, result)
     print(f"\nwritten to {path}")
 
@@ -191,8 +202,12 @@ def evaluate(args: argparse.Namespace) -> None:
 def compare(args: argparse.Namespace) -> None:
     from . import compare as room
     from .flags import recipe_from
+    from .recipe import METHODS
 
-    names = [name.strip() for name in args.methods.split(",") if name.strip()]
+    names, choices = [name.strip() for name in args.methods.split(",") if name.strip()], (*METHODS, "mnclglf-released")
+    for name in names:
+        if name not in choices:
+            raise unknown("method", name, choices)
     try:
         seeds = [int(seed) for seed in args.seeds.split(",")]
     except ValueError:
@@ -219,7 +234,7 @@ def explore(args: argparse.Namespace) -> None:
     out = args.out or args.folder / "explore"
     caption = f"{run.recipe.method}, seed {run.recipe.seed}, {run.step} steps in {loop.clock(run.seconds)}"
     paths = room.explore(
-        measure.features(run.backbone, pictures), pictures, out, kind=args.map, seed=args.seed, points=args.points,
+        measure.features(run.backbone, pictures, size=run.recipe.view.size), pictures, out, kind=args.map, seed=args.seed, points=args.points,
         title=f"{run.recipe.method} on {pictures.name}", caption=caption,
     )  # fmt: skip
     print("open in a browser or viewer:\n" + "\n".join(f"  {path}" for path in paths))
@@ -233,14 +248,14 @@ def export(args: argparse.Namespace) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command. Bad input is one line on stderr and exit code 2; a run that broke, 1; an interrupt, 130."""
+    """Run one command. Bad input is one line on stderr and exit code 2; a run or a disk that broke, 1; an interrupt, 130."""
     args = parser().parse_args(argv)
     try:
         return args.run(args) or 0
     except InputError as error:
         print(f"mnclglf-lite: {error}", file=sys.stderr)
         return 2
-    except TrainingError as error:
+    except (TrainingError, OSError) as error:  # OSError: a full disk, a folder that may not be written to
         print(f"mnclglf-lite: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -1,6 +1,6 @@
-"""What is installed, what will work here, and what won't: run it first, and paste it into any question.
+"""The doctor: what is installed, what will work and what won't. It must run where nothing else does.
 
-Only Python's own library is imported up here: a doctor must not fall ill with the patient.
+So every look is taken inside `try`, and nothing but the standard library is imported at the top.
 """
 
 from __future__ import annotations
@@ -14,235 +14,242 @@ import re
 import shutil
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 
-from . import __version__
-
-# package: (module, lowest version as in pyproject.toml, what works with it)
-BASE = {
-    "torch": ("torch", "2.11", "training and evaluation on the toy box and on image folders"),
-    "torchvision": ("torchvision", "0.26", "reading CIFAR in its published form"),
-    "numpy": ("numpy", "1.26", "image sets"),
-    "pillow": ("PIL", "10.0", "pictures of views and neighbours"),
-    "matplotlib": ("matplotlib", "3.8", "maps and curves"),
-    "scikit-learn": ("sklearn", "1.4", "t-SNE maps"),
-    "safetensors": ("safetensors", "0.4.3", "exported backbones"),
+OLDEST = {"python": (3, 10), "torch": (2, 11), "torchvision": (0, 26)}  # as in pyproject.toml
+# package on the index -> (module, what needs it)
+NEEDED = {
+    "numpy": ("numpy", "everything"),
+    "pillow": ("PIL", "pictures: contact sheets, views, neighbour strips, the map's page"),
+    "matplotlib": ("matplotlib", "plots: curves, maps, comparisons"),
+    "scikit-learn": ("sklearn", "t-SNE maps"),
+    "safetensors": ("safetensors", "export, and opening saved backbones"),
 }
-CORE = ("torch", "numpy")
-# these are only looked up: importing umap-learn compiles for seconds, jupyterlab is started by itself
-EXTRAS = {
-    "jupyterlab": ("jupyterlab", "4.2", "the notebooks"),
-    "ipywidgets": ("ipywidgets", "8.1", "sliders in the notebooks"),
-    "umap-learn": ("umap", "0.5.7", "UMAP maps (without: PCA and t-SNE)"),
-    "lightly": ("lightly", "1.5", "tests against lightly's losses"),
+OPTIONAL = {
+    "jupyterlab": ("jupyterlab", "opening the notebooks (the command line works without)"),
+    "ipywidgets": ("ipywidgets", "sliders in the notebooks"),
+    "umap-learn": ("umap", "UMAP maps (PCA and t-SNE work without)"),
+    "lightly": ("lightly", "comparing our losses with another library's, in the tests only"),
 }
-# CIFAR's archive and files, while one is unpacked to the other, are 360 MB; TinyImageNet's 750 MB
-FULL_SIZE = "training the full-size recipes"
-ENOUGH = 1_000_000_000  # bytes free
+IMAGE_SETS = {  # folders inside the data folder -> megabytes to fetch and to keep (see fetch.py)
+    "cifar10": (("cifar-10-batches-py", "cifar-10-arrays"), 360),
+    "cifar100": (("cifar-100-python",), 360),
+    "tinyimagenet": (("tiny-imagenet-200",), 750),
+}
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at."""
+    """One thing looked at. level: "ok", "note" (something is missing, the rest works) or "problem"."""
 
-    status: str  # "ok", "note" (something optional won't work) or "problem" (the installation is broken)
+    level: str
     what: str
-    remedy: str = ""  # what to do; empty where all is well
-    ability: str = ""  # what works only if this is ok
-    core: bool = False  # without it nothing else works
+    remedy: str = ""
+    essential: bool = False  # a problem that stops training itself
 
 
 def diagnose(root: str | Path | None = None) -> list[Finding]:
-    """Look at everything; never raises. root: the data folder (default: `data.data_root()`)."""
-    lowest = (3, 10)
-    ok = sys.version_info >= lowest
-    found = [
-        Finding(
-            "ok" if ok else "problem",
-            f"mnclglf_lite {__version__}, Python {platform.python_version()}, {platform.platform()}",
-            "" if ok else "install Python 3.10 or later",
-            core=True,
-        )
-    ]
-    found += [_imported(package) for package in BASE]
-    found += [*_pair(), *_device()]
-    found += [_looked_up(package) for package in EXTRAS]
-    return found + list(_places(root))
+    """Everything, in order of importance; `root` is the data folder (None: the usual one). Never raises."""
+    found: list[Finding] = []
+    for look in (_python, _torch, _torchvision, _device, _packages, _data):
+        try:
+            found += look(root) if look is _data else look()
+        except Exception as error:  # a broken look must not hide the others
+            name = look.__name__.strip("_")
+            found.append(Finding("note", f"{name}: could not be looked at ({_said(error)})"))
+    return found
 
 
 def report(root: str | Path | None = None) -> tuple[str, int]:
-    """The findings as text, and the exit code: 1 if there is a problem, else 0."""
+    """The findings as text with a summary, and an exit code: 1 if something essential is broken, else 0."""
     found = diagnose(root)
     lines = []
     for finding in found:
-        mark = "PROBLEM" if finding.status == "problem" else finding.status
-        lines.append(f"{mark:<8}{finding.what}")
+        lines.append(f"{finding.level:>8}  {finding.what}")
         if finding.remedy:
-            lines.append(f"{'':8}-> {finding.remedy}")
-    alive = all(f.status == "ok" for f in found if f.core)
-    for head, works in (("will work", True), ("won't work as it is", False)):
-        lot = [f.ability for f in found if f.ability and (f.status == "ok" and alive) == works]
-        lines += ["", f"{head}:", *(f"  {ability}" for ability in lot or ["(nothing)"])]
-    return "\n".join(lines), int(any(f.status == "problem" for f in found))
+            lines.append(f"{'':>8}  -> {finding.remedy}")
+    broken = [finding for finding in found if finding.essential]
+    lines.append("")
+    if broken:
+        lines.append("Training and everything after it will NOT work; first:")
+        lines += [f"  {finding.remedy or finding.what}" for finding in broken]
+    else:
+        lines.append("Will work: the toy box, training, evaluation, the command line.")
+        wont = [finding for finding in found if finding.level != "ok" and finding.remedy]
+        lines += ["Won't, or not fully (remedies above):"] if wont else ["Nothing is missing."]
+        lines += [f"  {finding.what}" for finding in wont]
+    return "\n".join(lines), int(bool(broken))
 
 
-def version_of(package: str, module: ModuleType | None = None) -> str | None:
-    """The installed version, None where there is none."""
+def print_report(root: str | Path | None = None) -> int:
+    """Print the report; its exit code."""
+    text, code = report(root)
+    print(text)
+    return code
+
+
+def _said(error: BaseException) -> str:
+    """The first line of an error, short."""
+    text = str(error).strip().split("\n")[0]
+    return f"{type(error).__name__}: {text[:140]}"
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version.split("+")[0])[:2])
+
+
+def _python() -> Iterator[Finding]:
+    text = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"
+    if sys.version_info[:2] < OLDEST["python"]:
+        yield Finding("problem", text, "install Python 3.10 or newer", essential=True)
+    else:
+        yield Finding("ok", text)
+
+
+def _torch() -> Iterator[Finding]:
     try:
-        return importlib.metadata.version(package)
+        import torch
+    except Exception as error:
+        yield Finding("problem", f"torch: {_said(error)}", "pip install torch torchvision", essential=True)
+        return
+    build = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built for the CPU"
+    text = f"torch {torch.__version__}, {build}"
+    if _numbers(torch.__version__) < OLDEST["torch"]:
+        yield Finding("problem", text, "pip install -U 'torch>=2.11' torchvision", essential=True)
+    else:
+        yield Finding("ok", text)
+
+
+def _torchvision() -> Iterator[Finding]:
+    """Not essential: only readers of published sets and comparisons with torchvision need it."""
+    lost = "CIFAR in its published form cannot be read without it; the toy box and image folders can"
+    pair = "pip install -U torch torchvision (one command, so that both come from the same index)"
+    try:
+        version = importlib.metadata.version("torchvision")
     except importlib.metadata.PackageNotFoundError:
-        return getattr(module, "__version__", None)
-
-
-def numbers(version: str) -> tuple[int, ...]:
-    """'2.15.0+cpu' as (2, 15, 0), to be compared."""
-    return tuple(int(part) for part in re.findall(r"\d+", re.split(r"[+a-z]", version)[0]))
-
-
-def said(error: Exception) -> str:
-    """An error in one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-
-
-def _imported(package: str) -> Finding:
-    """A base package, really imported: a broken one looks well to pip."""
-    name, lowest, ability = BASE[package]
-    try:
-        module = importlib.import_module(name)
-    except Exception as error:  # a broken install raises anything: OSError, RuntimeError, AttributeError
-        core = package in CORE
-        if isinstance(error, ModuleNotFoundError) and error.name == name:
-            return Finding("problem", f"{package} is not installed", f"pip install {package}", ability, core)
-        text = f"{package} {version_of(package) or ''}".strip()
-        remedy = f"pip install --force-reinstall {package}"
-        if package == "torchvision":
-            remedy = (
-                "its binary part belongs to another torch (CPU and CUDA builds don't mix): install both "
-                "again, from one place: pip install --force-reinstall torch torchvision"
-            )
-        return Finding("problem", f"{text} is installed but fails ({said(error)})", remedy, ability, core)
-    return _judged(package, version_of(package, module), lowest, ability, "problem")
-
-
-def _looked_up(package: str) -> Finding:
-    name, lowest, ability = EXTRAS[package]
-    try:
-        there = importlib.util.find_spec(name) is not None
-    except (ImportError, ValueError):
-        there = False
-    if not there:
-        return Finding("note", f"{package} is not installed", f"pip install {package}", ability)
-    return _judged(package, version_of(package), lowest, ability, "note")
-
-
-def _judged(package: str, version: str | None, lowest: str, ability: str, bad: str) -> Finding:
-    if version and numbers(version) < numbers(lowest):
-        text = f"{package} {version} is older than {lowest}"
-        return Finding(bad, text, f"pip install --upgrade '{package}>={lowest}'", ability)
-    return Finding("ok", f"{package} {version or '(version unknown)'}", ability=ability)
-
-
-def _pair() -> Iterator[Finding]:
-    """Is torch the one that torchvision says it was built for? Its own metadata know."""
-    torch, vision = version_of("torch"), version_of("torchvision")
-    if not torch or not vision:
+        yield Finding("problem", f"torchvision is not installed: {lost}", pair)
         return
     try:
-        asks = importlib.metadata.requires("torchvision") or []
-    except importlib.metadata.PackageNotFoundError:
+        importlib.import_module("torchvision")
+    except Exception as error:  # a RuntimeError, not an ImportError, when its binary part does not fit
+        why = ""
+        if "torchvision::nms" in str(error):
+            why = "; its binary part was built for another torch (often: torch for the CPU, this for CUDA)"
+        yield Finding("problem", f"torchvision {version} does not import: {_said(error)}{why}. {lost}", pair)
         return
-    for match in (re.match(r"torch\s*\(?\s*(==|>=)\s*([\w.+]+)", line) for line in asks):
-        if not match:
-            continue
-        sign, lowest = match.groups()
-        have, need = numbers(torch), numbers(lowest)
-        if have < need or (sign == "==" and have != need):
-            yield Finding(
-                "problem",
-                f"torchvision {vision} asks for torch {sign} {lowest}, but torch is {torch}",
-                "install the pair together: pip install --upgrade torch torchvision",
-            )
-        else:
-            yield Finding("ok", f"torchvision {vision} and torch {torch} are a pair (asks {sign} {lowest})")
+    wanted = importlib.metadata.requires("torchvision") or []
+    wanted = [text for text in wanted if re.match(r"torch\b(?!-)", text)]
+    torch = importlib.metadata.version("torch")
+    if any(not _fits(torch, text) for text in wanted):
+        yield Finding("problem", f"torchvision {version} wants {wanted[0]}, but torch is {torch}", pair)
+    elif _numbers(version) < OLDEST["torchvision"]:
+        yield Finding("problem", f"torchvision {version} is older than 0.26", pair)
+    else:
+        yield Finding("ok", f"torchvision {version}, fits torch and imports")
+
+
+def _fits(version: str, requirement: str) -> bool:
+    """Whether "torch==2.11.0" or "torch (>=2.14.0)" allows the version; what is not understood is allowed."""
+    clause = re.search(r"(==|>=)\s*([\d.]+)", requirement)
+    if clause is None:
+        return True
+    have, asked = (tuple(map(int, re.findall(r"\d+", v.split("+")[0])[:3])) for v in (version, clause[2]))
+    return have == asked if clause[1] == "==" else have >= asked
 
 
 def _device() -> Iterator[Finding]:
+    import torch
+
+    threads = f"{torch.get_num_threads()} threads on {os.cpu_count()} cores"
+    if torch.cuda.is_available():
+        for i in range(torch.cuda.device_count()):
+            facts = torch.cuda.get_device_properties(i)
+            bf16 = "native bf16" if (facts.major, facts.minor) >= (8, 0) else "no native bf16: fp32 is used"
+            text = f"cuda:{i} {facts.name}, {facts.total_memory / 2**30:.0f} GiB"
+            text += f", capability {facts.major}.{facts.minor}"
+            try:
+                torch.ones(8, device=f"cuda:{i}").sum().item()
+                yield Finding("ok", f"{text}, {bf16}")
+            except RuntimeError as error:
+                yield Finding(
+                    "problem", f"{text}: does not compute ({_said(error)})",
+                    "install a torch build for this GPU (see pytorch.org), or run with --device cpu",
+                )  # fmt: skip
+    elif torch.backends.mps.is_available():
+        yield Finding("ok", "mps: the GPU of this Mac; fp32")
+    elif shutil.which("nvidia-smi"):
+        remedy = "the driver is too old for this build: update it, or take a torch built for an older CUDA"
+        if not torch.version.cuda:
+            remedy = "torch is built for the CPU: install a CUDA build of torch and torchvision together"
+        yield Finding("note", "an NVIDIA driver is here, but torch cannot use a GPU", remedy)
+    else:
+        yield Finding("ok", "no GPU: the quick preset is made for this, the standard one would take days")
+    yield Finding("ok", f"CPU: {threads}, bf16 {_cpu_bf16()}; training on the CPU is fp32")
+
+
+def _cpu_bf16() -> str:
     try:
-        import torch
-
-        if torch.cuda.is_available():
-            for i in range(torch.cuda.device_count()):
-                gpu = torch.cuda.get_device_properties(i)
-                memory = f"{gpu.total_memory / 2**30:.0f} GiB, compute capability {gpu.major}.{gpu.minor}"
-                yield Finding("ok", f"cuda:{i}: {gpu.name}, {memory}", ability=FULL_SIZE)
-        elif shutil.which("nvidia-smi"):
-            built = torch.version.cuda or "no CUDA"
-            yield Finding(
-                "note",
-                f"there seems to be an NVIDIA GPU, but torch (built for {built}) cannot use it",
-                "install the build of torch that fits the driver: pytorch.org, 'Get started'",
-                FULL_SIZE,
-            )
-        if torch.backends.mps.is_available():
-            yield Finding("ok", "mps: Apple GPU")
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        threads = torch.get_num_threads()
-        yield Finding("ok", f"cpu: {threads} threads on {cores} cores", ability="training the quick recipes")
-    except Exception as error:  # torch's own finding says what to do
-        yield Finding("note", f"devices could not be looked at ({said(error)})")
-
-
-def _places(root: str | Path | None) -> Iterator[Finding]:
-    """The data folder: the sets in it, room, and whether one may write there and here."""
-    try:
-        from . import data, read_cifar, read_pictures
-
-        root = data.data_root() if root is None else Path(root).expanduser()
-        looks = {  # name: (folders it may be in, what checks them)
-            "cifar10": (
-                ("cifar-10-batches-py", read_cifar.CIFAR10_ARRAYS),
-                lambda: read_cifar.find_cifar(root, "cifar10"),
-            ),
-            "cifar100": (("cifar-100-python",), lambda: read_cifar.find_cifar(root, "cifar100")),
-            "tinyimagenet": (
-                (read_pictures.TINY_FOLDER,),
-                lambda: read_pictures.find_tinyimagenet(root),
-            ),
-        }
-    except Exception as error:
-        remedy = "mend what is marked as a problem above"
-        yield Finding("problem", f"this package itself cannot be imported ({said(error)})", remedy, core=True)
-        return
-    for name, (folders, look) in looks.items():
-        ability = f"experiments on {name}"
-        try:
-            there = any((root / folder).is_dir() for folder in folders) and look()
-        except Exception as error:
-            remedy = f"see there; or move it away and: mnclglf-lite fetch {name}"
-            yield Finding("note", f"{name} in {root} cannot be used: {error}", remedy, ability)
-        else:
-            status, word, get = (
-                ("ok", "found", "") if there else ("note", "not", f"mnclglf-lite fetch {name}")
-            )
-            yield Finding(status, f"{name}: {word} in {root}", get, ability)
-    near = next((place for place in (root, *root.absolute().parents) if place.is_dir()), Path.cwd())
-    free = shutil.disk_usage(near).free
-    more = "" if free >= ENOUGH else "make room: fetching an image set takes up to 1 GB for a while"
-    yield Finding("note" if more else "ok", f"{free / 1e9:.1f} GB free for {root}", more)
-    for place, ability in ((near, "fetching image sets"), (Path.cwd(), "keeping runs in this folder")):
-        if not writable(place):
-            yield Finding(
-                "note", f"{place} may not be written to", "choose another folder (--data, --out)", ability
-            )
-
-
-def writable(folder: Path) -> bool:
-    """Whether a file can be made in a folder; tried, since permissions alone don't tell."""
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            return True
+        flags = set(Path("/proc/cpuinfo").read_text().split())
     except OSError:
-        return False
+        return "unknown"
+    return "native" if flags & {"avx512_bf16", "amx_bf16"} else "not native"
+
+
+def _packages() -> Iterator[Finding]:
+    for package, (module, use) in NEEDED.items():
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                importlib.import_module(module)
+            yield Finding("ok", f"{package} {importlib.metadata.version(package)}")
+        except Exception as error:
+            stops = package == "numpy"
+            text = f"{package} does not import ({_said(error)}): needed for {use}"
+            yield Finding("problem", text, f"pip install -U --force-reinstall {package}", essential=stops)
+    for package, (module, use) in OPTIONAL.items():  # not imported: umap alone would take seconds
+        try:
+            yield Finding("ok", f"{package} {importlib.metadata.version(package)}")
+        except importlib.metadata.PackageNotFoundError:
+            remedy = f"pip install {package}"
+            if package == "umap-learn" and importlib.util.find_spec(module):
+                remedy = "what is installed is another package named umap: pip uninstall umap; " + remedy
+            yield Finding("note", f"{package} is not installed: needed for {use}", remedy)
+
+
+def _data(root: str | Path | None) -> Iterator[Finding]:
+    if root is None:
+        from .data import data_root
+
+        root = data_root()
+    root = Path(root).expanduser().absolute()
+    there = next(folder for folder in (root, *root.parents) if folder.is_dir())
+    free = shutil.disk_usage(there).free / 1e6
+    yield Finding("ok", "toybox: drawn when asked for, nothing to fetch")
+    for name, (folders, megabytes) in IMAGE_SETS.items():
+        if any((root / folder).is_dir() for folder in folders):
+            yield Finding("ok", f"{name}: found in {root} (checksums are compared when it is read)")
+        else:
+            remedy = f"mnclglf-lite fetch {name} ({megabytes} MB of disk)"
+            yield Finding("note", f"{name}: not in {root}", remedy)
+    for name, folder in (("data folder", there), ("working folder", Path.cwd())):
+        try:
+            with tempfile.TemporaryFile(dir=folder) as file:
+                file.write(b"x")
+                file.flush()
+            yield Finding("ok", f"{name}: {folder} can be written to")
+        except OSError as error:
+            data = name == "data folder"
+            remedy = "set MNCLGLF_LITE_DATA to another" if data else "give commands an --out elsewhere"
+            yield Finding("problem", f"{name}: {folder} cannot be written to ({error.strerror})", remedy)
+    text = f"{free / 1000:.1f} GB free on the disk of {there}"
+    if free > 1000:  # the largest set takes 750 MB
+        yield Finding("ok", text)
+    else:
+        yield Finding("note", text, "free some space, or set MNCLGLF_LITE_DATA to another disk")
+
+
+if __name__ == "__main__":
+    sys.exit(print_report())

@@ -1,8 +1,8 @@
 """Looking at features: one page that opens from disk and answers to the hand, and two pictures for a report.
 
-The page is a single file: data, pictures, style and script are inside it. It asks nobody for anything, and its
-security policy has the browser hold it to that. Neighbours are those of the embedding space, not of the flat map:
-where the map puts apart what belongs together, the lines on it show it.
+The page is a single file: data, pictures, style and script are inside it. It asks nobody for anything, and
+its security policy has the browser see to that. Neighbours are those of the embedding space, not of the flat
+map: where the map puts apart what belongs together, the lines on it show it.
 """
 
 from __future__ import annotations
@@ -56,11 +56,13 @@ def _sprite(tiles: np.ndarray) -> tuple[str, int, int]:
 
 
 def page(
-    points: Tensor, images: Tensor, labels: Tensor, classes: Sequence[str], neighbours: Tensor, dimensions: int,
-    title: str = "", caption: str = "", index: Tensor | None = None,
+    points: Tensor, images: Tensor, labels: Tensor, classes: Sequence[str], neighbours: Tensor,
+    dimensions: int, title: str = "", caption: str = "", index: Tensor | None = None,
 ) -> str:  # fmt: skip
-    """The page as text. points (N, 2), images uint8 (N, 3, H, W), labels (N,), neighbours (N, k) positions among
-    the N, nearest first, found in the space of `dimensions` dimensions; index (N,): each picture's number in its set.
+    """The page as text.
+
+    points (N, 2), images uint8 (N, 3, H, W), labels (N,); neighbours (N, k) are positions among the N,
+    nearest first, found in the space of `dimensions` dimensions; index (N,): numbers of the pictures.
     """
     points, labels, near = array(points), array(labels), array(neighbours)
     tiles = pixels(images)
@@ -78,7 +80,9 @@ def page(
     if not np.isfinite(points).all():
         raise InputError("the points of a map must be finite numbers")
     if labels.min() < 0 or labels.max() >= len(classes):
-        raise InputError(f"labels are {labels.min()} to {labels.max()}, but there are {len(classes)} class names")
+        raise InputError(
+            f"labels are {labels.min()} to {labels.max()}, class names {len(classes)}: one a label"
+        )
     sprite, side, columns = _sprite(tiles)
     data = {
         "points": _text(points, "<f4"),
@@ -123,15 +127,17 @@ def explore(
 ) -> list[Path]:  # fmt: skip
     """Features (N, D) of an image set as map.html, map.png and neighbours.png in `out_dir`; their paths.
 
-    At most `points` pictures, drawn once and for all, are on the map, and neighbours are among them. kind: "umap",
-    "tsne" or "pca"; seed: makes UMAP repeatable (t-SNE has 0 if none is given). The layout is kept in `out_dir`.
+    At most `points` pictures, always the same draw, are on the map, and neighbours are among them. kind:
+    "umap", "tsne" or "pca"; seed: makes UMAP repeatable (t-SNE takes 0 if none is given). Layouts are kept in
+    `out_dir`.
     """
     if features.ndim != 2 or len(features) != len(pictures):
-        raise InputError(f"{len(pictures)} pictures need features (N, D), a row each; got {tuple(features.shape)}")
+        raise InputError(f"{len(pictures)} pictures need features (N, D), one row each; got {features.shape}")
     if kind not in maps.KINDS:
         raise unknown("map", kind, maps.KINDS)
     chosen = maps.cap(len(pictures), points)
-    shown, features = pictures.subset(chosen.to(pictures.device)).to("cpu"), features.detach().cpu()[chosen]
+    shown = pictures.subset(chosen.to(pictures.device)).to("cpu")
+    features = features.detach().cpu()[chosen]
     near, _ = maps.neighbours(features, min(k, len(shown) - 1))
     params = {} if seed is None or kind == "pca" else {"seed": seed}
     out_dir = Path(out_dir)
@@ -140,12 +146,13 @@ def explore(
     title = title or pictures.name
     count = f"{len(shown):,}" if len(shown) == len(pictures) else f"{len(shown):,} of {len(pictures):,}"
     note = f"{count} pictures of {pictures.name} ({pictures.split}); {maps.describe(kind, **params)}. "
-    note += f"{100 * agree:.0f} % of the {near.shape[1]} nearest neighbours (cosine, {features.shape[1]} dimensions) "
-    note += "share the picture's label."
+    note += f"{100 * agree:.0f} % of the {near.shape[1]} nearest neighbours (cosine, "
+    note += f"{features.shape[1]} dimensions) share the picture's label."
     note = f"{caption}. {note}" if caption else note
     paths = [out_dir / "map.html", out_dir / "map.png", out_dir / "neighbours.png"]
+    dimensions = features.shape[1]
     write_page(
-        paths[0], place, shown.images, shown.labels, shown.classes, near, features.shape[1], title, note, chosen
+        paths[0], place, shown.images, shown.labels, shown.classes, near, dimensions, title, note, chosen
     )
     figures.save(figures.scatter_map(place, shown.labels, shown.classes, title, note), paths[1])
     first = torch.stack([(shown.labels == c).nonzero()[0, 0] for c in shown.labels.unique()[:10]])

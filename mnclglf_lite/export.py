@@ -1,84 +1,98 @@
-"""Taking the backbone away: one safetensors file under torchvision's key names, with all it takes to use it.
+"""Taking a backbone away: one safetensors file under torchvision's key names, and back.
 
-    from safetensors.torch import load_file  # anywhere, without this package
-    net = torchvision.models.resnet18()  # for width 64, blocks (2, 2, 2, 2), stem "imagenet"
-    net.load_state_dict(load_file("backbone.safetensors"), strict=False)  # all but fc, which stays untrained
+    torchvision.models.resnet18().load_state_dict(safetensors.torch.load_file(path), strict=False)
 
-The metadata (all strings) say which network it is, how pictures are normalised, and what trained it.
+works for a backbone of width 64, blocks (2, 2, 2, 2) and stem "imagenet": only fc.weight and fc.bias are
+missing.
+The file's metadata say what the weights are and how pictures must be normalised for them.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from . import checkpoint
+from . import __version__, checkpoint, views
 from .backbone import ResNet
 from .errors import InputError
-from .views import MEAN, STD
 
 if TYPE_CHECKING:
     from .train import Run
 
 FORMAT = "mnclglf_lite backbone 1"
+OURS = ("format", "width", "blocks", "stem", "mean", "std", "version")  # written by `export_backbone` itself
 
 
-def export_backbone(run: Run, path: str | Path) -> Path:
-    """Write a run's backbone, whole or not at all; a file that is already there is replaced.
+def export_backbone(backbone: ResNet, path: str | Path, metadata: Mapping[str, Any] | None = None) -> Path:
+    """Write the weights with `metadata` (values that are no strings become JSON), whole or not at all.
 
-    Raises InputError for a name that does not end in .safetensors.
+    The package adds format, width, blocks, stem, the normalisation's mean and std, and its version.
     """
     from safetensors.torch import save
 
-    path = Path(path)
+    path, metadata = Path(path), dict(metadata or {})
+    if not isinstance(backbone, ResNet):
+        raise InputError(f"only a mnclglf_lite ResNet can be exported; got {type(backbone).__name__}")
     if path.suffix != ".safetensors":
-        raise InputError(f"a backbone is a .safetensors file; got {path.name!r}, try {path.stem}.safetensors")
-    net = run.backbone
-    metadata = {
+        raise InputError(f"the file's name must end in .safetensors; got {path.name!r}")
+    if taken := [key for key in metadata if key in OURS]:
+        raise InputError(f"metadata {', '.join(taken)}: the export writes these itself; use other names")
+    tensors = {key: value.detach().cpu().contiguous() for key, value in backbone.state_dict().items()}
+    if broken := [key for key, value in tensors.items() if not torch.isfinite(value).all()]:
+        raise InputError(f"the weights {broken[0]} are not finite: the run diverged; export an earlier one")
+    told = {
         "format": FORMAT,
-        "width": str(net.width),
-        "blocks": json.dumps(net.blocks),
-        "stem": net.stem,
-        "mean": json.dumps(MEAN),
-        "std": json.dumps(STD),
-        "recipe": json.dumps(run.recipe.to_dict()),
-        "seed": str(run.recipe.seed),
-        "steps": str(run.step),
+        "width": backbone.width,
+        "blocks": backbone.blocks,
+        "stem": backbone.stem,
+        "mean": views.MEAN,
+        "std": views.STD,
+        "version": __version__,
+        **metadata,
     }
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    checkpoint.write_atomically(path, save(tensors, metadata))
+    text = {key: value if isinstance(value, str) else json.dumps(value) for key, value in told.items()}
+    if not path.parent.is_dir():
+        raise InputError(f"there is no folder {path.parent} to write {path.name} into; create it first")
+    checkpoint.write_atomically(path, save(tensors, text))
     return path
 
 
-def load_backbone(path: str | Path) -> ResNet:
-    """The network of an exported file, on the CPU, in eval mode, its weights channels-last as in training.
+def export_run(run: Run, path: str | Path) -> Path:
+    """The backbone of a run, with its recipe, image set, seed and steps."""
+    recipe = run.recipe
+    told = {"recipe": recipe.to_dict(), "method": recipe.method, "dataset": recipe.dataset}
+    return export_backbone(run.backbone, path, told | {"seed": recipe.seed, "steps": run.step})
 
-    Raises InputError where there is no such file, or it is not one that `export_backbone` wrote.
-    """
+
+def read_metadata(path: str | Path) -> dict[str, str]:
+    """What the file says of itself, without reading the weights."""
     from safetensors import SafetensorError, safe_open
 
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"there is no file {path}; to write one: mnclglf-lite export FOLDER {path.name}")
+        raise InputError(f"there is no file {path}; mnclglf-lite export RUN {path} makes one")
     try:
         with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path} is not a readable safetensors file ({error}); export it again") from error
-    if metadata.get("format") != FORMAT:
-        raise InputError(
-            f"{path} says its format is {metadata.get('format')!r}, expected {FORMAT!r}: another program or version "
-            "wrote it; safetensors.torch.load_file reads its tensors"
-        )
+            told = file.metadata() or {}
+    except SafetensorError as error:
+        raise InputError(f"{path} is damaged or no safetensors file ({error})") from error
+    if told.get("format") != FORMAT:
+        raise InputError(f"{path} was not written by mnclglf-lite export (its metadata: {sorted(told)})")
+    return told
+
+
+def load_backbone(path: str | Path) -> ResNet:
+    """The backbone of a file written by `export_backbone`, on the CPU, in eval mode."""
+    from safetensors.torch import load_file
+
+    told = read_metadata(path)
     try:
-        net = ResNet(int(metadata["width"]), json.loads(metadata["blocks"]), metadata["stem"])
-        net = net.to(memory_format=torch.channels_last)  # another layout rounds its sums differently
-        net.load_state_dict(tensors)
-    except (KeyError, ValueError, TypeError, RuntimeError) as error:
-        raise InputError(f"{path} does not hold the backbone its metadata describe: {error}") from error
-    return net.eval()
+        backbone = ResNet(json.loads(told["width"]), json.loads(told["blocks"]), told["stem"])
+        backbone.load_state_dict(load_file(path))
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{path}: weights and metadata do not fit together ({error})") from error
+    return backbone.eval()

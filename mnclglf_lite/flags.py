@@ -10,6 +10,19 @@ from .recipe import PRESETS, Recipe, preset
 from .views import View
 
 PLAIN = {"method", "dataset"}  # named by the commands themselves
+VIEW_UNITS = {
+    "size": "side, pixels",
+    "scale": "lowest and highest share of the picture's area",
+    "ratio": "lowest and highest width / height",
+    "flip": "probability of a mirrored view",
+    "jitter": "strengths of brightness, contrast, saturation, hue",
+    "jitter_p": "probability of the jitter",
+    "gray": "probability of no colour",
+    "blur": "probability of a blur",
+    "blur_sigma": "lowest and highest width of the blur, pixels",
+    "solarize": "probability of inverted light parts",
+    "filter": "bilinear or bicubic",
+}
 
 
 def _of_presets(name: str, inner: str | None = None) -> str:
@@ -44,7 +57,7 @@ def add_recipe_flags(parser: argparse.ArgumentParser, without: tuple[str, ...] =
             continue
         if spec.name in ("view", "local_view"):
             for inner in dataclasses.fields(View):
-                text = f"{spec.metadata['unit']}: {inner.name} ({_of_presets(spec.name, inner.name)})"
+                text = f"{spec.metadata['unit']}: {VIEW_UNITS[inner.name]} ({_of_presets(spec.name, inner.name)})"
                 _add(group, f"{flag}-{inner.name.replace('_', '-')}", inner.default, text)
             continue
         text = f"{spec.metadata['unit']} ({_of_presets(spec.name)}) [{spec.metadata['source']}]"

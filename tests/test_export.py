@@ -4,100 +4,116 @@ import pytest
 import torch
 from conftest import tiny
 
-pytest.importorskip("safetensors")
-from safetensors import safe_open  # noqa: E402
-from safetensors.torch import load_file, save_file  # noqa: E402
-
-from mnclglf_lite import train, views  # noqa: E402
-from mnclglf_lite.backbone import ResNet  # noqa: E402
-from mnclglf_lite.errors import InputError  # noqa: E402
-from mnclglf_lite.export import export_backbone, load_backbone  # noqa: E402
+from mnclglf_lite import train, views
+from mnclglf_lite.backbone import ResNet
+from mnclglf_lite.errors import InputError
+from mnclglf_lite.export import export_backbone, export_run, load_backbone, read_metadata
 
 
-@pytest.fixture(scope="module")
-def run(toys):
-    return train.train(tiny(seed=3), toys, device="cpu", log=lambda line: None)
-
-
-def test_the_network_comes_back_bit_by_bit(run, tmp_path):
-    path = export_backbone(run, tmp_path / "new" / "backbone.safetensors")
-    net = load_backbone(path)
-    assert not any(module.training for module in net.modules())
-    assert (net.width, net.blocks, net.stem) == (8, (1, 1), "patch")
-    theirs = run.backbone.state_dict()
-    assert list(net.state_dict()) == list(theirs)
-    for name, tensor in net.state_dict().items():
-        assert tensor.dtype == theirs[name].dtype and torch.equal(tensor, theirs[name]), name
-    x = torch.rand(2, 3, 16, 16)
-    run.backbone.eval()
-    assert torch.equal(net(x), run.backbone(x))
-
-
-def test_the_file_says_what_it_is(run, tmp_path):
-    with safe_open(export_backbone(run, tmp_path / "b.safetensors"), "pt") as file:
-        said = file.metadata()
-    assert said["width"] == "8" and json.loads(said["blocks"]) == [1, 1] and said["stem"] == "patch"
-    assert tuple(json.loads(said["mean"])) == views.MEAN and tuple(json.loads(said["std"])) == views.STD
-    assert said["seed"] == "3" and said["steps"] == "4"
-    assert json.loads(said["recipe"]) == json.loads(json.dumps(run.recipe.to_dict()))
-
-
-def test_torchvision_reads_it_as_its_own_resnet18(run, tmp_path):
-    torchvision = pytest.importorskip("torchvision", exc_type=(ImportError, RuntimeError))
-    big = train.start(tiny(width=64, blocks=(2, 2, 2, 2), stem="imagenet"), 100, 10, torch.device("cpu"))
-    for buffer in big.backbone.buffers():  # fresh statistics are 0 and 1: make them tell
-        if buffer.is_floating_point():
-            buffer.uniform_(0.5, 1.5)
-    tensors = load_file(export_backbone(big, tmp_path / "b.safetensors"))
-    theirs = torchvision.models.resnet18()
-    result = theirs.load_state_dict(tensors, strict=False)
-    assert sorted(result.missing_keys) == ["fc.bias", "fc.weight"] and not result.unexpected_keys
-    theirs.fc = torch.nn.Identity()
-    x = torch.rand(2, 3, 64, 64)
+def trained(**shape):
+    """A backbone whose every number, running statistics too, differs from a fresh one's."""
+    net = ResNet(**shape)
+    generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        torch.testing.assert_close(theirs.eval()(x), load_backbone(tmp_path / "b.safetensors")(x))
+        for value in net.state_dict().values():
+            if value.is_floating_point():
+                value.copy_(torch.rand(value.shape, generator=generator) + 0.1)
+            else:
+                value.fill_(7)
+    return net.eval()
 
 
-def test_a_failed_write_leaves_the_old_file(run, tmp_path, monkeypatch):
-    path = export_backbone(run, tmp_path / "b.safetensors")
+def test_round_trip_is_bit_exact(tmp_path):
+    net = trained(width=8, blocks=(1, 2), stem="patch").to(memory_format=torch.channels_last)
+    path = export_backbone(net, tmp_path / "net.safetensors")
+    back = load_backbone(path)
+    assert (back.width, back.blocks, back.stem) == (8, (1, 2), "patch") and not back.training
+    assert list(back.state_dict()) == list(net.state_dict())
+    assert all(torch.equal(value, net.state_dict()[key]) for key, value in back.state_dict().items())
+    x = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(back(x), net(x))
+    assert [p.name for p in tmp_path.iterdir()] == ["net.safetensors"]  # no litter
+
+
+def test_torchvision_reads_it_and_computes_the_same(tmp_path):
+    models = pytest.importorskip("torchvision.models", exc_type=(ImportError, RuntimeError))
+    safetensors = pytest.importorskip("safetensors.torch")
+    net = ResNet(64, (2, 2, 2, 2), "imagenet").eval()
+    state = safetensors.load_file(export_backbone(net, tmp_path / "resnet18.safetensors"))
+    theirs = models.resnet18().eval()
+    found = theirs.load_state_dict(state, strict=False)
+    assert sorted(found.missing_keys) == ["fc.bias", "fc.weight"] and not found.unexpected_keys
+    theirs.fc = torch.nn.Identity()
+    x = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(theirs(x), net(x))
+
+
+def test_metadata_say_what_it_is(tmp_path):
+    net = ResNet(4, (1,), "cifar")
+    metadata = {"dataset": "toybox", "seed": 3, "recipe": {"lr": 0.1}}
+    path = export_backbone(net, tmp_path / "a.safetensors", metadata)
+    told = read_metadata(path)
+    assert told["dataset"] == "toybox" and told["seed"] == "3" and json.loads(told["recipe"]) == {"lr": 0.1}
+    assert json.loads(told["mean"]) == list(views.MEAN) and json.loads(told["std"]) == list(views.STD)
+    assert told["stem"] == "cifar" and json.loads(told["blocks"]) == [1]
+
+
+def test_a_run_takes_its_recipe_along(tmp_path, toys):
+    recipe = tiny(steps=1)
+    run = train.train(recipe, toys, device="cpu", log=lambda text: None)
+    told = read_metadata(export_run(run, tmp_path / "a.safetensors"))
+    assert json.loads(told["recipe"]) == json.loads(json.dumps(recipe.to_dict()))
+    assert (told["method"], told["dataset"], told["seed"], told["steps"]) == ("mnclglf", "toybox", "0", "1")
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    path = export_backbone(ResNet(4, (1,)), tmp_path / "a.safetensors")
     before = path.read_bytes()
 
-    def full(descriptor):
+    def full(*args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("os.fsync", full)
+    monkeypatch.setattr("os.replace", full)
     with pytest.raises(OSError):
-        export_backbone(run, path)
-    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+        export_backbone(ResNet(8, (1,)), path)
+    assert path.read_bytes() == before and len(list(tmp_path.iterdir())) == 1
 
 
-def test_bad_files_are_refused(run, tmp_path):
-    with pytest.raises(InputError, match="there is no file"):
-        load_backbone(tmp_path / "none.safetensors")
-    junk = tmp_path / "junk.safetensors"
-    junk.write_bytes(b"not a tensor in sight")
-    with pytest.raises(InputError, match="not a readable safetensors"):
-        load_backbone(junk)
-    cut = tmp_path / "cut.safetensors"
-    cut.write_bytes(export_backbone(run, tmp_path / "b.safetensors").read_bytes()[:-10])
-    with pytest.raises(InputError, match="not a readable safetensors"):
-        load_backbone(cut)
-    other = tmp_path / "other.safetensors"
-    save_file(ResNet(8, (1, 1), "patch").state_dict(), other)
-    with pytest.raises(InputError, match="its format is None"):
-        load_backbone(other)
-    with safe_open(tmp_path / "b.safetensors", "pt") as file:
-        metadata = file.metadata()
-    wrong = tmp_path / "wrong.safetensors"
-    save_file(ResNet(16, (1, 1), "patch").state_dict(), wrong, metadata)
-    with pytest.raises(InputError, match="does not hold the backbone"):
-        load_backbone(wrong)
-    save_file(ResNet(8, (1, 1), "patch").state_dict(), wrong, {**metadata, "stem": "patsch"})
-    with pytest.raises(InputError, match="did you mean 'patch'"):
-        load_backbone(wrong)
+def broken():
+    net = ResNet(4, (1,))
+    net.conv1.weight.data[0, 0, 0, 0] = torch.nan
+    return net
 
 
-def test_another_file_name_is_refused(run, tmp_path):
-    with pytest.raises(InputError, match=r"try b\.safetensors"):
-        export_backbone(run, tmp_path / "b.pt")
+@pytest.mark.parametrize(
+    "net, name, metadata, words",
+    [
+        (torch.nn.Linear(2, 2), "a.safetensors", {}, "got Linear"),
+        (ResNet(4, (1,)), "a.pt", {}, r"\.safetensors; got 'a.pt'"),
+        (ResNet(4, (1,)), "a.safetensors", {"width": "5"}, "metadata width"),
+        (ResNet(4, (1,)), "no/a.safetensors", {}, "no folder"),
+        (broken(), "a.safetensors", {}, "conv1.weight are not finite"),
+    ],
+)
+def test_bad_exports(tmp_path, net, name, metadata, words):
+    with pytest.raises(InputError, match=words):
+        export_backbone(net, tmp_path / name, metadata)
     assert not list(tmp_path.iterdir())
+
+
+def test_bad_files(tmp_path):
+    safetensors = pytest.importorskip("safetensors.torch")
+    with pytest.raises(InputError, match="no file"):
+        load_backbone(tmp_path / "missing.safetensors")
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(b"not weights at all")
+    with pytest.raises(InputError, match="damaged"):
+        load_backbone(path)
+    safetensors.save_file({"w": torch.ones(2)}, path)
+    with pytest.raises(InputError, match="not written by"):
+        load_backbone(path)
+    good = export_backbone(ResNet(4, (1,)), tmp_path / "good.safetensors")
+    told = read_metadata(good)
+    safetensors.save_file(safetensors.load_file(good), path, told | {"width": "8"})
+    with pytest.raises(InputError, match="do not fit"):
+        load_backbone(path)
