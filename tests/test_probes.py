@@ -58,6 +58,14 @@ def test_the_probe_is_the_same_every_time_and_ignores_scale_and_dead_coordinates
     )
 
 
+def test_a_coordinate_that_is_only_rounding_noise_becomes_zero():
+    train, _ = clouds(400)
+    noise = torch.where(torch.arange(400) % 2 == 0, 0.7, 0.7 + 1e-7)[:, None]
+    x, queries = probes.standardised(torch.cat([train, noise], 1), torch.cat([train + 1, noise + 1], 1))
+    assert x[:, 6].abs().max() == 0 and queries[:, 6].abs().max() == 0
+    torch.testing.assert_close(x[:, :6].std(0, unbiased=False), torch.ones(6))
+
+
 def test_probes_refuse_what_cannot_be():
     train, labels = clouds(40)
     with pytest.raises(InputError, match="1 of 5 classes have no picture, the first is class 4"):
@@ -87,6 +95,19 @@ def test_few_labels_are_balanced_and_the_curve_rises():
     assert probes.few_label_curve(train, labels, test, truth, 4, each=(1, 100)) == curve
     with pytest.raises(InputError, match="600 labels a class"):
         probes.few_label_curve(train, labels, test, truth, 4, each=(1, 600))
+
+
+def test_few_labels_have_an_l2_of_their_own():
+    train, labels = clouds(800, d=40, classes=8)
+    test, truth = clouds(800, d=40, classes=8, seed=1)
+    curve = probes.few_label_curve(train, labels, test, truth, 8, each=(12,))
+
+    def alone(protocol):
+        drawn = [probes.few_labels(labels, 12, 8, seed) for seed in range(3)]
+        return [probes.linear_probe(train[i], labels[i], test, truth, 8, protocol)["top1"] for i in drawn]
+
+    assert curve[12] == alone(probes.LinearProtocol(l2=probes.FEW_L2))
+    assert curve[12] != alone(probes.LinearProtocol())
 
 
 def test_ridge_is_scikit_learns():
@@ -147,17 +168,23 @@ def test_lars_is_the_released_update():
         assert p.flatten().tolist() == pytest.approx(row, rel=1e-6)
 
 
-def test_paper_probe_reports_last_and_best_apart(toys):
-    protocol = paper_probe.PaperProtocol(epochs=6, test_every=4, batch=64)
+def test_paper_probe_reports_last_and_best_apart(toys, monkeypatch):
+    scripted = iter([(0.2, 0.9), (0.5, 0.6), (0.3, 0.7)])
+    monkeypatch.setattr(
+        paper_probe,
+        "accuracy",
+        lambda scores, truth: dict(zip(("top1", "top5"), next(scripted), strict=True)),
+    )
+    protocol = paper_probe.PaperProtocol(epochs=5, test_every=2, batch=64)
     lines = []
     result = paper_probe.paper_probe(
         evaluate.Thumbnails(4), toys.train, toys.test, protocol, log=lines.append
     )
-    assert [row["epoch"] for row in result["tests"]] == [4, 6]
-    assert result["last"]["top1"] == result["tests"][-1]["top1"]
-    for top in ("top1", "top5"):  # each on its own, as in the release
-        assert result["best_on_test"][top] == max(row[top] for row in result["tests"])
-    assert len(lines) == 6 and all("left" in line for line in lines) and "top-1" in lines[3]
+    assert [row["epoch"] for row in result["tests"]] == [2, 4, 5]
+    assert result["last"] == {"top1": 0.3, "top5": 0.7}
+    assert result["best_on_test"] == {"top1": 0.5, "top5": 0.9}  # each on its own, as in the release
+    assert len(lines) == 5 and all("left" in line for line in lines)
+    assert ["top-1" in line for line in lines] == [False, True, False, True, True]
 
 
 def flat_colours(n, side=8):

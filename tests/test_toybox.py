@@ -245,8 +245,8 @@ def test_pixels_have_the_colours_that_the_factors_say(monkeypatch):
         for what, region, lift in (("toy", core[i], sign), ("ground", far[i], -sign)):
             rgb = colorsys.hsv_to_rgb(f[f"{what}_hue"], f[f"{what}_saturation"], 0.55 + lift * f["contrast"] / 2)
             if region.any():
-                off = images[i][:, region].double() - 255 * torch.tensor(rgb, dtype=torch.float64)[:, None]
-                assert off.abs().max() <= 1, (i, what)
+                middle = images[i][:, region].double().median(1).values  # a gap between bricks may be among them
+                assert (middle - 255 * torch.tensor(rgb, dtype=torch.float64)).abs().max() <= 1, (i, what)
                 seen += 1
     assert seen > 350
 

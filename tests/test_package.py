@@ -1,0 +1,216 @@
+"""The package as a whole: what it is installed with, what importing it costs, and who may import whom."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "mnclglf_lite"
+CORE = ("data", "toybox", "views", "crops", "color", "patches", "backbone", "heads", "memory", "losses", "methods")
+LATER = {  # right of the methods: training, measuring, looking, and the doors
+    "train", "evaluate", "figures", "knn", "probes", "paper_probe", "compare", "explore", "export", "maps", "plots", "pencil",
+    "doctor", "flags", "profile", "__main__",
+}  # fmt: skip
+ELSEWHERE = {"torch": "pytorch"}  # conda-forge's names, where they differ
+
+
+def read_pyproject():
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        tomllib = pytest.importorskip("tomli")
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def split(requirement):
+    """'torch>=2.11' or 'python >=3.10,<3.14' as (name, bounds)."""
+    name, bounds = re.fullmatch(r"([\w.-]+(?:\[[\w,]+\])?)\s*(.*)", requirement.strip()).groups()
+    return name, bounds.replace(" ", "")
+
+
+def read_environment():
+    """environment.yml: (channels, {name: bounds}, what pip gets). Only the plain lists that such a file is made of."""
+    lists, current = {}, None
+    for line in (ROOT / "environment.yml").read_text(encoding="utf-8").splitlines():
+        line = line.split("#")[0].rstrip()
+        if head := re.fullmatch(r"(?:\s*-\s+)?(\w+):(.*)", line):
+            current = lists.setdefault(head[1], [head[2].strip()] if head[2].strip() else [])
+        elif item := re.fullmatch(r"\s*- (.+)", line):
+            current.append(item[1])
+        else:
+            assert not line, f"unexpected line {line!r}"
+    return lists["channels"], dict(map(split, lists["dependencies"])), lists["pip"]
+
+
+def files():
+    """All files of the repository: tracked, or new and not ignored."""
+    done = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True
+    )
+    if done.returncode:
+        pytest.skip("this is no git checkout")
+    return [path for name in done.stdout.decode().split("\0") if name and (path := ROOT / name).is_file()]
+
+
+def modules():
+    """Every module of the package: name below it ('methods.base') -> syntax tree."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+        found[name] = ast.parse(path.read_text(encoding="utf-8"))
+    return found
+
+
+def inner_imports(name, tree):
+    """The package's own modules (first part of the name) that a module imports, anywhere in it."""
+    found = set()
+    package = name.split(".")[:-1]  # 'methods.base' -> ['methods']
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = package[: len(package) - (node.level - 1)]
+            whole = [*base, *(node.module.split(".") if node.module else [])]
+            found |= {whole[0]} if whole else {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == PACKAGE.name:
+            below = node.module.split(".")[1:]
+            found |= {below[0]} if below else {alias.name for alias in node.names}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith(PACKAGE.name + ".")}
+    return found - {"__version__"}
+
+
+# --- installing ---
+
+
+def test_environment_and_pyproject_are_in_step():
+    project = read_pyproject()["project"]
+    channels, conda, pip = read_environment()
+    assert channels == ["conda-forge"] and pip == ["-e ."]
+    wanted = list(project["dependencies"])
+    for name, extra in project["optional-dependencies"].items():
+        if name == "all":
+            assert extra == ["mnclglf-lite[notebooks,umap,dev]"]
+        else:
+            wanted += extra
+    wanted = {ELSEWHERE.get(name, name): bounds for name, bounds in map(split, wanted)}
+    assert {name: bounds for name, bounds in conda.items() if name not in ("python", "pip")} == wanted
+    assert conda["pip"] == "" and conda["python"].split(",")[0] == project["requires-python"]
+    assert all(bounds.startswith(">=") for bounds in wanted.values())
+
+
+def test_version_licence_and_citation_agree():
+    from mnclglf_lite import __version__
+
+    project = read_pyproject()
+    assert project["tool"]["setuptools"]["dynamic"]["version"]["attr"] == "mnclglf_lite.__version__"
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {__version__}\n" in citation and "2306.15930" in citation
+    licence = (ROOT / "LICENSE").read_text(encoding="utf-8")
+    assert licence.startswith("MIT License") and "the mnclglf_lite authors" in licence and "\nlicense: MIT\n" in citation
+
+
+def test_files_that_are_no_code_are_installed_too():
+    rest = [path for path in files() if PACKAGE in path.parents and path.suffix != ".py"]
+    patterns = read_pyproject()["tool"]["setuptools"].get("package-data", {}).get("mnclglf_lite", [])
+    assert (PACKAGE / "assets" / "page.html") in rest
+    for path in rest:
+        assert any(path.relative_to(PACKAGE).match(pattern) for pattern in patterns), f"{path} is not in package-data"
+
+
+def test_doctor_asks_for_the_same_packages_and_versions():
+    """The doctor cannot read pyproject.toml once installed, so it has lists of its own."""
+    from mnclglf_lite import doctor
+
+    project = read_pyproject()["project"]
+    wanted = dict(map(split, project["dependencies"]))
+    assert (set(doctor.OLDEST) - {"python"}) | set(doctor.NEEDED) == set(wanted)
+    for package, oldest in doctor.OLDEST.items():
+        bounds = project["requires-python"] if package == "python" else wanted[package]
+        assert bounds == ">=" + ".".join(map(str, oldest)), package
+    extras = {split(line)[0] for lines in project["optional-dependencies"].values() for line in lines}
+    assert set(doctor.OPTIONAL) <= extras
+
+
+# --- importing ---
+
+HEAVY = "jupyter jupyterlab IPython ipywidgets umap numba matplotlib sklearn scipy torchvision PIL safetensors lightly".split()
+
+
+def test_importing_the_core_loads_nothing_heavy():
+    names = [name for name in modules() if name != "__main__"]
+    assert {name.split(".")[0] for name in names} >= set(CORE) - {"methods"} | {"train", "evaluate"}
+    lines = "\n".join(f"import mnclglf_lite.{name.removesuffix('.__init__')}" for name in names if name != "__init__")
+    code = f"import sys\nimport mnclglf_lite\n{lines}\nprint(*sorted(m for m in {HEAVY} if m in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == []
+
+
+def test_the_test_above_can_fail():
+    pytest.importorskip("PIL")
+    code = f"import sys, PIL\nprint(*sorted(m for m in {HEAVY} if m in sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.split() == ["PIL"]
+
+
+def test_core_modules_import_leftwards_only():
+    trees = modules()
+    assert LATER <= set(trees), LATER - set(trees)
+    direct = {}
+    for name, tree in trees.items():
+        direct.setdefault(name.split(".")[0], set()).update(inner_imports(name, tree))
+    for room in CORE:
+        seen, todo = set(), [room]
+        while todo:  # what a room imports, and what those import
+            at = todo.pop()
+            if at not in seen:
+                seen.add(at)
+                todo += direct[at]
+        assert not seen & LATER, f"{room} comes to import {sorted(seen & LATER)}"
+    assert not direct["data"] & {"views", "methods", "recipe", "backbone"} and not direct["losses"]
+    assert "train" in direct["compare"] and direct["methods"] >= {"backbone", "losses"}  # imports are found at all
+
+
+def test_only_fetching_reaches_into_the_net():
+    network = {"urllib.request", "http.client", "socket", "ssl", "ftplib", "requests", "httpx", "aiohttp"}
+    doors = {"fetch", "download", "fetch_npm"}
+    reached = set()
+    for name, tree in modules().items():
+        for node in ast.walk(tree):
+            whole = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                whole = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            if network & set(whole):
+                reached.add(name)
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and name not in doors:
+                assert not re.search(r"(https?|ftp)://\w", node.value), f"{name}, line {node.lineno}: an address"
+    assert reached and reached <= doors
+    for path in (PACKAGE / "assets").iterdir():  # pages open offline: a namespace is a name, nothing is loaded from it
+        addresses = re.findall(r"https?://[^\s\"'`)]+", path.read_text(encoding="utf-8"))
+        assert set(addresses) <= {"http://www.w3.org/2000/svg"}, path.name
+
+
+def test_every_public_function_and_class_has_a_docstring():
+    bare, seen = [], 0
+    for name, tree in modules().items():
+        if name == "__main__":
+            continue  # its functions are the commands, described in the module's own docstring and --help
+        assert ast.get_docstring(tree), name
+        for node in tree.body:
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
+                seen += 1
+                if not ast.get_docstring(node):
+                    bare.append(f"{name}.{node.name}")
+    assert seen > 80 and not bare, bare
+
+
+# --- the repository ---
+
+
+def test_the_repository_stays_small():
+    sizes = {path: path.stat().st_size for path in files()}
+    big = [f"{path.relative_to(ROOT)}: {size / 1e6:.1f} MB" for path, size in sizes.items() if size > 1_000_000]
+    assert not big, big
+    assert sum(sizes.values()) < 30_000_000
