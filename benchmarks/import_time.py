@@ -2,7 +2,7 @@
 
     python benchmarks/import_time.py
 
-The bar (a printed number, not a test, since it depends on the machine): under one second beyond `import torch`.
+The bar: under one second beyond `import torch`. It is printed, not tested, since it depends on the machine.
 """
 
 import statistics

@@ -25,6 +25,7 @@ STEMS = ("cifar", "pool", "imagenet", "patch")
 
 
 def conv3x3(channels_in: int, channels_out: int, stride: int = 1) -> nn.Conv2d:
+    """A 3x3 convolution without bias that keeps the side at stride 1: (N, C_in, H, W) -> (N, C_out, H/s, W/s)."""
     return nn.Conv2d(channels_in, channels_out, 3, stride, padding=1, bias=False)
 
 

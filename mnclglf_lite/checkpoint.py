@@ -61,6 +61,7 @@ def load(path: Path, device: torch.device) -> dict[str, Any]:
 
 
 def save_json(path: Path, value: Any) -> None:
+    """A value of plain JSON types as indented text, whole or not at all."""
     write_atomically(path, (json.dumps(value, indent=1) + "\n").encode())
 
 

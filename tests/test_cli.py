@@ -1,4 +1,4 @@
-"""The command line from end to end, on tiny sets and networks; and what it says to bad input, in one line each."""
+"""The command line from end to end, on tiny sets; and what it says to bad input, in one line each."""
 
 import argparse
 import contextlib
@@ -43,7 +43,13 @@ def tree(folder):
 def small_sets():
     """A toy box of 320 / 80 / 80 pictures; folders' pictures, like the toy box's, are 16 pixels wide."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in {"TOY_TRAIN": 320, "TOY_HOLDOUT": 80, "TOY_TEST": 80, "TOY_SIDE": 16, "FOLDER_SIDE": 16}.items():
+        for name, value in {
+            "TOY_TRAIN": 320,
+            "TOY_HOLDOUT": 80,
+            "TOY_TEST": 80,
+            "TOY_SIDE": 16,
+            "FOLDER_SIDE": 16,
+        }.items():
             patch.setattr(data, name, value)
         yield
 
@@ -105,11 +111,18 @@ def test_evaluate_with_everything(run):
     assert list(result["rows"]) == ["raw pixels", "8x8 thumbnails", "random encoder", "mnclglf"]
     for name, row in result["rows"].items():
         assert row["on"] == "holdout" and (row["bank"], row["queries"], row["size"]) == (320, 80, 16)
-        values = [row[protocol][transform]["top1"] for protocol in ("knn", "knn20", "knn10") for transform in row[protocol]]
+        values = [
+            row[protocol][transform]["top1"]
+            for protocol in ("knn", "knn20", "knn10")
+            for transform in row[protocol]
+        ]
         values.append(row["linear"]["top1"])
         assert len(values) == 10 and all(0 <= value <= 1 for value in values)
         shown = next(line for line in out.splitlines() if line.startswith(name)).split()[len(name.split()) :]
-        assert shown[0] == f"{100 * row['knn']['raw']['top1']:.1f}" and f"{100 * row['linear']['top1']:.1f}" in shown
+        assert (
+            shown[0] == f"{100 * row['knn']['raw']['top1']:.1f}"
+            and f"{100 * row['linear']['top1']:.1f}" in shown
+        )
     assert list(result["few_labels"]) == ["1", "5", "10", "32"] and len(result["few_labels"]["5"]) == 3
     assert set(result["factors"]) >= {"x", "size", "toy_hue", "toy_is_bright"}
     assert len(result["paper_linear"]["tests"]) == 1 and "the paper's linear protocol, 1 epochs" in out
@@ -118,7 +131,9 @@ def test_evaluate_with_everything(run):
     assert all(after[path] == before[path] for path in before)  # looking changes nothing
     assert cli("evaluate", folder, "--on", "test", "--json", folder / "other.json", "--device", "cpu")[0] == 0
     other = json.loads((folder / "other.json").read_text())
-    assert other["rows"]["mnclglf"]["on"] == "test" and "few_labels" not in other and "paper_linear" not in other
+    assert (
+        other["rows"]["mnclglf"]["on"] == "test" and "few_labels" not in other and "paper_linear" not in other
+    )
 
 
 def test_evaluate_shows_pictures_at_the_size_that_was_trained_on(tmp_path):
@@ -131,7 +146,9 @@ def test_evaluate_shows_pictures_at_the_size_that_was_trained_on(tmp_path):
     from mnclglf_lite import evaluate
 
     asked = evaluate.evaluate(run.backbone, splits, linear=False, size=20)
-    assert rows["simclr"]["knn20"] == asked["knn20"] and rows["simclr"]["rank"] == pytest.approx(asked["rank"])
+    assert rows["simclr"]["knn20"] == asked["knn20"] and rows["simclr"]["rank"] == pytest.approx(
+        asked["rank"]
+    )
 
 
 def test_a_folder_of_pictures_is_trained_on_and_evaluated(pictures, tmp_path):
@@ -145,7 +162,17 @@ def test_a_folder_of_pictures_is_trained_on_and_evaluated(pictures, tmp_path):
 
 
 def test_compare_makes_one_table_and_does_nothing_twice(tmp_path):
-    argv = ["compare", "--methods", "simclr,mnclglf-released", "--seeds", "0,1", "--out", "c", "--markdown", *TINY]
+    argv = [
+        "compare",
+        "--methods",
+        "simclr,mnclglf-released",
+        "--seeds",
+        "0,1",
+        "--out",
+        "c",
+        "--markdown",
+        *TINY,
+    ]
     code, out, err = cli(*argv)
     assert code == 0 and err == ""
     result = json.loads((tmp_path / "c" / "compare.json").read_text())
@@ -158,11 +185,17 @@ def test_compare_makes_one_table_and_does_nothing_twice(tmp_path):
     mean = 50 * sum(run["knn20"]["raw"]["top1"] for run in runs)
     assert f"{mean:.1f} ±" in next(line for line in written.splitlines() if line.startswith("| simclr"))
     weights = tree(tmp_path / "c" / "simclr-seed0")[tmp_path / "c" / "simclr-seed0" / "checkpoint.pt"]
-    states = [torch.load(tmp_path / "c" / f"{name}-seed1" / "checkpoint.pt", weights_only=True)["step"] for name in result["rows"]]
+    states = [
+        torch.load(tmp_path / "c" / f"{name}-seed1" / "checkpoint.pt", weights_only=True)["step"]
+        for name in result["rows"]
+    ]
     assert states == [2, 2] and weights
     code, again, _ = cli(*argv)
     assert code == 0 and "epoch " not in again  # nothing was trained
-    assert json.loads((tmp_path / "c" / "compare.json").read_text())["rows"]["simclr"]["runs"][1]["knn20"] == runs[1]["knn20"]
+    assert (
+        json.loads((tmp_path / "c" / "compare.json").read_text())["rows"]["simclr"]["runs"][1]["knn20"]
+        == runs[1]["knn20"]
+    )
 
 
 def test_export_can_be_read_elsewhere(run, tmp_path):
@@ -208,7 +241,9 @@ def test_version():
 
 
 def subparsers():
-    return next(action for action in parser()._actions if isinstance(action, argparse._SubParsersAction)).choices
+    return next(
+        action for action in parser()._actions if isinstance(action, argparse._SubParsersAction)
+    ).choices
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -217,7 +252,9 @@ def test_help_names_every_default(command):
     assert code == 0 and err == ""
     for action in subparsers()[command]._actions:
         flag = action.option_strings[0] if action.option_strings else None
-        of_recipe = action.dest in {spec.name for spec in dataclasses.fields(Recipe)} or "view_" in action.dest
+        of_recipe = (
+            action.dest in {spec.name for spec in dataclasses.fields(Recipe)} or "view_" in action.dest
+        )
         if flag and flag != "-h":
             assert flag in out
             assert "(default: " in action.help or (of_recipe and re.search(r"\(.+\)", action.help)), flag
@@ -235,7 +272,9 @@ def test_help_of_the_recipe_says_unit_value_and_source():
     for inner in dataclasses.fields(View):
         for view in ("view", "local_view"):
             value = getattr(getattr(preset("quick"), view), inner.name)
-            assert re.search(r": \S.+ \(" + re.escape(str(value)), actions[f"{view}_{inner.name}"]), inner.name
+            assert re.search(r": \S.+ \(" + re.escape(str(value)), actions[f"{view}_{inner.name}"]), (
+                inner.name
+            )
     assert "pixels" in actions["view_size"] and "probability" in actions["view_flip"]
 
 
@@ -248,10 +287,21 @@ def test_commands_are_those_of_the_overview():
 # --- flags ---
 
 OTHER = {
-    "seed": 7, "steps": 5, "queue": 512, "batch": 128, "grid": 4, "combine": 3, "blocks": (2, 1), "projector": (64, 32),
-    "size": 48, "scale": (0.3, 0.9), "ratio": (0.8, 1.2), "jitter": (0.1, 0.2, 0.3, 0.05), "blur_sigma": (0.5, 1.0),
+    "seed": 7,
+    "steps": 5,
+    "queue": 512,
+    "batch": 128,
+    "grid": 4,
+    "combine": 3,
+    "blocks": (2, 1),
+    "projector": (64, 32),
+    "size": 48,
+    "scale": (0.3, 0.9),
+    "ratio": (0.8, 1.2),
+    "jitter": (0.1, 0.2, 0.3, 0.05),
+    "blur_sigma": (0.5, 1.0),
     "filter": "bicubic",
-}  # fmt: skip
+}
 
 
 def another(name, value, choices=()):
@@ -271,7 +321,11 @@ def arguments(flag, value):
     return [flag, *(map(str, value) if isinstance(value, tuple) else [str(value)])]
 
 
-PLAIN = [spec for spec in dataclasses.fields(Recipe) if spec.name not in ("method", "dataset", "view", "local_view")]
+PLAIN = [
+    spec
+    for spec in dataclasses.fields(Recipe)
+    if spec.name not in ("method", "dataset", "view", "local_view")
+]
 
 
 @pytest.mark.parametrize("spec", PLAIN, ids=lambda spec: spec.name)
@@ -308,7 +362,9 @@ def test_flags_of_compare_reach_every_recipe():
     args = parser().parse_args(["compare", "--lr", "0.5", "--no-swap", "--view-gray", "0.3"])
     for method in METHODS:
         plain = preset("quick", method)
-        wanted = dataclasses.replace(plain, lr=0.5, swap=False, view=dataclasses.replace(plain.view, gray=0.3))
+        wanted = dataclasses.replace(
+            plain, lr=0.5, swap=False, view=dataclasses.replace(plain.view, gray=0.3)
+        )
         assert recipe_from(args, method) == wanted
 
 
@@ -317,19 +373,40 @@ def test_flags_of_compare_reach_every_recipe():
 TRAIN = ["train", "--out", "new", *TINY]
 BAD = {
     "unknown method": (["train", "--method", "simclear", *TINY], "did you mean 'simclr'"),
-    "unknown method to compare": (["compare", "--methods", "simclr,mnclglf-relased", *TINY], "did you mean 'mnclglf-released'"),
+    "unknown method to compare": (
+        ["compare", "--methods", "simclr,mnclglf-relased", *TINY],
+        "did you mean 'mnclglf-released'",
+    ),
     "no method to compare": (["compare", "--methods", ",", *TINY], "nothing to compare"),
     "unknown set": (["train", "--dataset", "toybx", *TINY], "did you mean 'toybox'"),
     "unknown set to compare": (["compare", "--dataset", "cifar11", *TINY], "did you mean 'cifar10"),
-    "empty set folder": (["train", "--dataset", "cifar10", "--data", "empty", *TINY], "mnclglf-lite fetch cifar10"),
-    "missing set folder": (["train", "--dataset", "tinyimagenet", "--data", "nowhere", *TINY], "fetch tinyimagenet"),
-    "missing picture folder": (["train", "--dataset", "folder:nowhere", *TINY], "no folder of images at nowhere"),
+    "empty set folder": (
+        ["train", "--dataset", "cifar10", "--data", "empty", *TINY],
+        "mnclglf-lite fetch cifar10",
+    ),
+    "missing set folder": (
+        ["train", "--dataset", "tinyimagenet", "--data", "nowhere", *TINY],
+        "fetch tinyimagenet",
+    ),
+    "missing picture folder": (
+        ["train", "--dataset", "folder:nowhere", *TINY],
+        "no folder of images at nowhere",
+    ),
     "empty picture folder": (["train", "--dataset", "folder:empty", *TINY], "no class folders in empty"),
     "reversed scale": ([*TRAIN, "--view-scale", "1.0", "0.2"], "the smaller number first"),
     "one scale": ([*TRAIN, "--view-scale", "0.2"], "expected 2 finite numbers"),
-    "queue and batch": ([*TRAIN, "--queue", "100"], "must be a multiple of the batch (32); the nearest is 96"),
-    "batch and set": ([*TRAIN, "--batch", "512", "--queue", "512"], "larger than the training set (320 pictures)"),
-    "batch and set to compare": (["compare", "--methods", "simclr", *TINY, "--batch", "512"], "larger than the training set"),
+    "queue and batch": (
+        [*TRAIN, "--queue", "100"],
+        "must be a multiple of the batch (32); the nearest is 96",
+    ),
+    "batch and set": (
+        [*TRAIN, "--batch", "512", "--queue", "512"],
+        "larger than the training set (320 pictures)",
+    ),
+    "batch and set to compare": (
+        ["compare", "--methods", "simclr", *TINY, "--batch", "512"],
+        "larger than the training set",
+    ),
     "grid and view": ([*TRAIN, "--grid", "5"], "does not divide into a 5x5 grid"),
     "unknown preset": ([*TRAIN, "--preset", "standart"], "did you mean 'standard'"),
     "unknown device": ([*TRAIN, "--device", "gpu"], "choices: auto, cuda, mps, cpu"),
@@ -345,7 +422,7 @@ BAD = {
     "unknown set to fetch": (["fetch", "cifar1000", "--data", "empty"], "did you mean"),
     "unknown command": (["trian"], "invalid choice: 'trian'"),
     "no command": ([], "required: COMMAND"),
-}  # fmt: skip
+}
 
 
 def refused(said, argv, folder):
@@ -387,7 +464,11 @@ def test_factors_of_pictures_without_factors_are_refused_before_any_work(run, pi
 
 @pytest.mark.parametrize(
     "extra, said",
-    [(["--on", "training"], "unknown split"), (["--map", "umpa"], "did you mean 'umap'"), (["--points", "0"], "at least one")],
+    [
+        (["--on", "training"], "unknown split"),
+        (["--map", "umpa"], "did you mean 'umap'"),
+        (["--points", "0"], "at least one"),
+    ],
 )
 def test_a_wrong_picture_of_a_run_is_refused(extra, said, run, tmp_path):
     refused(said, ["explore", run[0], "--out", "x", "--device", "cpu", *extra], tmp_path)
@@ -400,8 +481,14 @@ def test_export_to_another_kind_of_file_is_refused(run, tmp_path):
 def test_a_run_is_neither_overwritten_nor_mixed_with_another_recipe(run):
     folder, _ = run
     refused("already holds a run", ["train", "--out", folder, *TINY], folder)
-    refused("another recipe (seed: 0 -> 1)", ["train", "--out", folder, *TINY, "--resume", "--seed", 1], folder)
-    refused("another recipe (method: mnclglf -> simclr", ["train", "--out", folder, *TINY, "--resume", "--method", "simclr"], folder)
+    refused(
+        "another recipe (seed: 0 -> 1)", ["train", "--out", folder, *TINY, "--resume", "--seed", 1], folder
+    )
+    refused(
+        "another recipe (method: mnclglf -> simclr",
+        ["train", "--out", folder, *TINY, "--resume", "--method", "simclr"],
+        folder,
+    )
 
 
 def test_a_damaged_checkpoint_is_named(run, tmp_path):
@@ -442,5 +529,7 @@ def test_an_interrupt_ends_with_code_130_and_resume_finishes(tmp_path, monkeypat
     code, out, err = cli(*argv, "--resume")
     assert code == 0 and err == "" and "going on from step 2" in out
     assert cli(*argv[:2], "whole", *argv[3:])[0] == 0
-    states = [torch.load(tmp_path / name / "checkpoint.pt", weights_only=True)["method"] for name in ("r", "whole")]
+    states = [
+        torch.load(tmp_path / name / "checkpoint.pt", weights_only=True)["method"] for name in ("r", "whole")
+    ]
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[1])

@@ -36,6 +36,8 @@ from .base import Method, Outputs
 
 
 class MNCLGLF(Method):
+    """MNCLGLF as a recipe says, as drawn or as released (`local_gradient`). `classes` is not used."""
+
     def __init__(self, recipe: Recipe, classes: int):
         super().__init__()
         self.recipe = recipe

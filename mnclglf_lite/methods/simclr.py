@@ -22,6 +22,8 @@ from .base import Method, Outputs
 
 
 class SimCLR(Method):
+    """SimCLR as a recipe says: backbone, projector, NT-Xent. `classes` is not used."""
+
     def __init__(self, recipe: Recipe, classes: int):
         super().__init__()
         self.backbone = ResNet(recipe.width, recipe.blocks, recipe.stem)

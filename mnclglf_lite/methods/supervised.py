@@ -15,6 +15,8 @@ from .base import Method, Outputs
 
 
 class Supervised(Method):
+    """The reference with labels, as a recipe says: backbone and a linear classifier of `classes` outputs."""
+
     def __init__(self, recipe: Recipe, classes: int):
         super().__init__()
         self.backbone = ResNet(recipe.width, recipe.blocks, recipe.stem)
