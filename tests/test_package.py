@@ -59,7 +59,7 @@ def split(requirement):
 
 
 def read_environment():
-    """environment.yml: (channels, {name: bounds}, what pip gets). It knows only the plain lists of such a file."""
+    """environment.yml: (channels, {name: bounds}, what pip gets). Knows plain lists only."""
     lists, current = {}, None
     for line in (ROOT / "environment.yml").read_text(encoding="utf-8").splitlines():
         line = line.split("#")[0].rstrip()
