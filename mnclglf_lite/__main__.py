@@ -1,12 +1,12 @@
 """The command line: python -m mnclglf_lite COMMAND, also installed as mnclglf-lite.
 
-    doctor     what is installed, what will work and what won't
-    fetch      get CIFAR-10, CIFAR-100 or TinyImageNet from whatever source answers
-    train      train one method; stop and go on as you like
-    evaluate   kNN, linear, few labels, factors and gauges of a run, beside raw pixels and a random encoder
-    compare    several methods and seeds in one table
-    explore    pictures and an interactive map of what a run has learned
-    export     the backbone as safetensors under torchvision's names
+doctor     what is installed, what will work and what won't
+fetch      get CIFAR-10, CIFAR-100 or TinyImageNet from whatever source answers
+train      train one method; stop and go on as you like
+evaluate   kNN, linear, few labels, factors and gauges of a run, beside raw pixels and a random encoder
+compare    several methods and seeds in one table
+explore    pictures and an interactive map of what a run has learned
+export     the backbone as safetensors under torchvision's names
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ def _run_flags(parser: argparse.ArgumentParser, without: tuple[str, ...] = ()) -
     from .recipe import PRESETS
 
     parser.add_argument("--preset", default="quick", help=f"one of {', '.join(PRESETS)} (default: quick)")
-    parser.add_argument("--minutes", type=float, help="size the run by time: 3 s of timing fix the steps (default: by --epochs)")
+    parser.add_argument(
+        "--minutes", type=float, help="size the run by time: 3 s of timing fix the steps (default: by --epochs)"
+    )
     add_recipe_flags(parser, without)
 
 
@@ -62,7 +64,9 @@ def parser() -> argparse.ArgumentParser:
         return added
 
     one = command("doctor", doctor, "versions, device, data and disk: what will work and what won't")
-    one.add_argument("--data", type=Path, metavar="DIR", help="where image sets are kept (default: $MNCLGLF_LITE_DATA or data/)")
+    one.add_argument(
+        "--data", type=Path, metavar="DIR", help="where image sets are kept (default: $MNCLGLF_LITE_DATA or data/)"
+    )
 
     one = command("fetch", fetch, "get an image set: disk, usual server, then mirrors; checked, resumable")
     one.add_argument("name", help="cifar10, cifar100 or tinyimagenet")
@@ -78,9 +82,17 @@ def parser() -> argparse.ArgumentParser:
     one = command("evaluate", evaluate, "measure a run, beside raw pixels and a random encoder")
     one.add_argument("folder", type=Path, help="folder of the run")
     _on_flag(one, "holdout")
-    one.add_argument("--few-labels", action="store_true", help="linear accuracy by labels a class, 3 draws each (default: off)")
+    one.add_argument(
+        "--few-labels", action="store_true", help="linear accuracy by labels a class, 3 draws each (default: off)"
+    )
     one.add_argument("--factors", action="store_true", help="what the features kept of the toy box's factors (default: off)")
-    one.add_argument("--paper", type=int, default=0, metavar="EPOCHS", help="the paper's augmented linear protocol; it uses 90 (default: 0, off)")  # noqa: E501
+    one.add_argument(
+        "--paper",
+        type=int,
+        default=0,
+        metavar="EPOCHS",
+        help="the paper's augmented linear protocol; it uses 90 (default: 0, off)",
+    )  # noqa: E501
     one.add_argument("--json", type=Path, metavar="FILE", help="where to write the results (default: FOLDER/result.json)")
     _data_flags(one, None)
 
@@ -134,7 +146,9 @@ def train(args: argparse.Namespace) -> int:
     from .flags import recipe_from
 
     recipe = recipe_from(args, args.method)
-    out = args.out or Path("runs") / f"{recipe.method}-{recipe.dataset.replace(':', '-').replace('/', '-')}-seed{recipe.seed}"
+    out = (
+        args.out or Path("runs") / f"{recipe.method}-{recipe.dataset.replace(':', '-').replace('/', '-')}-seed{recipe.seed}"
+    )
     run = room.train(
         recipe, _splits(args, recipe.dataset), out=out, resume=args.resume, device=args.device, minutes=args.minutes
     )
@@ -163,7 +177,12 @@ def evaluate(args: argparse.Namespace) -> None:
     rows = {name: room.evaluate(encoder, splits, args.on, size=size) for name, encoder in baselines.items()}
     label = run.recipe.method + ("" if run.recipe.local_gradient or run.recipe.method != "mnclglf" else " as released")
     rows[label] = room.evaluate(run.backbone, splits, args.on, size=size)
-    result: dict[str, Any] = {"recipe": run.recipe.to_dict(), "step": run.step, "train_seconds": run.seconds, "rows": rows}
+    result: dict[str, Any] = {
+        "recipe": run.recipe.to_dict(),
+        "step": run.step,
+        "train_seconds": run.seconds,
+        "rows": rows,
+    }
     row = rows[label]
     print(room.table(rows))
     print(
@@ -262,7 +281,10 @@ def main(argv: list[str] | None = None) -> int:
         print(f"mnclglf-lite: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nmnclglf-lite: interrupted; what was written stays, and the same command goes on from there", file=sys.stderr)
+        print(
+            "\nmnclglf-lite: interrupted; what was written stays, and the same command goes on from there",
+            file=sys.stderr,
+        )
         return 130
 
 

@@ -63,9 +63,7 @@ def _central(height: int, width: int, ratio: tuple[float, float]) -> tuple[float
     return float(height), float(width)
 
 
-def cut(
-    images: Tensor, boxes: Tensor, size: int, filter: str = "bilinear", flip: Tensor | None = None
-) -> Tensor:
+def cut(images: Tensor, boxes: Tensor, size: int, filter: str = "bilinear", flip: Tensor | None = None) -> Tensor:
     """Cut `boxes` out of `images` and resize each to `size` x `size`: float32 (N, C, S, S) in [0, 1].
 
     `images` is uint8 (N, C, H, W), or float already in [0, 1]; `boxes` float32 (N, 4) from `sample_boxes`;

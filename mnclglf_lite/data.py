@@ -155,9 +155,7 @@ def load(
         if read.test is None:
             rest, part = stratified(read.train[1], FOLDER_TEST_SHARE)
             images, labels = read.train
-            read = read_pictures.Read(
-                (images[rest], labels[rest]), (images[part], labels[part]), read.classes
-            )
+            read = read_pictures.Read((images[rest], labels[rest]), (images[part], labels[part]), read.classes)
     else:
         raise unknown("image set", name, [*NAMES, "folder:PATH"])
 

@@ -11,7 +11,7 @@ from .errors import InputError, unknown
 
 
 def pick(name: str = "auto") -> torch.device:
-    """"auto" takes cuda, else mps, else cpu; a name is taken at its word or refused with the reason."""
+    """ "auto" takes cuda, else mps, else cpu; a name is taken at its word or refused with the reason."""
     usable = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         return torch.device(next(kind for kind in usable if usable[kind]))

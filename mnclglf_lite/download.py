@@ -93,9 +93,7 @@ def _stream(url: str, part: Path, size: int, slow: float) -> None:
             start = 0
         offered = answer.headers["Content-Length"]
         if offered and start + int(offered) != size:
-            raise OSError(
-                f"offers {start + int(offered):,} bytes where {size:,} were expected: not the archive"
-            )
+            raise OSError(f"offers {start + int(offered):,} bytes where {size:,} were expected: not the archive")
         line = _Line(urlsplit(url).netloc, start, size)
         with part.open("ab" if start else "wb") as out:
             done = start
@@ -120,9 +118,7 @@ class _Line:
         self.host, self.start, self.total = host, start, total
         self.began = time.monotonic()
         self.terminal = sys.stderr.isatty()
-        self.next = (
-            0.0 if self.terminal else 3.0
-        )  # seconds; in plain text the first estimate comes after three
+        self.next = 0.0 if self.terminal else 3.0  # seconds; in plain text the first estimate comes after three
 
     @property
     def seconds(self) -> float:
@@ -140,9 +136,7 @@ class _Line:
                 print(f"\r{text:<78}", end="", file=sys.stderr, flush=True)
             else:
                 say(text)
-            self.next = seconds + (
-                0.2 if self.terminal else max(5.0, seconds / 2)
-            )  # ever rarer in plain text
+            self.next = seconds + (0.2 if self.terminal else max(5.0, seconds / 2))  # ever rarer in plain text
         return rate
 
     def end(self) -> None:
@@ -163,9 +157,7 @@ def unpack(file: Path, folder: Path) -> None:
             archive.extractall(folder)
         return
     if not hasattr(tarfile, "data_filter"):
-        raise InputError(
-            "this Python unpacks tar files without safety checks: update it (3.10.12, 3.11.4 or later)"
-        )
+        raise InputError("this Python unpacks tar files without safety checks: update it (3.10.12, 3.11.4 or later)")
     with tarfile.open(file) as archive:
         for member in archive:
             _refuse(member.name, member.isfile() or member.isdir())
@@ -175,9 +167,7 @@ def unpack(file: Path, folder: Path) -> None:
 def _refuse(name: str, plain: bool) -> None:
     path = PurePosixPath(name.replace("\\", "/"))
     if not plain or path.is_absolute() or ".." in path.parts or ":" in name:
-        raise ValueError(
-            f"the archive holds {name!r}, which is a link or would be written outside: not unpacked"
-        )
+        raise ValueError(f"the archive holds {name!r}, which is a link or would be written outside: not unpacked")
 
 
 def _size(path: Path) -> int:

@@ -59,9 +59,7 @@ def features(encoder: Encoder, pictures: ImageSet, batch: int = 500, size: int |
             x = views.plain(images, size).contiguous(memory_format=torch.channels_last)  # (n, 3, S, S)
             parts.append(encoder(x))  # (n, 3, S, S) -> (n, D)
             if parts[0].ndim != 2:
-                raise InputError(
-                    f"an encoder gives features (N, D); this one gave {tuple(parts[0].shape)}: pool its maps"
-                )
+                raise InputError(f"an encoder gives features (N, D); this one gave {tuple(parts[0].shape)}: pool its maps")
     return torch.cat(parts).float()
 
 
@@ -84,9 +82,7 @@ class Thumbnails(nn.Module):
 
 
 @torch.no_grad()
-def with_statistics(
-    encoder: nn.Module, pictures: ImageSet, count: int = 2000, size: int | None = None
-) -> nn.Module:
+def with_statistics(encoder: nn.Module, pictures: ImageSet, count: int = 2000, size: int | None = None) -> nn.Module:
     """A copy of an untrained encoder whose BatchNorm statistics are those of (about `count`) pictures.
 
     Without this a random encoder is judged under statistics it never had. The pictures are taken evenly from
@@ -151,9 +147,7 @@ def evaluate(
         # one search for all protocols
         similarity, index = neighbours(*transformed(bank, queries, transform), most)
         for name, protocol in protocols.items():
-            result.setdefault(name, {})[transform] = vote(
-                similarity, labels[index], asked.labels, protocol, classes
-            )
+            result.setdefault(name, {})[transform] = vote(similarity, labels[index], asked.labels, protocol, classes)
     seconds["knn"] = time.perf_counter() - begun
     if linear:
         begun = time.perf_counter()
@@ -198,9 +192,7 @@ def table(rows: dict[str, dict[str, Any]], markdown: bool = False) -> str:
     lines = []
     for name, row in rows.items():
         cells = [f"{100 * row[a][b]['top1']:.1f}" if b in row[a] else "-" for a, b in columns.values()]
-        cells += (
-            [f"{100 * row['linear'][top]:.1f}" for top in ("top1", "top5")] if "linear" in row else ["-", "-"]
-        )
+        cells += [f"{100 * row['linear'][top]:.1f}" for top in ("top1", "top5")] if "linear" in row else ["-", "-"]
         lines.append([name, *cells, f"{row['spread']:.2f}", f"{row['rank']:.1f}"])
     return layout(head, lines, markdown)
 
@@ -209,15 +201,10 @@ def layout(head: list[str], lines: list[list[str]], markdown: bool = False) -> s
     """A table as aligned text or as Markdown; the first column to the left, numbers to the right."""
     widths = [max(len(row[i]) for row in [head, *lines]) for i in range(len(head))]
     rows = [
-        [
-            cell.ljust(w) if i == 0 else cell.rjust(w)
-            for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-        ]
+        [cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))]
         for row in [head, *lines]
     ]
     if not markdown:
         return "\n".join("  ".join(row).rstrip() for row in rows)
-    rule = [
-        "-" * w if i == 0 else "-" * (w - 1) + ":" for i, w in enumerate(map(lambda w: max(w, 2), widths))
-    ]
+    rule = ["-" * w if i == 0 else "-" * (w - 1) + ":" for i, w in enumerate(map(lambda w: max(w, 2), widths))]
     return "\n".join("| " + " | ".join(row) + " |" for row in [rows[0], rule, *rows[1:]])

@@ -80,9 +80,7 @@ def page(
     if not np.isfinite(points).all():
         raise InputError("the points of a map must be finite numbers")
     if labels.min() < 0 or labels.max() >= len(classes):
-        raise InputError(
-            f"labels are {labels.min()} to {labels.max()}, class names {len(classes)}: one a label"
-        )
+        raise InputError(f"labels are {labels.min()} to {labels.max()}, class names {len(classes)}: one a label")
     sprite, side, columns = _sprite(tiles)
     data = {
         "points": _text(points, "<f4"),
@@ -151,9 +149,7 @@ def explore(
     note = f"{caption}. {note}" if caption else note
     paths = [out_dir / "map.html", out_dir / "map.png", out_dir / "neighbours.png"]
     dimensions = features.shape[1]
-    write_page(
-        paths[0], place, shown.images, shown.labels, shown.classes, near, dimensions, title, note, chosen
-    )
+    write_page(paths[0], place, shown.images, shown.labels, shown.classes, near, dimensions, title, note, chosen)
     figures.save(figures.scatter_map(place, shown.labels, shown.classes, title, note), paths[1])
     first = torch.stack([(shown.labels == c).nonzero()[0, 0] for c in shown.labels.unique()[:10]])
     scale = max(1, 64 // shown.side)

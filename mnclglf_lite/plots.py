@@ -153,9 +153,7 @@ def _plain(axes: Axes) -> None:
     axes.set_axisbelow(True)
 
 
-def _map(
-    axes: Axes, points: object, labels: object, classes: Sequence[str], thumbnails: object = None
-) -> None:
+def _map(axes: Axes, points: object, labels: object, classes: Sequence[str], thumbnails: object = None) -> None:
     """Points, one marker a class. No numbers on the axes: only what is near what means something."""
     points, labels = array(points), array(labels)
     if points.ndim != 2 or points.shape[1] != 2 or labels.shape != points.shape[:1] or not len(points):
@@ -163,9 +161,7 @@ def _map(
     if not np.isfinite(points).all():
         raise InputError("a map's points must be finite numbers")
     if labels.min() < 0 or labels.max() >= len(classes):
-        raise InputError(
-            f"labels are {labels.min()} to {labels.max()}, but there are {len(classes)} class names"
-        )
+        raise InputError(f"labels are {labels.min()} to {labels.max()}, but there are {len(classes)} class names")
     low, high = points.min(axis=0), points.max(axis=0)
     inches = axes.get_position().size * axes.figure.get_size_inches()  # width, height of the room
     unit = max(*((high - low) / inches), 1e-9) * 1.07  # the same an inch in x and y, with some air around
@@ -196,9 +192,7 @@ def _pictures(axes: Axes, points: np.ndarray, labels: np.ndarray, thumbnails: ob
         extent = (point[0] - half, point[0] + half, point[1] - half, point[1] + half)
         axes.imshow(tiles[i], extent=extent, zorder=3, interpolation="nearest", aspect="auto")
         colour = class_style(int(labels[i]))[0]
-        frame = Rectangle(
-            point - half, 2 * half, 2 * half, fill=False, edgecolor=colour, linewidth=1.6, zorder=4
-        )
+        frame = Rectangle(point - half, 2 * half, 2 * half, fill=False, edgecolor=colour, linewidth=1.6, zorder=4)
         axes.add_patch(frame)
 
 

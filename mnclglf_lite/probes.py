@@ -34,9 +34,7 @@ class LinearProtocol:
 
     def __post_init__(self) -> None:
         if not self.l2 > 0 or self.iterations < 1:
-            raise InputError(
-                f"the linear probe needs l2 > 0 and iterations >= 1; got {self.l2} and {self.iterations}"
-            )
+            raise InputError(f"the linear probe needs l2 > 0 and iterations >= 1; got {self.l2} and {self.iterations}")
 
 
 def standardised(train: Tensor, test: Tensor) -> tuple[Tensor, Tensor]:
@@ -101,9 +99,7 @@ def few_labels(labels: Tensor, each: int, classes: int, seed: int) -> Tensor:
     for label in range(classes):
         members = order[labels[order] == label]
         if len(members) < each:
-            raise InputError(
-                f"class {label} has {len(members)} pictures; {each} labels a class were asked for"
-            )
+            raise InputError(f"class {label} has {len(members)} pictures; {each} labels a class were asked for")
         picked.append(members[:each])
     return torch.cat(picked)
 
@@ -125,16 +121,12 @@ def few_label_curve(
     """
     check(train, train_labels, "few labels, training part", classes, every=True)
     check(test, test_labels, "few labels, test part", classes)
-    draws = {
-        count: [few_labels(train_labels, count, classes, seed) for seed in range(seeds)] for count in each
-    }
+    draws = {count: [few_labels(train_labels, count, classes, seed) for seed in range(seeds)] for count in each}
 
     def top1(index: Tensor, protocol: LinearProtocol) -> float:
         return linear_probe(train[index], train_labels[index], test, test_labels, classes, protocol)["top1"]
 
-    curve = {
-        count: [top1(index, LinearProtocol(l2=FEW_L2)) for index in drawn] for count, drawn in draws.items()
-    }
+    curve = {count: [top1(index, LinearProtocol(l2=FEW_L2)) for index in drawn] for count, drawn in draws.items()}
     everything = torch.arange(len(train), device=train.device)
     return curve | {len(train) // classes: [top1(everything, LinearProtocol())]}
 

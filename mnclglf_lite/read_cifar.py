@@ -89,9 +89,7 @@ def _arrays(root: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
     folder = root / CIFAR10_ARRAYS
     remedy = f"delete {folder} and fetch it again: mnclglf-lite fetch cifar10"
     try:
-        images, labels = (
-            np.load(folder / f"{split}_{what}.npy", allow_pickle=False) for what in ("images", "labels")
-        )
+        images, labels = (np.load(folder / f"{split}_{what}.npy", allow_pickle=False) for what in ("images", "labels"))
     except (OSError, ValueError, EOFError) as error:
         raise InputError(f"the {split} arrays in {folder} cannot be read ({error}): {remedy}") from None
     if cifar10_sha256(images, labels) != CIFAR10_SHA256[split]:

@@ -51,9 +51,7 @@ def tinyimagenet(root: Path) -> Read:
     """
     wnids, train, val = find_tinyimagenet(root)
     folder = root / TINY_FOLDER
-    words = dict(
-        line.split("\t", 1) for line in (folder / "words.txt").read_text().splitlines() if "\t" in line
-    )
+    words = dict(line.split("\t", 1) for line in (folder / "words.txt").read_text().splitlines() if "\t" in line)
     classes = tuple(words.get(wnid, wnid).split(",")[0].strip() for wnid in wnids)
     parts = []
     for what, files in (("train", train), ("val", val)):
@@ -89,11 +87,7 @@ def find_tinyimagenet(root: Path) -> tuple[list[str], list[tuple[Path, int]], li
     ]
     there = {path.name for path in (folder / "val" / "images").glob("*.JPEG")}
     rows = sorted(line.split("\t")[:2] for line in notes.read_text().splitlines() if "\t" in line)
-    val = [
-        (folder / "val" / "images" / file, number[wnid])
-        for file, wnid in rows
-        if file in there and wnid in number
-    ]
+    val = [(folder / "val" / "images" / file, number[wnid]) for file, wnid in rows if file in there and wnid in number]
     for what, files, expected, usual in (
         ("train", train, TINY_TRAIN, "the archive was unpacked only in part, or pictures were sorted out"),
         (
@@ -123,16 +117,12 @@ def folder(path: Path, side: int) -> Read:
     A file that cannot be read is named in one line and left out.
     """
     if not path.is_dir():
-        raise InputError(
-            f"no folder of images at {path}: expected {path}/<class>/<image>, one folder a class"
-        )
+        raise InputError(f"no folder of images at {path}: expected {path}/<class>/<image>, one folder a class")
     train = path / "train"
     tests = [path / name for name in ("test", "val") if (path / name).is_dir()]
     if not train.is_dir():
         if tests:
-            raise InputError(
-                f"{path} has {tests[0].name}/ but no train/: expected both, or only class folders"
-            )
+            raise InputError(f"{path} has {tests[0].name}/ but no train/: expected both, or only class folders")
         train, tests = path, []
     classes = _classes(train)
     strange = sorted(set(_classes(tests[0])) - set(classes)) if tests else []
@@ -150,9 +140,7 @@ def folder(path: Path, side: int) -> Read:
 
 
 def _classes(path: Path) -> list[str]:
-    found = sorted(
-        entry.name for entry in os.scandir(path) if entry.is_dir() and not entry.name.startswith(".")
-    )
+    found = sorted(entry.name for entry in os.scandir(path) if entry.is_dir() and not entry.name.startswith("."))
     if not found:
         raise InputError(f"no class folders in {path}: expected {path}/<class>/<image>")
     return found
@@ -171,9 +159,7 @@ def _read_classes(path: Path, classes: list[str], side: int) -> tuple[np.ndarray
     for file, error in errors:
         say(f"left out, cannot be read as an image: {file} ({error})")
     if not len(images):
-        raise InputError(
-            f"none of the {len(files)} image files under {path} can be read: the first is {files[0][0]}"
-        )
+        raise InputError(f"none of the {len(files)} image files under {path} can be read: the first is {files[0][0]}")
     bad = {file for file, _ in errors}
     return images, np.array([label for file, label in files if file not in bad])
 
@@ -190,15 +176,11 @@ def _decode(files: list[Path], side: int, what: str) -> tuple[np.ndarray, list[t
         try:
             with Image.open(files[at]) as picture:
                 picture = picture.convert("RGB")
-        except (
-            Exception
-        ) as error:  # what Pillow raises differs by format: OSError, SyntaxError, ValueError ...
+        except Exception as error:  # what Pillow raises differs by format: OSError, SyntaxError, ValueError ...
             return " ".join(str(error).split()) or type(error).__name__
         if picture.size != (side, side):
             short = min(picture.size)
-            size = [
-                int(side * length / short) for length in picture.size
-            ]  # torchvision's Resize rounds down too
+            size = [int(side * length / short) for length in picture.size]  # torchvision's Resize rounds down too
             picture = picture.resize(size, Image.Resampling.BILINEAR)
             left, top = (round((length - side) / 2) for length in size)
             picture = picture.crop((left, top, left + side, top + side))

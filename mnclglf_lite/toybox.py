@@ -145,9 +145,7 @@ def draw(n: int, seed: int, side: int = 32) -> tuple[Tensor, Tensor, dict[str, T
 def _factors(n: int, generator: torch.Generator) -> dict[str, Tensor]:
     """A column of uniform numbers for each factor."""
     columns = torch.rand(len(FACTORS), n, generator=generator)
-    factors = {
-        name: low + (high - low) * u for (name, (low, high)), u in zip(FACTORS.items(), columns, strict=True)
-    }
+    factors = {name: low + (high - low) * u for (name, (low, high)), u in zip(FACTORS.items(), columns, strict=True)}
     factors["toy_is_bright"] = factors["toy_is_bright"].round().long()
     return factors
 

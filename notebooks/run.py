@@ -12,7 +12,9 @@ from nbclient.exceptions import CellExecutionError
 def run(source: Path, target: Path, timeout: int = 900) -> float:
     """Execute in the notebook's own folder, write the copy with outputs, return the seconds it took."""
     notebook = nbformat.read(source, as_version=4)
-    client = NotebookClient(notebook, timeout=timeout, kernel_name="python3", resources={"metadata": {"path": source.parent}})
+    client = NotebookClient(
+        notebook, timeout=timeout, kernel_name="python3", resources={"metadata": {"path": source.parent}}
+    )
     begun = time.perf_counter()
     target.parent.mkdir(parents=True, exist_ok=True)
     try:

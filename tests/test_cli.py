@@ -111,18 +111,11 @@ def test_evaluate_with_everything(run):
     assert list(result["rows"]) == ["raw pixels", "8x8 thumbnails", "random encoder", "mnclglf"]
     for name, row in result["rows"].items():
         assert row["on"] == "holdout" and (row["bank"], row["queries"], row["size"]) == (320, 80, 16)
-        values = [
-            row[protocol][transform]["top1"]
-            for protocol in ("knn", "knn20", "knn10")
-            for transform in row[protocol]
-        ]
+        values = [row[protocol][transform]["top1"] for protocol in ("knn", "knn20", "knn10") for transform in row[protocol]]
         values.append(row["linear"]["top1"])
         assert len(values) == 10 and all(0 <= value <= 1 for value in values)
         shown = next(line for line in out.splitlines() if line.startswith(name)).split()[len(name.split()) :]
-        assert (
-            shown[0] == f"{100 * row['knn']['raw']['top1']:.1f}"
-            and f"{100 * row['linear']['top1']:.1f}" in shown
-        )
+        assert shown[0] == f"{100 * row['knn']['raw']['top1']:.1f}" and f"{100 * row['linear']['top1']:.1f}" in shown
     assert list(result["few_labels"]) == ["1", "5", "10", "32"] and len(result["few_labels"]["5"]) == 3
     assert set(result["factors"]) >= {"x", "size", "toy_hue", "toy_is_bright"}
     assert len(result["paper_linear"]["tests"]) == 1 and "the paper's linear protocol, 1 epochs" in out
@@ -131,9 +124,7 @@ def test_evaluate_with_everything(run):
     assert all(after[path] == before[path] for path in before)  # looking changes nothing
     assert cli("evaluate", folder, "--on", "test", "--json", folder / "other.json", "--device", "cpu")[0] == 0
     other = json.loads((folder / "other.json").read_text())
-    assert (
-        other["rows"]["mnclglf"]["on"] == "test" and "few_labels" not in other and "paper_linear" not in other
-    )
+    assert other["rows"]["mnclglf"]["on"] == "test" and "few_labels" not in other and "paper_linear" not in other
 
 
 def test_evaluate_shows_pictures_at_the_size_that_was_trained_on(tmp_path):
@@ -146,9 +137,7 @@ def test_evaluate_shows_pictures_at_the_size_that_was_trained_on(tmp_path):
     from mnclglf_lite import evaluate
 
     asked = evaluate.evaluate(run.backbone, splits, linear=False, size=20)
-    assert rows["simclr"]["knn20"] == asked["knn20"] and rows["simclr"]["rank"] == pytest.approx(
-        asked["rank"]
-    )
+    assert rows["simclr"]["knn20"] == asked["knn20"] and rows["simclr"]["rank"] == pytest.approx(asked["rank"])
 
 
 def test_a_folder_of_pictures_is_trained_on_and_evaluated(pictures, tmp_path):
@@ -239,9 +228,7 @@ def test_version():
 
 
 def subparsers():
-    return next(
-        action for action in parser()._actions if isinstance(action, argparse._SubParsersAction)
-    ).choices
+    return next(action for action in parser()._actions if isinstance(action, argparse._SubParsersAction)).choices
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -250,9 +237,7 @@ def test_help_names_every_default(command):
     assert code == 0 and err == ""
     for action in subparsers()[command]._actions:
         flag = action.option_strings[0] if action.option_strings else None
-        of_recipe = (
-            action.dest in {spec.name for spec in dataclasses.fields(Recipe)} or "view_" in action.dest
-        )
+        of_recipe = action.dest in {spec.name for spec in dataclasses.fields(Recipe)} or "view_" in action.dest
         if flag and flag != "-h":
             assert flag in out
             assert "(default: " in action.help or (of_recipe and re.search(r"\(.+\)", action.help)), flag
@@ -270,9 +255,7 @@ def test_help_of_the_recipe_says_unit_value_and_source():
     for inner in dataclasses.fields(View):
         for view in ("view", "local_view"):
             value = getattr(getattr(preset("quick"), view), inner.name)
-            assert re.search(r": \S.+ \(" + re.escape(str(value)), actions[f"{view}_{inner.name}"]), (
-                inner.name
-            )
+            assert re.search(r": \S.+ \(" + re.escape(str(value)), actions[f"{view}_{inner.name}"]), inner.name
     assert "pixels" in actions["view_size"] and "probability" in actions["view_flip"]
 
 
@@ -319,11 +302,7 @@ def arguments(flag, value):
     return [flag, *(map(str, value) if isinstance(value, tuple) else [str(value)])]
 
 
-PLAIN = [
-    spec
-    for spec in dataclasses.fields(Recipe)
-    if spec.name not in ("method", "dataset", "view", "local_view")
-]
+PLAIN = [spec for spec in dataclasses.fields(Recipe) if spec.name not in ("method", "dataset", "view", "local_view")]
 
 
 @pytest.mark.parametrize("spec", PLAIN, ids=lambda spec: spec.name)
@@ -360,9 +339,7 @@ def test_flags_of_compare_reach_every_recipe():
     args = parser().parse_args(["compare", "--lr", "0.5", "--no-swap", "--view-gray", "0.3"])
     for method in METHODS:
         plain = preset("quick", method)
-        wanted = dataclasses.replace(
-            plain, lr=0.5, swap=False, view=dataclasses.replace(plain.view, gray=0.3)
-        )
+        wanted = dataclasses.replace(plain, lr=0.5, swap=False, view=dataclasses.replace(plain.view, gray=0.3))
         assert recipe_from(args, method) == wanted
 
 
@@ -478,9 +455,7 @@ def test_export_to_another_kind_of_file_is_refused(run, tmp_path):
 def test_a_run_is_neither_overwritten_nor_mixed_with_another_recipe(run):
     folder, _ = run
     refused("already holds a run", ["train", "--out", folder, *TINY], folder)
-    refused(
-        "another recipe (seed: 0 -> 1)", ["train", "--out", folder, *TINY, "--resume", "--seed", 1], folder
-    )
+    refused("another recipe (seed: 0 -> 1)", ["train", "--out", folder, *TINY, "--resume", "--seed", 1], folder)
     refused(
         "another recipe (method: mnclglf -> simclr",
         ["train", "--out", folder, *TINY, "--resume", "--method", "simclr"],
@@ -526,7 +501,5 @@ def test_an_interrupt_ends_with_code_130_and_resume_finishes(tmp_path, monkeypat
     code, out, err = cli(*argv, "--resume")
     assert code == 0 and err == "" and "going on from step 2" in out
     assert cli(*argv[:2], "whole", *argv[3:])[0] == 0
-    states = [
-        torch.load(tmp_path / name / "checkpoint.pt", weights_only=True)["method"] for name in ("r", "whole")
-    ]
+    states = [torch.load(tmp_path / name / "checkpoint.pt", weights_only=True)["method"] for name in ("r", "whole")]
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[1])

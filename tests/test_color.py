@@ -135,9 +135,7 @@ def library_jitter(images, d):
     return torch.stack(out)
 
 
-@pytest.mark.parametrize(
-    ("n", "balanced"), [(48, True), (48, False), (1, False), (3, False), (4, True), (26, False)]
-)
+@pytest.mark.parametrize(("n", "balanced"), [(48, True), (48, False), (1, False), (3, False), (4, True), (26, False)])
 def test_jitter_runs_each_pictures_own_factors_in_its_own_order(n, balanced):
     x = pictures(max(n, 5), 9)[:n]
     before, d = x.clone(), draw(n, balanced)

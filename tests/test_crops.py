@@ -34,9 +34,7 @@ def library_boxes(n, hw, scale, ratio):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)
         image = torch.zeros(3, *hw)
-        return torch.tensor(
-            [RandomResizedCrop.get_params(image, list(scale), list(ratio)) for _ in range(n)]
-        ).float()
+        return torch.tensor([RandomResizedCrop.get_params(image, list(scale), list(ratio)) for _ in range(n)]).float()
 
 
 @pytest.mark.parametrize(
@@ -69,9 +67,7 @@ def test_boxes_are_distributed_as_torchvisions(hw, scale, ratio):
     assert gap < 0.09
 
 
-@pytest.mark.parametrize(
-    ("hw", "ratio"), [((64, 8), RATIO), ((8, 64), RATIO), ((33, 8), RATIO), ((7, 31), (0.5, 0.9))]
-)
+@pytest.mark.parametrize(("hw", "ratio"), [((64, 8), RATIO), ((8, 64), RATIO), ((33, 8), RATIO), ((7, 31), (0.5, 0.9))])
 def test_fallback_is_torchvisions_central_box(hw, ratio):
     scale = (0.999, 1.0)  # nothing that large fits with such a ratio
     ours = crops.sample_boxes(50, hw, scale, ratio, generator(0))

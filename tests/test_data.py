@@ -65,9 +65,7 @@ def test_subset_and_to_carry_everything(small_toybox):
     assert torch.equal(part.labels, train.labels[index]) and part.classes == train.classes
     assert all(torch.equal(part.factors[key], train.factors[key][index]) for key in train.factors)
     away = part.to("meta")
-    assert (
-        away.device.type == "meta" and away.masks.device.type == "meta" and away.labels.device.type == "meta"
-    )
+    assert away.device.type == "meta" and away.masks.device.type == "meta" and away.labels.device.type == "meta"
     assert {value.device.type for value in away.factors.values()} == {"meta"}
     assert part.device.type == "cpu"
     with pytest.raises(InputError, match="torch.bool"):
@@ -147,9 +145,7 @@ def fake_cifar(monkeypatch, tmp_path):
     (ten / "batches.meta").write_bytes(pickle.dumps({"label_names": read_cifar.CIFAR10_CLASSES}, protocol=2))
     write_batch(hundred / "train", 1000, "fine_labels", 100, 10)
     write_batch(hundred / "test", 200, "fine_labels", 100, 11)
-    (hundred / "meta").write_bytes(
-        pickle.dumps({"fine_label_names": [f"c{i}" for i in range(100)]}, protocol=2)
-    )
+    (hundred / "meta").write_bytes(pickle.dumps({"fine_label_names": [f"c{i}" for i in range(100)]}, protocol=2))
     for source, folder in ((CIFAR10, ten), (CIFAR100, hundred)):
         for which in ("train_list", "test_list"):
             monkeypatch.setattr(source, which, [[f, md5(folder / f)] for f, _ in getattr(source, which)])
@@ -222,9 +218,7 @@ def test_no_unchecked_pickle_is_ever_opened(fake_cifar, tmp_path, file):
     assert not mark.exists()
 
 
-@pytest.mark.parametrize(
-    "error", [ImportError("no module"), RuntimeError("operator torchvision::nms missing")]
-)
+@pytest.mark.parametrize("error", [ImportError("no module"), RuntimeError("operator torchvision::nms missing")])
 def test_broken_torchvision_is_said(monkeypatch, tmp_path, error):
     import builtins
 

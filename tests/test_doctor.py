@@ -53,9 +53,7 @@ def test_a_torchvision_of_another_torch_is_explained(monkeypatch, tmp_path):
 def test_a_pair_that_does_not_match_is_seen_though_it_imports(monkeypatch, requirement, level):
     versions = {"torchvision": "0.30.0", "torch": "2.15.0+cu132"}
     monkeypatch.setattr(doctor.importlib.metadata, "version", versions.get)
-    monkeypatch.setattr(
-        doctor.importlib.metadata, "requires", lambda name: ["numpy", requirement, "pillow>=5"]
-    )
+    monkeypatch.setattr(doctor.importlib.metadata, "requires", lambda name: ["numpy", requirement, "pillow>=5"])
     monkeypatch.setattr(importlib, "import_module", lambda name: None)
     assert next(iter(doctor._torchvision())).level == level
 

@@ -88,9 +88,7 @@ def test_baselines_are_what_they_are_called(toys):
     assert small[1, 2, 3, 4].item() == pytest.approx(x[1, 2, 6:8, 8:10].mean().item())
     network = build(tiny(), 10).backbone
     assert list(evaluate.baselines(network, toys)) == ["raw pixels", "8x8 thumbnails", "random encoder"]
-    large = evaluate.baselines(network, toys, size=64)[
-        "32x32 pixels"
-    ]  # 64 x 64 x 3 numbers are too many to whiten
+    large = evaluate.baselines(network, toys, size=64)["32x32 pixels"]  # 64 x 64 x 3 numbers are too many to whiten
     assert evaluate.features(large, toys.test, size=64).shape == (40, 3 * 32 * 32)
 
 

@@ -57,9 +57,7 @@ def case():
 
 def made(case, **changes):
     images, labels, _, points, near = case
-    given = dict(
-        points=points, images=images, labels=labels, classes=("a", "b", "c"), neighbours=near, dimensions=7
-    )
+    given = dict(points=points, images=images, labels=labels, classes=("a", "b", "c"), neighbours=near, dimensions=7)
     return explore.page(**{**given, **changes})
 
 
@@ -74,9 +72,7 @@ def arrays(text):
 
 def test_the_page_asks_nobody_for_anything(case):
     text = made(case, title="A title", caption="A caption")
-    assert not re.search(
-        r"https?:|//[a-z0-9-]+\.[a-z]|\burl\(|@import|\bfetch\(|XMLHttpRequest|WebSocket", text
-    )
+    assert not re.search(r"https?:|//[a-z0-9-]+\.[a-z]|\burl\(|@import|\bfetch\(|XMLHttpRequest|WebSocket", text)
     page = Reader(text)
     assert page.links == ["data:,"]  # the icon, so that no browser looks for one
     policy = next(a["content"] for tag, a in page.tags if a.get("http-equiv") == "Content-Security-Policy")
@@ -117,23 +113,17 @@ def test_data_come_back_as_they_were_given(case):
 @pytest.mark.parametrize("side, tile", [(16, 16), (30, 32), (80, 64)])
 def test_each_picture_is_where_the_script_looks_for_it(side, tile):
     """Pictures of one colour, so that JPEG and resizing cannot change them by much."""
-    colours = torch.randint(
-        0, 256, (7, 3, 1, 1), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)
-    )
+    colours = torch.randint(0, 256, (7, 3, 1, 1), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     images = colours.expand(7, 3, side, side)
     near = (torch.arange(7)[:, None] + 1) % 7
-    found, _ = arrays(
-        explore.page(torch.rand(7, 2), images, torch.zeros(7, dtype=torch.int64), ["a"], near, 3)
-    )
+    found, _ = arrays(explore.page(torch.rand(7, 2), images, torch.zeros(7, dtype=torch.int64), ["a"], near, 3))
     kind, encoded = found["sprite"].split(",")
     assert kind == "data:image/jpeg;base64" and found["tile"] == tile
     sheet = np.asarray(Image.open(io.BytesIO(base64.b64decode(encoded))).convert("RGB")).astype(int)
     for i in range(7):
         row, column = divmod(i, found["columns"])
         shown = sheet[row * tile : (row + 1) * tile, column * tile : (column + 1) * tile]
-        assert (
-            np.abs(shown - colours[i].flatten().numpy()).max() <= 6
-        )  # up to the very edge: nothing leaks in
+        assert np.abs(shown - colours[i].flatten().numpy()).max() <= 6  # up to the very edge: nothing leaks in
 
 
 def test_names_cannot_break_out_of_the_page(case):
@@ -179,9 +169,7 @@ def test_explore_writes_three_files_with_neighbours_from_feature_space(tmp_path)
     found, array = arrays(paths[0].read_text(encoding="utf-8"))
     index = torch.from_numpy(array("index", "<i4").astype(np.int64))
     assert len(index) == 30
-    np.testing.assert_array_equal(
-        array("neighbours", "<i4").reshape(30, 4), maps.neighbours(features[index], 4)[0]
-    )
+    np.testing.assert_array_equal(array("neighbours", "<i4").reshape(30, 4), maps.neighbours(features[index], 4)[0])
     np.testing.assert_array_equal(array("labels", "<i4"), pictures.labels[index])
     near = maps.neighbours(features[index], 4)[0]
     share = (pictures.labels[index][near] == pictures.labels[index][:, None]).float().mean()

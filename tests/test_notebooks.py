@@ -75,11 +75,19 @@ def test_it_runs_to_its_end_from_a_clean_kernel_without_a_network(path, tmp_path
     )
     target = tmp_path / "executed.ipynb"
     path_of_packages = os.pathsep.join([str(guard), str(ROOT), os.environ.get("PYTHONPATH", "")])
-    env = {**os.environ, "PYTHONPATH": path_of_packages, "NOTEBOOK_TEST_MINUTES": "0.02", "MNCLGLF_LITE_PROFILE": "quick"}
+    env = {
+        **os.environ,
+        "PYTHONPATH": path_of_packages,
+        "NOTEBOOK_TEST_MINUTES": "0.02",
+        "MNCLGLF_LITE_PROFILE": "quick",
+    }
     copy = tmp_path / path.name  # run in a folder of its own: pictures land there
     copy.write_text(path.read_text())
     done = subprocess.run(
-        [sys.executable, str(ROOT / "notebooks" / "run.py"), str(copy), str(target)], env=env, capture_output=True, text=True
+        [sys.executable, str(ROOT / "notebooks" / "run.py"), str(copy), str(target)],
+        env=env,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     notebook = nbformat.read(target, as_version=4)

@@ -104,9 +104,7 @@ def inner_imports(name, tree):
             below = node.module.split(".")[1:]
             found |= {below[0]} if below else {alias.name for alias in node.names}
         elif isinstance(node, ast.Import):
-            found |= {
-                alias.name.split(".")[1] for alias in node.names if alias.name.startswith(PACKAGE.name + ".")
-            }
+            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith(PACKAGE.name + ".")}
     return found - {"__version__"}
 
 
@@ -137,11 +135,7 @@ def test_version_licence_and_citation_agree():
     citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
     assert f"\nversion: {__version__}\n" in citation and "2306.15930" in citation
     licence = (ROOT / "LICENSE").read_text(encoding="utf-8")
-    assert (
-        licence.startswith("MIT License")
-        and "the mnclglf_lite authors" in licence
-        and "\nlicense: MIT\n" in citation
-    )
+    assert licence.startswith("MIT License") and "the mnclglf_lite authors" in licence and "\nlicense: MIT\n" in citation
 
 
 def test_files_that_are_no_code_are_installed_too():
@@ -149,9 +143,7 @@ def test_files_that_are_no_code_are_installed_too():
     patterns = read_pyproject()["tool"]["setuptools"].get("package-data", {}).get("mnclglf_lite", [])
     assert (PACKAGE / "assets" / "page.html") in rest
     for path in rest:
-        assert any(path.relative_to(PACKAGE).match(pattern) for pattern in patterns), (
-            f"{path} is not in package-data"
-        )
+        assert any(path.relative_to(PACKAGE).match(pattern) for pattern in patterns), f"{path} is not in package-data"
 
 
 def test_doctor_asks_for_the_same_packages_and_versions():
@@ -177,9 +169,7 @@ HEAVY += ["safetensors", "lightly"]
 def test_importing_the_core_loads_nothing_heavy():
     names = [name for name in modules() if name != "__main__"]
     assert {name.split(".")[0] for name in names} >= set(CORE) - {"methods"} | {"train", "evaluate"}
-    lines = "\n".join(
-        f"import mnclglf_lite.{name.removesuffix('.__init__')}" for name in names if name != "__init__"
-    )
+    lines = "\n".join(f"import mnclglf_lite.{name.removesuffix('.__init__')}" for name in names if name != "__init__")
     code = f"import sys\nimport mnclglf_lite\n{lines}\nprint(*sorted(m for m in {HEAVY} if m in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -189,9 +179,7 @@ def test_importing_the_core_loads_nothing_heavy():
 def test_the_test_above_can_fail():
     pytest.importorskip("PIL")
     code = f"import sys, PIL\nprint(*sorted(m for m in {HEAVY} if m in sys.modules))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.split() == [
-        "PIL"
-    ]
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.split() == ["PIL"]
 
 
 def test_core_modules_import_leftwards_only():
@@ -227,13 +215,9 @@ def test_only_fetching_reaches_into_the_net():
             if network & set(whole):
                 reached.add(name)
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and name not in doors:
-                assert not re.search(r"(https?|ftp)://\w", node.value), (
-                    f"{name}, line {node.lineno}: an address"
-                )
+                assert not re.search(r"(https?|ftp)://\w", node.value), f"{name}, line {node.lineno}: an address"
     assert reached and reached <= doors
-    for path in (
-        PACKAGE / "assets"
-    ).iterdir():  # pages open offline: a namespace is a name, nothing is loaded from it
+    for path in (PACKAGE / "assets").iterdir():  # pages open offline: a namespace is a name, nothing is loaded from it
         addresses = re.findall(r"https?://[^\s\"'`)]+", path.read_text(encoding="utf-8"))
         assert set(addresses) <= {"http://www.w3.org/2000/svg"}, path.name
 
@@ -270,8 +254,6 @@ def test_every_public_function_and_class_has_a_docstring():
 
 def test_the_repository_stays_small():
     sizes = {path: path.stat().st_size for path in files()}
-    big = [
-        f"{path.relative_to(ROOT)}: {size / 1e6:.1f} MB" for path, size in sizes.items() if size > 1_000_000
-    ]
+    big = [f"{path.relative_to(ROOT)}: {size / 1e6:.1f} MB" for path, size in sizes.items() if size > 1_000_000]
     assert not big, big
     assert sum(sizes.values()) < 30_000_000

@@ -22,9 +22,7 @@ def test_linear_probe_is_scikit_learns_regression(l2):
     protocol = probes.LinearProtocol(l2=l2)
     x, queries = probes.standardised(train, test)
     weight, bias = probes.fit_linear(x, labels, 4, protocol)
-    theirs = linear.LogisticRegression(C=1 / (l2 * len(x)), tol=1e-10, max_iter=10_000).fit(
-        x.double(), labels
-    )
+    theirs = linear.LogisticRegression(C=1 / (l2 * len(x)), tol=1e-10, max_iter=10_000).fit(x.double(), labels)
     torch.testing.assert_close(weight.double(), torch.from_numpy(theirs.coef_), atol=5e-3, rtol=5e-3)
     centred = bias.double() - bias.double().mean()  # a shift of all biases changes nothing
     torch.testing.assert_close(centred, torch.from_numpy(theirs.intercept_), atol=5e-3, rtol=5e-3)
@@ -39,10 +37,7 @@ def test_top_five_is_counted():
     x, queries = probes.standardised(train, test)
     weight, bias = probes.fit_linear(x, labels, 12, probes.LinearProtocol())
     scores = (queries @ weight.T + bias).tolist()
-    slow = sum(
-        t in sorted(range(12), key=lambda c: -row[c])[:5]
-        for row, t in zip(scores, truth.tolist(), strict=True)
-    )
+    slow = sum(t in sorted(range(12), key=lambda c: -row[c])[:5] for row, t in zip(scores, truth.tolist(), strict=True))
     got = probes.linear_probe(train, labels, test, truth, 12)
     assert got["top5"] == pytest.approx(slow / 240) and got["top1"] < got["top5"] < 1
 
@@ -53,9 +48,7 @@ def test_the_probe_is_the_same_every_time_and_ignores_scale_and_dead_coordinates
     first = probes.linear_probe(train, labels, test, truth, 4)
     assert probes.linear_probe(train, labels, test, truth, 4) == first
     scaled = [torch.cat([100 * x + 3, torch.full((len(x), 1), 0.7)], 1) for x in (train, test)]
-    assert probes.linear_probe(scaled[0], labels, scaled[1], truth, 4)["top1"] == pytest.approx(
-        first["top1"], abs=0.005
-    )
+    assert probes.linear_probe(scaled[0], labels, scaled[1], truth, 4)["top1"] == pytest.approx(first["top1"], abs=0.005)
 
 
 def test_a_coordinate_that_is_only_rounding_noise_becomes_zero():
@@ -89,9 +82,7 @@ def test_few_labels_are_balanced_and_the_curve_rises():
     curve = probes.few_label_curve(train, labels, test, truth, 4, each=(1, 100))
     assert list(curve) == [1, 100, 500]
     assert len(set(curve[1])) > 1 and sum(curve[100]) > sum(curve[1]) and len(curve[1]) == 3
-    assert curve[500] == [
-        probes.linear_probe(train, labels, test, truth, 4)["top1"]
-    ]  # all: the table's own number
+    assert curve[500] == [probes.linear_probe(train, labels, test, truth, 4)["top1"]]  # all: the table's own number
     assert probes.few_label_curve(train, labels, test, truth, 4, each=(1, 100)) == curve
     with pytest.raises(InputError, match="600 labels a class"):
         probes.few_label_curve(train, labels, test, truth, 4, each=(1, 600))
@@ -126,21 +117,13 @@ def test_factor_probe_reads_what_is_there_and_nothing_that_is_not():
     generator = torch.Generator().manual_seed(0)
     angle, noise = torch.rand(800, generator=generator) * 360, torch.rand(800, generator=generator)
     kind = torch.randint(3, (800,), generator=generator)
-    x = torch.stack(
-        [angle.deg2rad().sin(), angle.deg2rad().cos(), (kind == 0).float(), (kind == 1).float()], 1
-    )
+    x = torch.stack([angle.deg2rad().sin(), angle.deg2rad().cos(), (kind == 0).float(), (kind == 1).float()], 1)
     factors = {"angle": angle, "noise": noise, "kind": kind}
     first, last = ({k: v[part] for k, v in factors.items()} for part in (slice(0, 600), slice(600, None)))
     found = probes.factor_probe(x[:600], first, x[600:], last, {"angle": 360.0})
-    assert (
-        found["angle"]["value"] > 0.99
-        and abs(found["noise"]["value"]) < 0.1
-        and found["kind"]["value"] == 1.0
-    )
+    assert found["angle"]["value"] > 0.99 and abs(found["noise"]["value"]) < 0.1 and found["kind"]["value"] == 1.0
     assert found["kind"]["chance"] == pytest.approx(kind[:600].bincount().max().item() / 600)
-    assert (
-        probes.factor_probe(x[:600], first, x[600:], last, {})["angle"]["value"] < 0.9
-    )  # a circle is no line
+    assert probes.factor_probe(x[:600], first, x[600:], last, {})["angle"]["value"] < 0.9  # a circle is no line
 
 
 # --- the paper's linear protocol ------------------------------------------------------------------------
@@ -159,9 +142,7 @@ def test_lars_is_the_released_update():
             g = p.grad.flatten().tolist()
             lengths = [math.sqrt(sum(v * v for v in row)) for row in (slow[i], g)]
             local = 0.001 * lengths[0] / lengths[1] if lengths[0] > 0 else 1.0
-            velocity[i] = [
-                0.9 * v + s for v, s in zip(velocity[i], g, strict=True)
-            ]  # the raw gradient, not the rate
+            velocity[i] = [0.9 * v + s for v, s in zip(velocity[i], g, strict=True)]  # the raw gradient, not the rate
             slow[i] = [w - 0.8 * local * v for w, v in zip(slow[i], velocity[i], strict=True)]
         paper_probe.lars_(params, buffers, 0.8, 0.9, 0.001)
     for p, row in zip(params, slow, strict=True):
@@ -177,9 +158,7 @@ def test_paper_probe_reports_last_and_best_apart(toys, monkeypatch):
     )
     protocol = paper_probe.PaperProtocol(epochs=5, test_every=2, batch=64)
     lines = []
-    result = paper_probe.paper_probe(
-        evaluate.Thumbnails(4), toys.train, toys.test, protocol, log=lines.append
-    )
+    result = paper_probe.paper_probe(evaluate.Thumbnails(4), toys.train, toys.test, protocol, log=lines.append)
     assert [row["epoch"] for row in result["tests"]] == [2, 4, 5]
     assert result["last"] == {"top1": 0.3, "top5": 0.7}
     assert result["best_on_test"] == {"top1": 0.5, "top5": 0.9}  # each on its own, as in the release

@@ -26,7 +26,14 @@ def test_as_released_is_the_released_configuration():
     assert (r.width, r.blocks, r.stem, r.projector, r.predictor) == (64, (2, 2, 2, 2), "imagenet", (2048,) * 3, 512)
     assert r.projector_last_norm
     v = r.view
-    assert (v.size, v.scale, v.filter, v.flip, v.jitter, v.jitter_p) == (224, (0.2, 1), "bicubic", 0.5, (0.4, 0.4, 0.4, 0.1), 0.8)
+    assert (v.size, v.scale, v.filter, v.flip, v.jitter, v.jitter_p) == (
+        224,
+        (0.2, 1),
+        "bicubic",
+        0.5,
+        (0.4, 0.4, 0.4, 0.1),
+        0.8,
+    )
     assert (v.gray, v.blur, v.blur_sigma, v.solarize) == (0.2, 0.5, (0.1, 2.0), 0.0)
 
 

@@ -105,9 +105,7 @@ def test_other_sides_show_the_same_toys(side):
 )
 def test_bad_input_is_named(bad):
     ((name, value),) = bad.items()
-    with pytest.raises(
-        InputError, match=rf"toy box: {name} is {value!r}; give a whole number of at least \d"
-    ):
+    with pytest.raises(InputError, match=rf"toy box: {name} is {value!r}; give a whole number of at least \d"):
         toybox.draw(**{"n": 4, "seed": 0, "side": 32, **bad})
 
 
@@ -165,9 +163,7 @@ def test_every_toy_covers_the_same_area(monkeypatch):
     inside = cover[:, edge].amax(1) < 0.01
     bricks = cover.sum((1, 2)) / (factors["size"].double() * 32 / 7) ** 2
     means = torch.stack([bricks[inside & (labels == label)].mean() for label in range(10)])
-    assert (
-        inside[labels == 7].sum() > 15
-    )  # even of the class that is cut by the frame most often, some are left
+    assert inside[labels == 7].sum() > 15  # even of the class that is cut by the frame most often, some are left
     assert (means / 12 - 1).abs().max() < 0.01
 
 
@@ -226,8 +222,7 @@ def test_masks_lie_where_trigonometry_says():
     points = [(i, r, c) for i in range(n) for r in range(0, side, 3) for c in range(0, side, 3)]
     missed = [
         sum(
-            on_a_brick(toybox.CLASSES[labels[i]], f, i, r + 0.5, c + 0.5, side) != bool(masks[i, r, c])
-            for i, r, c in points
+            on_a_brick(toybox.CLASSES[labels[i]], f, i, r + 0.5, c + 0.5, side) != bool(masks[i, r, c]) for i, r, c in points
         )
         for f in (factors, turned)
     ]
@@ -252,30 +247,22 @@ def test_pixels_have_the_colours_that_the_factors_say(monkeypatch):
     soft = masks.float()[:, None]
     core = torch.nn.functional.max_pool2d(1 - soft, 3, 1, 1)[:, 0] == 0
     far = torch.nn.functional.max_pool2d(soft, 5, 1, 2)[:, 0] == 0
-    far &= torch.nn.functional.pad(
-        torch.ones(28, 28, dtype=torch.bool), (2, 2, 2, 2)
-    )  # a toy may peep in at the rim
+    far &= torch.nn.functional.pad(torch.ones(28, 28, dtype=torch.bool), (2, 2, 2, 2))  # a toy may peep in at the rim
     seen = 0
     for i in range(300):
         f = {name: float(column[i]) for name, column in factors.items()}
         sign = 1 if f["toy_is_bright"] else -1
         for what, region, lift in (("toy", core[i], sign), ("ground", far[i], -sign)):
-            rgb = colorsys.hsv_to_rgb(
-                f[f"{what}_hue"], f[f"{what}_saturation"], 0.55 + lift * f["contrast"] / 2
-            )
+            rgb = colorsys.hsv_to_rgb(f[f"{what}_hue"], f[f"{what}_saturation"], 0.55 + lift * f["contrast"] / 2)
             if region.any():
-                middle = (
-                    images[i][:, region].double().median(1).values
-                )  # a gap between bricks may be among them
+                middle = images[i][:, region].double().median(1).values  # a gap between bricks may be among them
                 assert (middle - 255 * torch.tensor(rgb, dtype=torch.float64)).abs().max() <= 1, (i, what)
                 seen += 1
     assert seen > 350
 
 
 def test_the_light_comes_from_where_its_angle_says(monkeypatch):
-    hold(
-        monkeypatch, light=(0.05, 0.2), contrast=(0.35, 0.35), x=(2.5, 2.5)
-    )  # no toy in sight, nothing cut off
+    hold(monkeypatch, light=(0.05, 0.2), contrast=(0.35, 0.35), x=(2.5, 2.5))  # no toy in sight, nothing cut off
     images, _, factors, masks = toybox.draw(60, seed=9)
     assert not masks.any()
     span = torch.linspace(-0.5, 0.5, 32, dtype=torch.float64)
@@ -292,10 +279,7 @@ def test_toys_stand_out_from_the_ground(box):
     soft = masks.float()[:, None]
     ring = torch.nn.functional.max_pool2d(soft, 7, 1, 3)[:, 0].bool()
     ring &= torch.nn.functional.max_pool2d(soft, 3, 1, 1)[:, 0] == 0
-    toy, ground = (
-        (images * part[:, None]).sum((2, 3)) / part.sum((1, 2)).clamp_min(1)[:, None]
-        for part in (masks, ring)
-    )
+    toy, ground = ((images * part[:, None]).sum((2, 3)) / part.sum((1, 2)).clamp_min(1)[:, None] for part in (masks, ring))
     apart = (toy - ground).norm(dim=1)
     assert (apart > 0.15).double().mean() > 0.99 and apart.median() > 0.4
 
@@ -338,9 +322,7 @@ def test_factors_tell_nothing_about_the_class(box):
     labels = box[1].numpy()
     for name in toybox.FACTORS:
         assert dependence(bins(box[2][name], name), labels) < 4, name
-    leaning = torch.where(
-        torch.arange(len(labels)) % 10 == 0, box[1] / 10, box[2]["toy_hue"]
-    )  # one hue in ten does
+    leaning = torch.where(torch.arange(len(labels)) % 10 == 0, box[1] / 10, box[2]["toy_hue"])  # one hue in ten does
     assert dependence(bins(leaning, "toy_hue"), labels) > 6
 
 
@@ -406,9 +388,7 @@ def test_the_cheap_solutions_would_find_what_there_is_to_find(monkeypatch):
 
     def by_class(n, generator):
         factors = real(n, generator)
-        shuffled = torch.randperm(
-            n, generator=torch.Generator().manual_seed(11)
-        )  # what `draw` shuffles labels by
+        shuffled = torch.randperm(n, generator=torch.Generator().manual_seed(11))  # what `draw` shuffles labels by
         return {
             **factors,
             "toy_hue": ((torch.arange(n) % 10)[shuffled] / 10),

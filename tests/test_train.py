@@ -141,7 +141,9 @@ def test_a_full_disk_is_one_clear_error_and_the_old_checkpoint_stays(toys, tmp_p
     old = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:  # the system refuses to let a file grow beyond half a checkpoint
         resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limits[1]))
-        with pytest.raises(TrainingError, match="could not write the checkpoint of step 20 .* is untouched. Free some space"):
+        with pytest.raises(
+            TrainingError, match="could not write the checkpoint of step 20 .* is untouched. Free some space"
+        ):
             checkpoint.save(tmp_path / "checkpoint.pt", run.state())
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -1,6 +1,6 @@
 """Supervised: the same backbone, views and schedule, taught with the labels. The line to measure the others against.
 
-    x -> backbone -> linear -> class logits          L = cross-entropy(logits, label)
+x -> backbone -> linear -> class logits          L = cross-entropy(logits, label)
 """
 
 from __future__ import annotations

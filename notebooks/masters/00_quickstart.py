@@ -123,7 +123,9 @@ picture
 # %%
 near, _ = maps.neighbours(after, 8)
 first = [int((part.labels == label).nonzero()[0]) for label in range(10)]
-strips = figures.neighbour_strips(part.images, first, near[first], part.labels, part.classes, title="MNCLGLF: nearest pictures")
+strips = figures.neighbour_strips(
+    part.images, first, near[first], part.labels, part.classes, title="MNCLGLF: nearest pictures"
+)
 figures.save(strips, pictures / "neighbours.png")
 strips
 
