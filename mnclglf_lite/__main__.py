@@ -141,14 +141,18 @@ def _splits(args: argparse.Namespace, name: str) -> Any:
     return data.load(name, root=args.data, device=device.pick(args.device))
 
 
+def slug(dataset: str) -> str:
+    """An image set's name as part of a file's name."""
+    return dataset.replace(":", "-").replace("/", "-")
+
+
 def train(args: argparse.Namespace) -> int:
     from . import train as room
     from .flags import recipe_from
 
     recipe = recipe_from(args, args.method)
-    out = (
-        args.out or Path("runs") / f"{recipe.method}-{recipe.dataset.replace(':', '-').replace('/', '-')}-seed{recipe.seed}"
-    )
+    out = args.out or Path("runs") / f"{recipe.method}-{slug(recipe.dataset)}-seed{recipe.seed}"
+    room.check_folder(out, args.resume)
     run = room.train(
         recipe, _splits(args, recipe.dataset), out=out, resume=args.resume, device=args.device, minutes=args.minutes
     )
@@ -161,20 +165,22 @@ def evaluate(args: argparse.Namespace) -> None:
     from . import evaluate as room
     from . import train as loop
     from .methods import build
+    from .run import load
 
-    run = loop.load(args.folder, args.device)
-    path = args.json or args.folder / "result.json"
+    run = load(args.folder, args.device)
+    elsewhere = args.dataset and args.dataset != run.recipe.dataset  # transfer: the run's own result stays
+    name = f"result-{slug(args.dataset)}.json" if elsewhere else "result.json"
+    path = args.json or args.folder / name
     if not path.parent.is_dir():
         raise InputError(f"there is no folder {path.parent} for the results (--json); make it first")
     protocol = paper_probe.PaperProtocol(epochs=args.paper) if args.paper else None
     splits = _splits(args, args.dataset or run.recipe.dataset)
-    asked, size = room.queries_of(splits, args.on), run.recipe.view.size
+    asked, size = room.queries_of(splits, args.on), run.recipe.test_size or None
     if args.factors and splits.train.factors is None:
         raise InputError(f"{splits.train.name} has no known factors; they are the toy box's: --dataset toybox")
     where = splits.train.device
     random = build(run.recipe, run.classes).to(where).backbone
-    baselines = room.baselines(random, splits, size)
-    rows = {name: room.evaluate(encoder, splits, args.on, size=size) for name, encoder in baselines.items()}
+    rows = room.baseline_rows(random, splits, args.on, size)
     label = run.recipe.method + ("" if run.recipe.local_gradient or run.recipe.method != "mnclglf" else " as released")
     rows[label] = room.evaluate(run.backbone, splits, args.on, size=size)
     result: dict[str, Any] = {
@@ -211,8 +217,8 @@ def evaluate(args: argparse.Namespace) -> None:
         result["paper_linear"] = paper_probe.paper_probe(run.backbone, splits.train, asked, protocol, run.recipe.seed, size)
         last, best = result["paper_linear"]["last"], result["paper_linear"]["best_on_test"]
         print(
-            f"\nthe paper's linear protocol, {args.paper} epochs: last epoch {100 * last['top1']:.2f} / {100 * last['top5']:.2f}"
-            f" (best of all tests {100 * best['top1']:.2f} / {100 * best['top5']:.2f})"
+            f"\nthe paper's linear protocol, {args.paper} epochs: "
+            f"last epoch {100 * last['top1']:.2f} / {100 * last['top5']:.2f} (best of all tests {100 * best['top1']:.2f} / {100 * best['top5']:.2f})"
         )
     checkpoint.save_json(path, result)
     print(f"\nwritten to {path}")
@@ -246,14 +252,16 @@ def explore(args: argparse.Namespace) -> None:
     from . import evaluate as measure
     from . import explore as room
     from . import train as loop
+    from .run import load
 
-    run = loop.load(args.folder, args.device)
+    run = load(args.folder, args.device)
     splits = _splits(args, args.dataset or run.recipe.dataset)
     pictures = measure.queries_of(splits, args.on)
     out = args.out or args.folder / "explore"
     caption = f"{run.recipe.method}, seed {run.recipe.seed}, {run.step} steps in {loop.clock(run.seconds)}"
+    found = measure.features(run.backbone, pictures, size=run.recipe.test_size or None)
     paths = room.explore(
-        measure.features(run.backbone, pictures, size=run.recipe.view.size), pictures, out, kind=args.map, seed=args.seed, points=args.points,
+        found, pictures, out, kind=args.map, seed=args.seed, points=args.points,
         title=f"{run.recipe.method} on {pictures.name}", caption=caption,
     )  # fmt: skip
     print("open in a browser or viewer:\n" + "\n".join(f"  {path}" for path in paths))
@@ -261,9 +269,9 @@ def explore(args: argparse.Namespace) -> None:
 
 def export(args: argparse.Namespace) -> None:
     from . import export as room
-    from . import train as loop
+    from .run import load
 
-    print(f"written to {room.export_run(loop.load(args.folder, 'cpu'), args.path)}")
+    print(f"written to {room.export_run(load(args.folder, 'cpu'), args.path)}")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -3,11 +3,11 @@
 At width 64, blocks (2, 2, 2, 2) and stem "imagenet" it *is* torchvision's resnet18 without the last linear layer: the same
 state-dict keys, the same shapes, the same outputs. The other settings keep its names, so weights stay portable.
 
-    stem      first layers                       a 32x32 picture enters the stages as   used for
-    cifar     3x3 conv, stride 1                 32x32                                  CIFAR at native size (`standard`)
-    pool      3x3 conv, stride 1, max-pool       16x16                                  TinyImageNet at 64 pixels
-    imagenet  7x7 conv, stride 2, max-pool       8x8                                    the release: pictures enlarged to 224
-    patch     2x2 conv, stride 2                 16x16                                  the slim net for two CPU cores (`quick`)
+    stem      first layers                       32x32 enters the stages as   used for
+    cifar     3x3 conv, stride 1                 32x32                        CIFAR at native size (`standard`)
+    pool      3x3 conv, stride 1, max-pool       16x16                        TinyImageNet at 64 pixels
+    imagenet  7x7 conv, stride 2, max-pool       8x8                          the release: pictures enlarged to 224
+    patch     2x2 conv, stride 2                 16x16                        the slim net for two CPU cores (`quick`)
 
 A stem that throws resolution away early costs more accuracy on small pictures than any choice of method.
 """

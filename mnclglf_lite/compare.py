@@ -11,6 +11,7 @@ from . import __version__, checkpoint, data, evaluate, train
 from .errors import InputError
 from .methods import build
 from .recipe import Recipe
+from .run import start
 
 
 def compare(
@@ -31,17 +32,14 @@ def compare(
     if not recipes or not seeds:
         raise InputError("nothing to compare: name at least one method and one seed")
     for recipe in recipes.values():  # refuses what cannot be trained before anything is
-        train.start(recipe, len(splits.train), len(splits.train.classes), splits.train.device)
+        start(recipe, len(splits.train), len(splits.train.classes), splits.train.device)
     first = next(iter(recipes.values()))
     random = build(first.replace(seed=seeds[0]), len(splits.train.classes)).to(splits.train.device).backbone
     result: dict[str, Any] = {
         "version": __version__,
         "dataset": splits.train.name,
         "on": on,
-        "baselines": {
-            name: evaluate.evaluate(encoder, splits, on, size=first.view.size)
-            for name, encoder in evaluate.baselines(random, splits, first.view.size).items()
-        },
+        "baselines": evaluate.baseline_rows(random, splits, on, first.test_size or None, log),
         "rows": {},
     }
     for name, recipe in recipes.items():
@@ -52,7 +50,7 @@ def compare(
             run = train.train(asked, splits, out=folder, resume=True, device=device, minutes=minutes, log=log)
             if not run.finished:
                 raise KeyboardInterrupt  # the run said where it stopped; comparing goes on from there next time
-            found = evaluate.evaluate(run.backbone, splits, on, size=recipe.view.size)
+            found = evaluate.evaluate(run.backbone, splits, on, size=recipe.test_size or None)
             found |= {"seed": seed, "steps": run.step, "train_seconds": round(run.seconds, 1)}
             found["images_per_second"] = round(run.step * recipe.batch / max(run.seconds, 1e-9), 1)
             runs.append(found)

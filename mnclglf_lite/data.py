@@ -95,6 +95,17 @@ class Splits(NamedTuple):
     test: ImageSet
 
 
+def joined(one: ImageSet, other: ImageSet) -> ImageSet:
+    """Two parts of the same set as one; factors and masks, which training does not need, are left behind."""
+    return replace(
+        one,
+        images=torch.cat([one.images, other.images]),  # (N, 3, H, W), (M, 3, H, W) -> (N + M, 3, H, W)
+        labels=torch.cat([one.labels, other.labels]),
+        factors=None,
+        masks=None,
+    )
+
+
 def data_root() -> Path:
     """Where image sets live: $MNCLGLF_LITE_DATA; else `data/` of a checkout; else ~/.cache/mnclglf_lite."""
     if asked := os.environ.get("MNCLGLF_LITE_DATA"):

@@ -20,7 +20,10 @@ def pick(name: str = "auto") -> torch.device:
         raise unknown("device", name, ["auto", *usable])
     if not usable[kind]:
         raise InputError(f"device {name!r} is not usable here; choose from {[k for k in usable if usable[k]]} or 'auto'")
-    return torch.device(name)
+    try:
+        return torch.device(name)
+    except RuntimeError:
+        raise unknown("device", name, ["auto", *usable]) from None
 
 
 def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:

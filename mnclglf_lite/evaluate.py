@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import hashlib
+import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
@@ -18,8 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from . import views
-from .data import ImageSet, Splits
+from . import checkpoint, views
+from .data import ImageSet, Splits, data_root
 from .device import describe
 from .errors import InputError, unknown
 from .gauges import effective_rank, spread
@@ -49,7 +51,7 @@ def features(encoder: Encoder, pictures: ImageSet, batch: int = 500, size: int |
     """Features of whole pictures, normalised as in training: float32 (N, D), on the pictures' device.
 
     `size` is the side in pixels at which the encoder sees them; by default their own. A network that was
-    trained on views of another size must be asked at that size (`recipe.view.size`), or it meets objects at a
+    trained on much enlarged views must be asked at their size (`recipe.test_size`), or it meets objects at a
     scale it has never seen. An encoder that is no `nn.Module` (a lambda, say) is called as it is: put what is
     inside into eval mode yourself.
     """
@@ -172,6 +174,34 @@ def baselines(random_encoder: nn.Module, splits: Splits, size: int | None = None
         "8x8 thumbnails": Thumbnails(8),
         "random encoder": with_statistics(random_encoder, splits.train, size=size),
     }
+
+
+def baseline_rows(
+    random_encoder: nn.Module, splits: Splits, on: str, size: int | None = None, log: Callable[[str], None] = print
+) -> dict[str, dict[str, Any]]:
+    """`evaluate` of every baseline. Rows that no run can change (pixels, thumbnails) take minutes on a large set, so they
+    are measured once and kept in `data_root()/baselines`, under the hash of the pictures and the protocols."""
+    asked = queries_of(splits, on)
+    rows = {}
+    for name, encoder in baselines(random_encoder, splits, size).items():
+        kept = None
+        if name != "random encoder":
+            what = [name, on, size, describe(splits.train.device), [asdict(p) for p in KNN_PROTOCOLS.values()]]
+            digest = hashlib.sha256(json.dumps([*what, asdict(LinearProtocol())]).encode())
+            for part in (splits.train, asked):
+                digest.update(part.images.cpu().numpy().tobytes() + part.labels.cpu().numpy().tobytes())
+            kept = data_root() / "baselines" / f"{digest.hexdigest()[:20]}.json"
+            if kept.exists():
+                rows[name] = json.loads(kept.read_text())
+                continue
+        if len(splits.train) > 20_000:
+            log(f"measuring {name} on {splits.train.name}" + (", once: it is kept" if kept else ""))
+        rows[name] = evaluate(encoder, splits, on, size=size)
+        if kept:
+            with contextlib.suppress(OSError):  # a folder that cannot be written only costs the time again
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                checkpoint.save_json(kept, rows[name])
+    return rows
 
 
 def transfer(encoder: Encoder, others: Splits, on: str = "test", size: int | None = None) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from .backbone import ResNet
 from .errors import InputError
 
 if TYPE_CHECKING:
-    from .train import Run
+    from .run import Run
 
 FORMAT = "mnclglf_lite backbone 1"
 OURS = ("format", "width", "blocks", "stem", "mean", "std", "version")  # written by `export_backbone` itself

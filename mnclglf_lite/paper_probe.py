@@ -27,7 +27,8 @@ from .data import ImageSet
 from .errors import InputError
 from .evaluate import features, looking_at
 from .knn import accuracy, check
-from .train import batch_order, clock, cosine
+from .run import cosine
+from .train import batch_order, clock
 from .views import View
 
 

@@ -13,12 +13,14 @@ Three presets, each for every method:
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from .errors import InputError, unknown
 from .views import View
 
+LEAST_SIDE = {"cifar": 4, "pool": 4, "imagenet": 8, "patch": 4}  # pixels (ours): smaller maps vanish
 METHODS = ("mnclglf", "simclr", "supervised")
 
 
@@ -49,6 +51,7 @@ class Recipe:
 
     # views
     view: View = knob(View(), "whole views", "release")
+    test_size: int = knob(0, "pixels at which whole pictures are measured; 0: their own size", "ours")
     local: str = knob("grid", "what the local targets see (mnclglf)", "release", ("grid", "crops"))
     grid: int = knob(2, "cells a side; grid x grid local views (mnclglf)", "release")
     combine: int = knob(2, "patches averaged into one local embedding (mnclglf)", "release")
@@ -86,23 +89,31 @@ class Recipe:
             choices, value = spec.metadata["choices"], getattr(self, spec.name)
             if choices and value not in choices:
                 raise unknown(spec.name, value, choices)
-        at_least = {"batch": 2, "grid": 1, "combine": 1, "queue": 1, "width": 1, "steps": 0, "predictor": 1}
+        at_least = {"batch": 2, "grid": 1, "combine": 1, "queue": 1, "width": 1, "steps": 0, "predictor": 1, "test_size": 0}
         for name, least in at_least.items():
             if getattr(self, name) < least:
                 raise InputError(f"{name} must be at least {least}; got {getattr(self, name)}")
         for name in ("temperature", "lr"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"{name} must be positive; got {getattr(self, name)}")
+            if not 0 < getattr(self, name) < math.inf:
+                raise InputError(f"{name} must be positive and finite; got {getattr(self, name)}")
+        for name in ("projector", "blocks"):
+            if not getattr(self, name) or min(getattr(self, name)) < 1:
+                raise InputError(f"{name} takes whole numbers of at least 1; got {getattr(self, name)}")
+        if not 0 <= self.seed < 2**40:
+            raise InputError(f"seed must be a whole number from 0 to {2**40 - 1}; got {self.seed}")
         for name in ("momentum", "sgd_momentum", "warmup"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"{name} must lie in [0, 1); got {getattr(self, name)}")
         for name in ("weight_decay", "clip", "local_weight", "global_weight"):
             if not getattr(self, name) >= 0:
                 raise InputError(f"{name} must not be negative; got {getattr(self, name)}")
-        if not self.steps and not self.epochs > 0:
-            raise InputError(f"give epochs > 0 or steps > 0; got epochs {self.epochs}, steps {self.steps}")
+        if not self.steps and not 0 < self.epochs < math.inf:
+            raise InputError(f"give epochs > 0 or steps > 0, finite; got epochs {self.epochs}, steps {self.steps}")
         if self.nesterov and not self.sgd_momentum:
             raise InputError("nesterov needs sgd_momentum > 0; set nesterov=False or sgd_momentum=0.9")
+        least = LEAST_SIDE[self.stem] * (self.grid if self.method == "mnclglf" and self.local == "grid" else 1)
+        if self.view.size < least:
+            raise InputError(f"a view of {self.view.size} pixels is too small for this network; make it at least {least}")
         if self.method == "mnclglf":
             self._check_mnclglf()
 
@@ -182,6 +193,7 @@ AS_RELEASED: dict[str, dict[str, Any]] = {
         "blocks": (2, 2, 2, 2),
         "stem": "imagenet",
         "view": View(size=224, filter="bicubic"),
+        "test_size": 224,
         "projector": (2048, 2048, 2048),
         "predictor": 512,
         "temperature": 1.0,

@@ -117,7 +117,8 @@ def draw(n: int, seed: int, side: int = 32) -> tuple[Tensor, Tensor, dict[str, T
     """`n` pictures: images uint8 (N, 3, S, S), labels int64 (N,), factors {name: (N,)}, masks bool (N, S, S).
 
     The same n, seed and side always give the same bytes. Labels are balanced and shuffled; factors are float32 in the units
-    of `FACTORS`, `toy_is_bright` int64; masks are true where bricks cover more than half of a pixel.
+    of `FACTORS`, `toy_is_bright` int64; masks are true where bricks cover half of a pixel or more. Wide toys may be cut off
+    by the picture's edge.
     """
     for name, value, least in (("n", n, 1), ("seed", seed, 0), ("side", side, 8)):
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
@@ -138,7 +139,7 @@ def draw(n: int, seed: int, side: int = 32) -> tuple[Tensor, Tensor, dict[str, T
         picture = (grounds[part, :, None, None] + slope[:, None]) * (1 - cover) + toys[part, :, None, None] * cover
         picture += NOISE * torch.randn(picture.shape, generator=generator)
         images[part] = (picture.clamp(0, 1) * 255).round().byte()
-        masks[part] = cover[:, 0] > 0.5
+        masks[part] = cover[:, 0] >= 0.5
     return images, labels, factors, masks
 
 

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,149 +21,18 @@ from torch import Tensor, nn
 
 from . import checkpoint, data, views
 from .device import autocast_dtype, describe, pick
-from .errors import InputError, TrainingError
+from .errors import InputError
 from .evaluate import features
 from .gauges import effective_rank, spread
 from .knn import KnnProtocol, knn
-from .methods import Method, build
 from .recipe import Recipe
+from .run import Meter, Run, rate, start
 
 # The monitor is a glance, not a result: a part of train as bank, a part of the hold-out as queries (sizes ours: about a
 # second on two cores with the slim net). Results come from `evaluate`, on everything.
 MONITOR = KnnProtocol(k=20, temperature=0.1)
 MONITOR_BANK, MONITOR_QUERIES = 4000, 1000
 CHECKPOINT_SECONDS = 60.0
-NEVER = 2**62  # a step that is never reached
-
-
-class Meter:
-    """Sums over the current epoch, kept on the device: reading them costs one synchronisation an epoch, not one a step."""
-
-    def __init__(self, device: torch.device):
-        self.sums: dict[str, Tensor] = {}
-        self.count = 0
-        self.seconds = 0.0
-        self.first_bad = torch.full((), NEVER, dtype=torch.long, device=device)
-
-    def add(self, outputs: dict[str, Tensor], step: int) -> None:
-        for name, value in outputs.items():
-            if value.ndim == 0:
-                self.sums[name] = self.sums.get(name, 0) + value.detach().float()
-        bad = torch.where(torch.isfinite(outputs["loss"].detach()), NEVER, step)
-        self.first_bad = torch.minimum(self.first_bad, bad)
-        self.count += 1
-
-    def means(self) -> dict[str, float]:
-        return {name: float(value) / self.count for name, value in self.sums.items()}
-
-    def state(self) -> dict[str, Any]:
-        return {"sums": self.sums, "count": self.count, "seconds": self.seconds}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        self.sums, self.count, self.seconds = dict(state["sums"]), state["count"], state["seconds"]
-
-
-@dataclass
-class Run:
-    """A training run, finished or not. `method.backbone` is the network to evaluate; `history` one dict an epoch."""
-
-    recipe: Recipe
-    method: Method
-    optimiser: torch.optim.Optimizer
-    classes: int
-    draws: torch.Generator  # every view's crop and colour comes from this one, on the training device
-    total_steps: int
-    meter: Meter
-    step: int = 0
-    seconds: float = 0.0  # spent training, monitoring left out
-    history: list[dict[str, Any]] = field(default_factory=list)
-    out: Path | None = None
-
-    @property
-    def finished(self) -> bool:
-        return self.step >= self.total_steps
-
-    @property
-    def backbone(self) -> nn.Module:
-        return self.method.backbone
-
-    def state(self) -> dict[str, Any]:
-        """Everything that decides how the run goes on, as tensors and plain values."""
-        return {
-            "recipe": self.recipe.to_dict(),
-            "classes": self.classes,
-            "step": self.step,
-            "total_steps": self.total_steps,
-            "seconds": self.seconds,
-            "meter": self.meter.state(),
-            "method": self.method.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "draws": self.draws.get_state(),
-            "torch_random": torch.get_rng_state(),  # the package draws nothing from it, but a method of your own may
-        }
-
-    def restore(self, state: dict[str, Any]) -> None:
-        self.method.load_state_dict(state["method"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.draws.set_state(state["draws"].cpu())
-        torch.set_rng_state(state["torch_random"].cpu())
-        self.meter.restore(state["meter"])
-        self.step, self.seconds = state["step"], state["seconds"]
-
-    def check_finite(self) -> None:
-        """Raise when a loss since the last look was not a finite number."""
-        step = int(self.meter.first_bad)
-        if step < NEVER:
-            path = self.out / "checkpoint.pt" if self.out else None
-            good = f"the last good checkpoint is {path}" if path and path.exists() else "there is no checkpoint yet"
-            raise TrainingError(
-                f"the loss was no longer a finite number at step {step} of {self.total_steps}; {good}. "
-                f"Try a smaller lr (now {self.recipe.lr}), a larger temperature (now {self.recipe.temperature}), or clip=1."
-            )
-
-
-def start(recipe: Recipe, pictures: int, classes: int, device: torch.device) -> Run:
-    """A run at step 0: weights drawn from the recipe's seed, nothing trained yet."""
-    if recipe.batch > pictures:
-        raise InputError(
-            f"the batch ({recipe.batch}) is larger than the training set ({pictures} pictures); make batch at most {pictures}"
-        )
-    method = build(recipe, classes).to(device, memory_format=torch.channels_last)
-    steps = recipe.steps or max(1, math.floor(recipe.epochs * (pictures // recipe.batch)))
-    draws = torch.Generator(device).manual_seed(recipe.seed)
-    return Run(recipe, method, make_optimiser(recipe, method), classes, draws, steps, Meter(device))
-
-
-def make_optimiser(recipe: Recipe, method: nn.Module) -> torch.optim.SGD:
-    """SGD. Biases and BatchNorm go without weight decay unless `decay_all`; the predictor may keep its rate constant."""
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for name, parameter in method.named_parameters():
-        if parameter.requires_grad:
-            decays = recipe.decay_all or parameter.ndim > 1
-            constant = recipe.predictor_lr == "constant" and name.startswith("predictor.")
-            groups.setdefault((decays, constant), []).append(parameter)
-    return torch.optim.SGD(
-        [
-            {"params": params, "weight_decay": recipe.weight_decay if decays else 0.0, "constant": constant}
-            for (decays, constant), params in groups.items()
-        ],
-        lr=recipe.lr,
-        momentum=recipe.sgd_momentum,
-        nesterov=recipe.nesterov,
-    )
-
-
-def rate(recipe: Recipe, step: int, total_steps: int) -> float:
-    """The share of the full learning rate at a step: linear warm-up, then half a cosine down to 0."""
-    warm = recipe.warmup * total_steps
-    if step < warm:
-        return (step + 1) / (warm + 1)
-    return cosine(step - warm, total_steps - warm)
-
-
-def cosine(step: float, total: float) -> float:
-    """Half a cosine from 1 at the first step to 0 after the last."""
-    return 0.5 * (1 + math.cos(math.pi * step / max(1.0, total)))
 
 
 def batch_order(seed: int, epoch: int, pictures: int) -> Tensor:
@@ -196,11 +63,15 @@ def one_step(run: Run, images: Tensor, labels: Tensor, dtype: torch.dtype | None
     return outputs
 
 
+def evenly(pictures: data.ImageSet, most: int) -> data.ImageSet:
+    """At most `most` pictures, spread evenly over the set: sets may be stored class by class."""
+    return pictures.subset(torch.arange(0, len(pictures), -(-len(pictures) // most), device=pictures.device))
+
+
 def monitor(run: Run, splits: data.Splits) -> dict[str, float]:
     """A glance at the features: kNN of hold-out pictures among training pictures, and the collapse gauges."""
-    bank = splits.train.subset(torch.arange(min(MONITOR_BANK, len(splits.train))))
-    asked = splits.holdout.subset(torch.arange(min(MONITOR_QUERIES, len(splits.holdout))))
-    known, queries = features(run.backbone, bank), features(run.backbone, asked)
+    bank, asked = evenly(splits.train, MONITOR_BANK), evenly(splits.holdout, MONITOR_QUERIES)
+    known, queries = (features(run.backbone, part, size=run.recipe.test_size or None) for part in (bank, asked))
     protocol = KnnProtocol(k=min(MONITOR.k, len(bank)), temperature=MONITOR.temperature)
     top = knn(known, bank.labels, queries, asked.labels, protocol, len(bank.classes))
     return {"knn": top["top1"], "spread": float(spread(queries)), "rank": float(effective_rank(queries))}
@@ -244,15 +115,19 @@ def steps_for(minutes: float, recipe: Recipe, splits: data.Splits, device: torch
     return max(1, round(minutes * 60 / sorted(times)[len(times) // 2]))
 
 
+def check_folder(out: str | Path | None, resume: bool) -> None:
+    """Refuse a folder that already holds a run, before anything is loaded or timed."""
+    if out is not None and (Path(out) / "checkpoint.pt").exists() and not resume:
+        raise InputError(f"{out} already holds a run; go on with it (--resume), or choose another folder (--out)")
+
+
 def open_run(recipe: Recipe, splits: data.Splits, out: Path | None, resume: bool, device: torch.device) -> Run:
     """A fresh run, or the one whose checkpoint lies in `out`. Refuses before anything is touched."""
     run = start(recipe, len(splits.train), len(splits.train.classes), device)
     if out is None:
         return run
-    run.out = Path(out)
+    run.out = out
     path = run.out / "checkpoint.pt"
-    if path.exists() and not resume:
-        raise InputError(f"{run.out} already holds a run; go on with it (--resume), or choose another folder (--out)")
     if resume and path.exists():
         state = checkpoint.load(path, device)
         differences = Recipe.from_dict(state["recipe"]).differences(recipe)
@@ -294,9 +169,12 @@ def train(
     or a checkpoint cannot be written.
     """
     where = pick(device)
+    check_folder(out, resume)
     splits = splits or data.load(recipe.dataset, device=where)
     if splits.train.device != where:
         splits = data.Splits(*(part.to(where) for part in splits))
+    if not recipe.holdout:  # the last run, once all choices are made; the monitor then knows its queries by sight
+        splits = splits._replace(train=data.joined(splits.train, splits.holdout))
     saved = Path(out) / "checkpoint.pt" if out else None
     if minutes is not None and resume and saved and saved.exists():
         recipe = recipe.replace(steps=checkpoint.load(saved, where)["recipe"]["steps"])  # calibrated when it was begun
@@ -361,18 +239,6 @@ def train(
     if not run.finished:
         go_on = "run the same again with resume to go on" if run.out else "it lives in memory only: give `out` to keep it"
         log(f"stopped at step {run.step} of {run.total_steps}; everything so far is kept: {go_on}")
-    return run
-
-
-def load(folder: str | Path, device: str = "auto") -> Run:
-    """A run from its folder, finished or not, to look at or to evaluate (to go on with it: `train(..., resume=True)`)."""
-    where, folder = pick(device), Path(folder)
-    state = checkpoint.load(folder / "checkpoint.pt", where)
-    recipe = Recipe.from_dict(state["recipe"])
-    run = start(recipe, recipe.batch, state["classes"], where)
-    run.restore(state)
-    run.total_steps, run.out = state["total_steps"], folder
-    run.history = checkpoint.read_lines(folder / "history.jsonl")
     return run
 
 

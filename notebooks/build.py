@@ -1,7 +1,7 @@
 """Build the notebooks from their masters: notebooks/masters/NN_name.py (percent script) -> notebooks/NN_name.ipynb.
 
-A master is what people review and lint; the notebook is what learners open. Cell ids are counted, so that building twice gives
-the same bytes. Notebooks are committed without outputs and without widget state, with a kernelspec (JupyterLab asks a
+A master is what people review and lint; the notebook is what learners open. Cell ids are counted, so that building twice
+gives the same bytes. Notebooks are committed without outputs and without widget state, with a kernelspec (JupyterLab asks a
 blocking question where it is missing).
 """
 

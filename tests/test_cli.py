@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from mnclglf_lite import data, train
+from mnclglf_lite import run as runs
 from mnclglf_lite.__main__ import main, parser
 from mnclglf_lite.flags import recipe_from
 from mnclglf_lite.recipe import METHODS, Recipe, preset
@@ -127,13 +128,13 @@ def test_evaluate_with_everything(run):
     assert other["rows"]["mnclglf"]["on"] == "test" and "few_labels" not in other and "paper_linear" not in other
 
 
-def test_evaluate_shows_pictures_at_the_size_that_was_trained_on(tmp_path):
-    """A view of 20 pixels made of pictures of 16: the network is asked at 20."""
-    assert cli("train", "--method", "simclr", "--out", "r", *TINY, "--view-size", 20)[0] == 0
+def test_evaluate_shows_pictures_at_the_size_the_recipe_names(tmp_path):
+    """Pictures of 16 pixels, trained on at 20: measured at 20 when the recipe says so."""
+    assert cli("train", "--method", "simclr", "--out", "r", *TINY, "--view-size", 20, "--test-size", 20)[0] == 0
     assert cli("evaluate", "r", "--device", "cpu")[0] == 0
     rows = json.loads((tmp_path / "r" / "result.json").read_text())["rows"]
     assert {row["size"] for row in rows.values()} == {20}
-    run, splits = train.load("r", "cpu"), data.load("toybox")
+    run, splits = runs.load("r", "cpu"), data.load("toybox")
     from mnclglf_lite import evaluate
 
     asked = evaluate.evaluate(run.backbone, splits, linear=False, size=20)
@@ -190,7 +191,7 @@ def test_export_can_be_read_elsewhere(run, tmp_path):
     code, out, err = cli("export", run[0], "b.safetensors")
     assert code == 0 and err == "" and "b.safetensors" in out
     tensors = safetensors.load_file(tmp_path / "b.safetensors")
-    theirs = train.load(run[0], "cpu").backbone.state_dict()
+    theirs = runs.load(run[0], "cpu").backbone.state_dict()
     assert set(tensors) == set(theirs) and all(torch.equal(tensors[name], theirs[name]) for name in theirs)
 
 
@@ -276,6 +277,7 @@ OTHER = {
     "combine": 3,
     "blocks": (2, 1),
     "projector": (64, 32),
+    "test_size": 64,
     "size": 48,
     "scale": (0.3, 0.9),
     "ratio": (0.8, 1.2),
@@ -382,7 +384,7 @@ BAD = {
         ["compare", "--methods", "simclr", *TINY, "--batch", "512"],
         "larger than the training set",
     ),
-    "grid and view": ([*TRAIN, "--grid", "5"], "does not divide into a 5x5 grid"),
+    "grid and view": ([*TRAIN, "--grid", "3"], "does not divide into a 3x3 grid"),
     "unknown preset": ([*TRAIN, "--preset", "standart"], "did you mean 'standard'"),
     "unknown device": ([*TRAIN, "--device", "gpu"], "choices: auto, cuda, mps, cpu"),
     "no minutes": ([*TRAIN, "--minutes", "-1"], "minutes must be positive"),

@@ -1,4 +1,4 @@
-"""Notebooks are built from their masters, readable on GitHub, and small-celled; they run offline (in `make quickstart` too)."""
+"""Notebooks are built from their masters, readable on GitHub, of small cells, and they run offline."""
 
 import ast
 import json
@@ -55,7 +55,7 @@ def test_cells_are_small_and_say_nothing_of_this_machine(path):
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_it_runs_to_its_end_from_a_clean_kernel_without_a_network(path, tmp_path):
-    """Sockets other than the kernel's own loopback are refused. Training is cut to seconds; `make quickstart` runs it in full."""
+    """Sockets other than the kernel's own loopback are refused. Training is cut to a second; `make quickstart` runs all."""
     nbformat = pytest.importorskip("nbformat")
     pytest.importorskip("nbclient")
     guard = tmp_path / "guard"

@@ -16,7 +16,9 @@ import torch
 from conftest import tiny
 
 from mnclglf_lite import checkpoint, train
+from mnclglf_lite import run as runs
 from mnclglf_lite.errors import InputError, TrainingError
+from mnclglf_lite.methods import build
 from mnclglf_lite.recipe import METHODS
 
 QUIET = {"device": "cpu", "log": lambda text: None}
@@ -155,9 +157,9 @@ def test_a_full_disk_is_one_clear_error_and_the_old_checkpoint_stays(toys, tmp_p
 def test_a_damaged_checkpoint_says_so(tmp_path):
     (tmp_path / "checkpoint.pt").write_bytes(b"not a checkpoint")
     with pytest.raises(InputError, match="not a readable checkpoint"):
-        train.load(tmp_path, "cpu")
+        runs.load(tmp_path, "cpu")
     with pytest.raises(InputError, match="there is no checkpoint"):
-        train.load(tmp_path / "nowhere", "cpu")
+        runs.load(tmp_path / "nowhere", "cpu")
 
 
 def test_checkpoints_execute_nothing(tmp_path):
@@ -167,19 +169,19 @@ def test_checkpoints_execute_nothing(tmp_path):
 
     torch.save({"step": Evil()}, tmp_path / "checkpoint.pt")
     with pytest.raises(InputError):
-        train.load(tmp_path, "cpu")
+        runs.load(tmp_path, "cpu")
     assert not (tmp_path / "owned").exists()
 
 
 def test_load_gives_back_the_run(toys, tmp_path):
     run = train.train(tiny(), toys, out=tmp_path, **QUIET)
-    again = train.load(tmp_path, "cpu")
+    again = runs.load(tmp_path, "cpu")
     assert again.recipe == run.recipe and again.step == run.step and same(again, run) and again.history == run.history
 
 
 def test_the_rate_rises_linearly_and_falls_along_a_cosine():
     recipe = tiny(warmup=0.1)
-    rates = [train.rate(recipe, step, 1000) for step in range(1000)]
+    rates = [runs.rate(recipe, step, 1000) for step in range(1000)]
     assert rates[:100] == pytest.approx([(step + 1) / 101 for step in range(100)])
     assert rates[100] == 1.0 and max(rates) == 1.0
     assert rates[550] == pytest.approx(0.5) and rates[-1] < 1e-5
@@ -187,7 +189,7 @@ def test_the_rate_rises_linearly_and_falls_along_a_cosine():
     optimiser = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, 200)
     for step in range(200):
-        assert train.rate(tiny(warmup=0.0), step, 200) == pytest.approx(optimiser.param_groups[0]["lr"], abs=1e-9)
+        assert runs.rate(tiny(warmup=0.0), step, 200) == pytest.approx(optimiser.param_groups[0]["lr"], abs=1e-9)
         optimiser.step()
         schedule.step()
 
@@ -205,8 +207,8 @@ def test_the_predictors_rate_may_stay_constant(toys):
 def test_weight_decay_spares_biases_and_norms_unless_told():
     for decay_all in (False, True):
         recipe = tiny(decay_all=decay_all)
-        method = train.build(recipe, 10)
-        for group in train.make_optimiser(recipe, method).param_groups:
+        method = build(recipe, 10)
+        for group in runs.make_optimiser(recipe, method).param_groups:
             for parameter in group["params"]:
                 expected = recipe.weight_decay if decay_all or parameter.ndim > 1 else 0.0
                 assert group["weight_decay"] == expected
