@@ -218,7 +218,8 @@ def evaluate(args: argparse.Namespace) -> None:
         last, best = result["paper_linear"]["last"], result["paper_linear"]["best_on_test"]
         print(
             f"\nthe paper's linear protocol, {args.paper} epochs: "
-            f"last epoch {100 * last['top1']:.2f} / {100 * last['top5']:.2f} (best of all tests {100 * best['top1']:.2f} / {100 * best['top5']:.2f})"
+            f"last epoch {100 * last['top1']:.2f} / {100 * last['top5']:.2f} "
+            f"(best of all tests {100 * best['top1']:.2f} / {100 * best['top5']:.2f})"
         )
     checkpoint.save_json(path, result)
     print(f"\nwritten to {path}")
