@@ -28,9 +28,11 @@ def effective_rank(z: Tensor) -> Tensor:
     not centred.) On CUDA the singular values wait for the device: a gauge for once an epoch, not for every
     step.
     """
-    values = torch.linalg.svdvals(z.float())
+    z = z.double()
+    gram = z.T @ z if len(z) > z.shape[1] else z @ z.T  # its eigenvalues are the squares; far cheaper on wide features
+    values = torch.linalg.eigvalsh(gram).clamp_min(0).sqrt()
     share = values / values.sum().clamp_min(1e-12) + 1e-7  # RankMe's epsilon keeps log finite
-    return torch.exp(-(share * share.log()).sum())
+    return torch.exp(-(share * share.log()).sum()).float()
 
 
 @torch.no_grad()

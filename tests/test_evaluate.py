@@ -127,3 +127,19 @@ def test_a_small_bank_is_asked_for_what_it_has_and_the_record_says_so(toys):
     one = toys.train.subset((toys.train.labels != 3).nonzero()[:, 0])
     with pytest.raises(InputError, match="1 of 10 classes have no picture, the first is class 3"):
         evaluate.evaluate(evaluate.Thumbnails(4), toys._replace(train=one))
+
+
+def test_rows_that_no_run_can_change_are_measured_once(toys, tmp_path, monkeypatch):
+    monkeypatch.setenv("MNCLGLF_LITE_DATA", str(tmp_path))
+    backbone = build(tiny(), 10).backbone
+    first = evaluate.baseline_rows(backbone, toys, "test")
+    assert len(list((tmp_path / "baselines").iterdir())) == 2  # pixels and thumbnails, not the random encoder
+    asked = []
+    real = evaluate.evaluate
+    monkeypatch.setattr(evaluate, "evaluate", lambda encoder, *rest, **more: asked.append(encoder) or real(encoder, *rest, **more))
+    again = evaluate.baseline_rows(backbone, toys, "test")
+    assert len(asked) == 1 and {k: v for k, v in again.items() if k != "random encoder"} == {
+        k: v for k, v in first.items() if k != "random encoder"
+    }
+    other = toys._replace(test=toys.holdout)  # other pictures: nothing kept fits
+    assert evaluate.baseline_rows(backbone, other, "test")["raw pixels"] != first["raw pixels"]

@@ -242,3 +242,19 @@ def test_every_epoch_is_one_line_that_tells_all(toys):
     assert len(said) == 3
     for word in ("epoch", "step", "loss", "local", "global", "kNN", "spread", "rank", "images/s", "left"):
         assert word in said[1], word
+
+
+def test_without_a_holdout_its_pictures_are_trained_on_too(toys, monkeypatch):
+    seen = []
+    real = train.one_step
+    monkeypatch.setattr(train, "one_step", lambda run, images, *rest: seen.append(images) or real(run, images, *rest))
+    for holdout, count in ((True, 320), (False, 360)):
+        seen.clear()
+        train.train(tiny("simclr", batch=40, steps=count // 40, holdout=holdout), toys, **QUIET)
+        assert len(torch.cat(seen).flatten(1).unique(dim=0)) == count
+
+
+def test_the_monitors_pictures_are_spread_over_the_whole_set(toys):
+    part = train.evenly(toys.train, 100)
+    assert len(part) <= 100 and torch.equal(part.images[-1], toys.train.images[(len(part) - 1) * 4])
+    assert len(train.evenly(toys.holdout, 1000)) == len(toys.holdout)

@@ -135,7 +135,8 @@ strips
 # All rows stand under the same protocols, on the test pictures.
 
 # %%
-table = {name: evaluate.evaluate(encoder, splits, "test") for name, encoder in encoders.items()}
+measure = ("raw", "centred")  # the same transforms of the features for every row
+table = {name: evaluate.evaluate(encoder, splits, "test", measure) for name, encoder in encoders.items()}
 print(evaluate.table(table))
 
 # %%
