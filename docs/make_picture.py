@@ -1,6 +1,6 @@
 """Draw the picture at the head of the README: the same test pictures before and after training.
 
-    python docs/make_picture.py          about three minutes on two cores; writes docs/hero.png and docs/hero.json
+python docs/make_picture.py          about three minutes on two cores; writes docs/hero.png and docs/hero.json
 """
 
 from pathlib import Path
@@ -24,8 +24,8 @@ def main() -> None:
     names = tuple(f"{name}: kNN {100 * row['knn20']['raw']['top1']:.0f} %" for name, row in found.items())
     note = (
         f"{len(part):,} test pictures of the toy box; {maps.describe('umap', seed=SEED)}. kNN: k 20, T 0.1, all "
-        f"{len(splits.test):,} test pictures. Trained without labels: {run.step} steps of {recipe.batch} pictures, seed {SEED}, "
-        f"{run.seconds:.0f} s on {device.describe(part.device)}."
+        f"{len(splits.test):,} test pictures. Trained without labels: {run.step} steps of {recipe.batch} "
+        f"pictures, seed {SEED}, {run.seconds:.0f} s on {device.describe(part.device)}."
     )
     title = "What a network knows of ten toys, before and after training without labels"
     figures.save(plots.two_maps(*flat, part.labels, part.classes, names, title, note), HERE / "hero.png")

@@ -39,7 +39,7 @@ def _add(parser: argparse._ArgumentGroup, flag: str, default: Any, text: str, ch
     if isinstance(default, bool):
         parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=text)
     elif isinstance(default, tuple):
-        kind = type(default[0])
+        kind = type(default[0]) if default else int
         parser.add_argument(flag, nargs="+", type=kind, default=None, metavar=kind.__name__.upper(), help=text)
     else:
         kind = type(default)

@@ -8,6 +8,7 @@ never stopped, bit by bit: every random draw comes from a generator whose state 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import signal
 import threading
@@ -25,7 +26,7 @@ from .errors import InputError
 from .evaluate import features
 from .gauges import effective_rank, spread
 from .knn import KnnProtocol, knn
-from .recipe import Recipe
+from .recipe import Recipe, size_at
 from .run import Meter, Run, rate, start
 
 # The monitor is a glance, not a result: a part of train as bank, a part of the hold-out as queries (sizes ours: about a
@@ -43,8 +44,10 @@ def batch_order(seed: int, epoch: int, pictures: int) -> Tensor:
 def one_step(run: Run, images: Tensor, labels: Tensor, dtype: torch.dtype | None) -> dict[str, Tensor]:
     """One optimiser step on a batch: uint8 pictures (N, 3, H, W) and labels (N,). Returns the method's outputs."""
     recipe, method = run.recipe, run.method
-    cut = []
+    cut, size = [], size_at(recipe, run.step, run.total_steps)
     for view in method.views:
+        if view is recipe.view and size != view.size:
+            view = dataclasses.replace(view, size=size)
         draw = views.sample(view, len(images), images.shape[-2:], run.draws, images.device)
         cut.append(views.render(images, view, draw).contiguous(memory_format=torch.channels_last))
     scale = recipe.lr * recipe.batch / 256
@@ -106,13 +109,18 @@ def steps_for(minutes: float, recipe: Recipe, splits: data.Splits, device: torch
         raise InputError(f"minutes must be positive; got {minutes}")
     run = start(recipe, len(splits.train), len(splits.train.classes), device)
     dtype, train = autocast_dtype(recipe.precision, device), splits.train
-    times, begun = [], time.perf_counter()
-    while len(times) < 3 or time.perf_counter() - begun < 3.0:
-        at = time.perf_counter()
-        outputs = one_step(run, train.images[: recipe.batch], train.labels[: recipe.batch], dtype)
-        float(outputs["loss"].detach())  # waits for the device
-        times.append(time.perf_counter() - at)
-    return max(1, round(minutes * 60 / sorted(times)[len(times) // 2]))
+    shares = max(1, len(recipe.grow))  # views may grow: each size is timed, and each has its share of the steps
+    medians = []
+    for share in range(shares):
+        times, begun = [], time.perf_counter()
+        while len(times) < 3 or time.perf_counter() - begun < 3.0 / shares:
+            run.step, run.total_steps = share, shares
+            at = time.perf_counter()
+            outputs = one_step(run, train.images[: recipe.batch], train.labels[: recipe.batch], dtype)
+            float(outputs["loss"].detach())  # waits for the device
+            times.append(time.perf_counter() - at)
+        medians.append(sorted(times)[len(times) // 2])
+    return max(1, round(minutes * 60 * shares / sum(medians)))
 
 
 def check_folder(out: str | Path | None, resume: bool) -> None:

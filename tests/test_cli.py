@@ -278,6 +278,7 @@ OTHER = {
     "blocks": (2, 1),
     "projector": (64, 32),
     "test_size": 64,
+    "grow": (16, 32),
     "size": 48,
     "scale": (0.3, 0.9),
     "ratio": (0.8, 1.2),

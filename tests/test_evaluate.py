@@ -136,7 +136,9 @@ def test_rows_that_no_run_can_change_are_measured_once(toys, tmp_path, monkeypat
     assert len(list((tmp_path / "baselines").iterdir())) == 2  # pixels and thumbnails, not the random encoder
     asked = []
     real = evaluate.evaluate
-    monkeypatch.setattr(evaluate, "evaluate", lambda encoder, *rest, **more: asked.append(encoder) or real(encoder, *rest, **more))
+    monkeypatch.setattr(
+        evaluate, "evaluate", lambda encoder, *rest, **more: asked.append(encoder) or real(encoder, *rest, **more)
+    )
     again = evaluate.baseline_rows(backbone, toys, "test")
     assert len(asked) == 1 and {k: v for k, v in again.items() if k != "random encoder"} == {
         k: v for k, v in first.items() if k != "random encoder"

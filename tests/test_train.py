@@ -258,3 +258,13 @@ def test_the_monitors_pictures_are_spread_over_the_whole_set(toys):
     part = train.evenly(toys.train, 100)
     assert len(part) <= 100 and torch.equal(part.images[-1], toys.train.images[(len(part) - 1) * 4])
     assert len(train.evenly(toys.holdout, 1000)) == len(toys.holdout)
+
+
+def test_views_may_grow_in_equal_shares_of_the_steps(toys, monkeypatch):
+    sides = []
+    real = train.views.render
+    monkeypatch.setattr(
+        train.views, "render", lambda images, view, draw: sides.append(view.size) or real(images, view, draw)
+    )
+    train.train(tiny("simclr", grow=(8, 12, 16), steps=6), toys, **QUIET)
+    assert sides == [8] * 4 + [12] * 4 + [16] * 4  # two views a step
