@@ -40,13 +40,13 @@ def test_as_released_is_the_released_configuration():
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"queue": 1000}, r"queue \(1000\) must be a multiple of the batch \(256\); the nearest is 1024"),
+        ({"queue": 1000}, r"queue \(1000\) must be a multiple of the batch \(128\); the nearest is 1024"),
         ({"method": "simclear"}, "did you mean 'simclr'"),
         ({"stem": "cifr"}, "did you mean 'cifar'"),
         ({"temperature": 0.0}, "temperature must be positive"),
         ({"batch": 1}, "batch must be at least 2"),
         ({"momentum": 1.0}, r"momentum must lie in \[0, 1\)"),
-        ({"grid": 5}, "32 pixels does not divide into a 5x5 grid"),
+        ({"grid": 3}, "32 pixels does not divide into a 3x3 grid"),
         ({"combine": 5}, "cannot combine 5 of 4 patches"),
         ({"epochs": 0.0}, "epochs > 0 or steps > 0"),
         ({"sgd_momentum": 0.0}, "nesterov needs"),
