@@ -116,15 +116,16 @@ CHUNK = 1000  # pictures drawn at a time, to keep memory small; part of what a s
 def draw(n: int, seed: int, side: int = 32) -> tuple[Tensor, Tensor, dict[str, Tensor], Tensor]:
     """`n` pictures: images uint8 (N, 3, S, S), labels int64 (N,), factors {name: (N,)}, masks bool (N, S, S).
 
-    The same n, seed and side always give the same bytes. Labels are balanced and shuffled; factors are float32 in the units
-    of `FACTORS`, `toy_is_bright` int64; masks are true where bricks cover half of a pixel or more. Wide toys may be cut off
-    by the picture's edge.
+    The same n, seed and side always give the same bytes. Labels are shuffled and balanced: every ten pictures in turn are
+    one of each class. Factors are float32 in the units of `FACTORS`, `toy_is_bright` int64. Masks are true where bricks
+    cover more than half of a pixel; wide toys may be cut off by the picture's edge.
     """
     for name, value, least in (("n", n, 1), ("seed", seed, 0), ("side", side, 8)):
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise InputError(f"toy box: {name} is {value!r}; give a whole number of at least {least}")
     generator = torch.Generator().manual_seed(seed)
-    labels = (torch.arange(n) % len(CLASSES))[torch.randperm(n, generator=generator)]
+    runs = torch.rand(-(-n // len(CLASSES)), len(CLASSES), generator=generator)
+    labels = runs.argsort(dim=1).flatten()[:n]  # every ten pictures are the ten classes in an order of their own
     factors = _factors(n, generator)
     stencils = torch.stack([_stencil(art) for art in STENCILS.values()])  # (10, 256, 256)
     poses, toys, grounds, lights = _poses(factors), *_colours(factors), _lights(factors)
@@ -139,7 +140,7 @@ def draw(n: int, seed: int, side: int = 32) -> tuple[Tensor, Tensor, dict[str, T
         picture = (grounds[part, :, None, None] + slope[:, None]) * (1 - cover) + toys[part, :, None, None] * cover
         picture += NOISE * torch.randn(picture.shape, generator=generator)
         images[part] = (picture.clamp(0, 1) * 255).round().byte()
-        masks[part] = cover[:, 0] >= 0.5
+        masks[part] = cover[:, 0] > 0.5
     return images, labels, factors, masks
 
 

@@ -272,7 +272,7 @@ OTHER = {
     "seed": 7,
     "steps": 5,
     "queue": 512,
-    "batch": 128,
+    "batch": 64,
     "grid": 4,
     "combine": 3,
     "blocks": (2, 1),
