@@ -1,6 +1,6 @@
 """Draw the picture at the head of the README: the same test pictures before and after training.
 
-python docs/make_picture.py          about three minutes on two cores; writes docs/hero.png and docs/hero.json
+python docs/make_picture.py          about two minutes on two cores; writes docs/hero.png and docs/hero.json
 """
 
 from pathlib import Path
@@ -9,7 +9,7 @@ from mnclglf_lite import checkpoint, data, device, evaluate, figures, maps, meth
 from mnclglf_lite.recipe import preset
 
 HERE = Path(__file__).parent
-STEPS, POINTS, SEED = 800, 1500, 0
+STEPS, POINTS, SEED = 500, 1500, 0
 
 
 def main() -> None:
