@@ -181,7 +181,7 @@ TOY_VIEW = View(scale=(0.4, 1.0), jitter=(0.8, 0.8, 0.8, 0.5), gray=0.5, blur=0.
 # Keys: "" for all, a method, an image set, or method@set; later ones win. Rates and temperatures are those of short runs.
 QUICK: dict[str, dict[str, Any]] = {
     "": {"view": QUICK_VIEW},
-    # Small views first: the first steps learn colours and edges, for which few pixels do (measured: +1.5 points kNN).
+    # Small views first. Measured, one seed each: +1.5 points kNN in one minute, nothing gained in five (57.3 against 57.9).
     "simclr": {"temperature": 0.2, "lr": 0.5, "grow": (16, 24, 32)},
     "mnclglf": {"temperature": 0.1, "lr": 0.9, "batch": 128, "global_weight": 1.0, "momentum": 0.8},
     "supervised": {"lr": 0.2, "view": View(size=24, scale=(0.4, 1.0), gray=0.1, blur=0.0)},

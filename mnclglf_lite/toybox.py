@@ -10,8 +10,8 @@ that one can ask a learned feature what it kept and what it threw away.
 How it is drawn: each toy is a stencil (the pictures below, in characters), enlarged; a whole batch of stencils is turned,
 scaled and shifted by one affine resampling at twice the final resolution and averaged down, which leaves soft edges.
 
-Ours: the design and every constant. Ranges were set by measuring how far cheap methods get (see `tests/test_toybox.py`),
-before any method was tuned on the set; they are frozen.
+Ours: the design and every constant. Ranges were chosen by looking at raw-pixel kNN together with short SimCLR runs, so that
+cheap methods stay low while a small network can learn the set in a minute; no labelled accuracy of MNCLGLF was used.
 """
 
 from __future__ import annotations
