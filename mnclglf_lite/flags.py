@@ -76,6 +76,4 @@ def recipe_from(args: argparse.Namespace, method: str, **changes: Any) -> Recipe
         elif spec.name not in PLAIN and getattr(args, spec.name) is not None:
             value = getattr(args, spec.name)
             changes.setdefault(spec.name, tuple(value) if isinstance(value, list) else value)
-    if "steps" not in changes and "epochs" in changes:
-        changes["steps"] = 0
     return recipe.replace(**changes)

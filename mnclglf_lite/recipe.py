@@ -5,7 +5,7 @@
 
 Three presets, each for every method:
 
-    quick         two CPU cores, minutes: a slim ResNet (0.3 M parameters), small heads, rates for short runs
+    quick         two CPU cores, minutes: a slim ResNet, small heads, rates for short runs
     standard      one GPU, 32x32: ResNet-18 with the CIFAR stem, 200 epochs, customary temperatures
     as_released   MNCLGLF as its authors ran it: pictures enlarged to 224, ImageNet stem, temperature 1, weights 1 and 6
 """
