@@ -10,6 +10,7 @@ from .recipe import PRESETS, Recipe, preset
 from .views import View
 
 PLAIN = {"method", "dataset"}  # named by the commands themselves
+VIEWS = ("view", "local_view", "weak_view")
 VIEW_UNITS = {
     "size": "side, pixels",
     "scale": "lowest and highest share of the picture's area",
@@ -22,6 +23,7 @@ VIEW_UNITS = {
     "blur_sigma": "lowest and highest width of the blur, pixels",
     "solarize": "probability of inverted light parts",
     "filter": "bilinear or bicubic",
+    "region": "part of the picture that crops come from: top, left, height, width as shares",
 }
 
 
@@ -55,7 +57,7 @@ def add_recipe_flags(parser: argparse.ArgumentParser, without: tuple[str, ...] =
         flag = "--" + spec.name.replace("_", "-")
         if spec.name in PLAIN or spec.name in without:
             continue
-        if spec.name in ("view", "local_view"):
+        if spec.name in VIEWS:
             for inner in dataclasses.fields(View):
                 text = f"{spec.metadata['unit']}: {VIEW_UNITS[inner.name]} ({_of_presets(spec.name, inner.name)})"
                 _add(group, f"{flag}-{inner.name.replace('_', '-')}", inner.default, text)
@@ -68,7 +70,7 @@ def recipe_from(args: argparse.Namespace, method: str, **changes: Any) -> Recipe
     """The preset's recipe with the given flags on top."""
     recipe = preset(args.preset, method, args.dataset)
     for spec in dataclasses.fields(Recipe):
-        if spec.name in ("view", "local_view"):
+        if spec.name in VIEWS:
             given = {f.name: getattr(args, f"{spec.name}_{f.name}") for f in dataclasses.fields(View)}
             given = {key: tuple(v) if isinstance(v, list) else v for key, v in given.items() if v is not None}
             if given:

@@ -46,3 +46,60 @@ def nt_xent(a: Tensor, b: Tensor, temperature: float) -> Tensor:
         logits = logits.masked_fill(itself, float("-inf"))
         partner = torch.arange(2 * n, device=logits.device).roll(n)
         return F.cross_entropy(logits, partner)
+
+
+def queue_logits(queries: Tensor, keys: Tensor, queue: Tensor, temperature: float) -> Tensor:
+    """Similarities to the own key and to a queue, the own key first: (N, D), (N, D), (K, D) -> (N, 1 + K).
+
+        z_i = [ s(q_i, k_i), s(q_i, Q_1), ..., s(q_i, Q_K) ] / T
+
+    Cross-entropy against index 0 is MoCo's InfoNCE (He et al. 2020, equation 1); all-equal embeddings give ln(1 + K).
+    """
+    with torch.autocast(queries.device.type, enabled=False):
+        q, k = unit(queries), unit(keys)
+        own = (q * k).sum(dim=1, keepdim=True)  # (N, 1)
+        return torch.cat([own, q @ unit(queue).T], dim=1) / temperature  # (N, 1 + K)
+
+
+def queue_nce(queries: Tensor, keys: Tensor, queue: Tensor, temperature: float) -> Tensor:
+    """MoCo's InfoNCE with negatives from a queue: see `queue_logits`. -> scalar."""
+    logits = queue_logits(queries, keys, queue, temperature)
+    return F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long, device=logits.device))
+
+
+def negative_cosine(p: Tensor, z: Tensor) -> Tensor:
+    """-(1/N) sum_i s(p_i, z_i): (N, D), (N, D) -> scalar in [-1, 1]. (SimSiam, equation 1; BYOL's squared distance of unit
+    vectors is 2 + 2 times this.) The caller detaches the target."""
+    with torch.autocast(p.device.type, enabled=False):
+        return -(unit(p) * unit(z)).sum(dim=1).mean()
+
+
+def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """-(1/N) sum_i sum_k t_ik log softmax(logits_i)_k: logits (N, K), target probabilities (N, K) -> scalar. (CGH.)"""
+    return -(targets * F.log_softmax(logits, dim=1)).sum(dim=1).mean()
+
+
+def soften(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """T^2 * mean_i KL( softmax(teacher_i / T) || softmax(student_i / T) ): logits (N, K) twice -> scalar. (MCL's D(s, t).)
+
+    The teacher is detached here: in the formula it is a constant.
+    """
+    target = F.log_softmax(teacher.detach() / temperature, dim=1)
+    guess = F.log_softmax(student / temperature, dim=1)
+    return temperature**2 * F.kl_div(guess, target, reduction="batchmean", log_target=True)
+
+
+def supervised_contrastive(logits: Tensor, labels: Tensor) -> Tensor:
+    """All members of the own class are positives: logits (N, N), already divided by T, and labels (N,) -> scalar.
+
+        mean_i -1/|P(i)| sum_{p in P(i)} [ S_ip - log sum_{j != i} exp S_ij ],   P(i): the others of i's class
+
+    The diagonal counts nowhere; an anchor whose class has no other member is left out of the mean. (Khosla et al. 2020,
+    L_out; MCL's supervised form; GLNet, where the class is the picture a patch comes from.)
+    """
+    itself = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
+    alike = (labels[:, None] == labels[None, :]) & ~itself  # (N, N)
+    log_share = F.log_softmax(logits.masked_fill(itself, float("-inf")), dim=1).masked_fill(itself, 0.0)  # (N, N)
+    count = alike.sum(dim=1)  # (N,)
+    each = -(log_share * alike).sum(dim=1) / count.clamp(min=1)  # (N,)
+    return each.sum() / (count > 0).sum().clamp(min=1)

@@ -21,7 +21,11 @@ from .errors import InputError, unknown
 from .views import View
 
 LEAST_SIDE = {"cifar": 4, "pool": 4, "imagenet": 8, "patch": 4}  # pixels (ours): smaller maps vanish
-METHODS = ("mnclglf", "simclr", "supervised")
+METHODS = (
+    "supervised", "simclr", "moco", "simsiam", "byol", "nnclr", "fastmoco", "mnclglf", "mcl", "cgh", "glnet",
+)  # fmt: skip
+MUTUAL = ("vcl", "icl", "soft_vcl", "soft_icl")
+WITH_QUEUE = ("moco", "nnclr", "mnclglf", "mcl", "cgh")
 
 
 def knob(default: Any, unit: str, source: str, choices: tuple[str, ...] = ()) -> Any:
@@ -47,17 +51,25 @@ class Recipe:
     stem: str = knob("patch", "name", "measured", ("cifar", "pool", "imagenet", "patch"))
     projector: tuple[int, ...] = knob((256, 128), "layer widths, the last is the embedding size", "measured")
     projector_last_norm: bool = knob(True, "BatchNorm after the last layer too", "release")
-    predictor: int = knob(128, "hidden width (mnclglf)", "ours")
+    predictor: int = knob(128, "hidden width (simsiam, byol, nnclr, fastmoco, mnclglf, glnet)", "ours")
+    networks: int = knob(2, "sets of weights: online and twins (mnclglf), or networks taught together (mcl)", "release")
+    norm_groups: int = knob(1, "parts of the batch that each have BatchNorm statistics (moco, mcl, cgh)", "ours")
 
     # views
     view: View = knob(View(), "whole views", "release")
     grow: tuple[int, ...] = knob((), "pixels of whole views in equal shares of the steps; none: the view's size", "ours")
     test_size: int = knob(0, "pixels at which whole pictures are measured; 0: their own size", "ours")
+    local_views: int = knob(0, "further small views, multi-crop (simclr, byol, mnclglf)", "ours; SwAV 6, DINO 8")
+    weak_view: View = knob(
+        View(jitter_p=0.0, gray=0.0, blur=0.0), "the teacher's views (cgh)", "release: crop and flip alone"
+    )
+    flip_patches: str = knob("after", "mirrored after the cut, or before it (glnet)", "release", ("after", "before"))
+    one_order: bool = knob(True, "both views' montages shuffled alike (glnet)", "release")
     local: str = knob("grid", "what the local targets see (mnclglf)", "release", ("grid", "crops"))
     grid: int = knob(2, "cells a side; grid x grid local views (mnclglf)", "release")
     combine: int = knob(2, "patches averaged into one local embedding (mnclglf)", "release")
     local_view: View = knob(
-        View(size=16, scale=(0.05, 0.4)), "local crops, where local is 'crops' (mnclglf)", "ours, after DINO's scales"
+        View(size=16, scale=(0.05, 0.4)), "small views: local_views, or where local is 'crops'", "ours, after DINO's scales"
     )
 
     # loss
@@ -66,8 +78,24 @@ class Recipe:
     global_weight: float = knob(6.0, "weight of L_GG (mnclglf)", "release")
     local_gradient: bool = knob(True, "True: as drawn, False: as released (mnclglf)", "paper")
     swap: bool = knob(True, "momentum keys swapped for nearest neighbours (mnclglf)", "paper")
-    queue: int = knob(4096, "embeddings (mnclglf)", "ours; release 16,384")
-    momentum: float = knob(0.99, "of the moving average (mnclglf)", "release")
+    queue: int = knob(4096, "embeddings (moco, nnclr, mnclglf, mcl, cgh)", "ours; MNCLGLF's release 16,384")
+    momentum: float = knob(0.99, "of the moving average, at the start", "release")
+    momentum_end: float = knob(0.0, "of the moving average, at the end, half a cosine; 0: constant (byol, glnet)", "paper")
+    symmetric: bool = knob(True, "each view is the query once (moco)", "ours; paper one-way")
+    shuffle: bool = knob(True, "keys computed in another order, so that BatchNorm tells nothing (moco, mcl, cgh)", "paper")
+    mutual: tuple[str, ...] = knob(MUTUAL, "losses that are on (mcl)", "paper")
+    soft_temperature: float = knob(3.0, "of the two soft losses, which its square multiplies (mcl)", "release")
+    with_labels: bool = knob(False, "the supervised form (mcl)", "paper")
+    context: str = knob(
+        "cross", "who teaches whom: cross is CGH, ressl and same its controls (cgh)", "paper", ("cross", "same", "ressl")
+    )
+    teacher_temperature: float = knob(0.04, "of the teacher's global distribution (cgh)", "release")
+    hyper_temperatures: tuple[float, ...] = knob((0.08, 0.08), "hypercolumn: teacher's, student's (cgh)", "release")
+    ramp: float = knob(0.025, "share of the steps over which InfoNCE gives way (cgh)", "release: 5 epochs of 200")
+    location_weight: float = knob(0.117, "weight of the location loss (glnet)", "release, as a share of the mean-form loss")
+    base: str = knob(
+        "moco_v3", "what the montages train: a twin and predictor, or SimCLR (glnet)", "paper", ("moco_v3", "simclr")
+    )
 
     # optimisation
     batch: int = knob(256, "pictures", "release")
@@ -90,11 +118,23 @@ class Recipe:
             choices, value = spec.metadata["choices"], getattr(self, spec.name)
             if choices and value not in choices:
                 raise unknown(spec.name, value, choices)
-        at_least = {"batch": 2, "grid": 1, "combine": 1, "queue": 1, "width": 1, "steps": 0, "predictor": 1, "test_size": 0}
+        at_least = {
+            "networks": 1,
+            "norm_groups": 1,
+            "local_views": 0,
+            "batch": 2,
+            "grid": 1,
+            "combine": 1,
+            "queue": 1,
+            "width": 1,
+            "steps": 0,
+            "predictor": 1,
+            "test_size": 0,
+        }
         for name, least in at_least.items():
             if getattr(self, name) < least:
                 raise InputError(f"{name} must be at least {least}; got {getattr(self, name)}")
-        for name in ("temperature", "lr"):
+        for name in ("temperature", "lr", "soft_temperature", "teacher_temperature"):
             if not 0 < getattr(self, name) < math.inf:
                 raise InputError(f"{name} must be positive and finite; got {getattr(self, name)}")
         for name in ("projector", "blocks"):
@@ -102,33 +142,38 @@ class Recipe:
                 raise InputError(f"{name} takes whole numbers of at least 1; got {getattr(self, name)}")
         if not 0 <= self.seed < 2**40:
             raise InputError(f"seed must be a whole number from 0 to {2**40 - 1}; got {self.seed}")
-        for name in ("momentum", "sgd_momentum", "warmup"):
+        for name in ("momentum", "sgd_momentum", "warmup", "ramp"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"{name} must lie in [0, 1); got {getattr(self, name)}")
-        for name in ("weight_decay", "clip", "local_weight", "global_weight"):
+        if not 0 <= self.momentum_end <= 1:
+            raise InputError(f"momentum_end must lie in [0, 1]; got {self.momentum_end}")
+        if len(self.hyper_temperatures) != 2 or not min(self.hyper_temperatures) > 0:
+            raise InputError(f"hyper_temperatures takes two positive numbers; got {self.hyper_temperatures}")
+        for name in self.mutual:
+            if name not in MUTUAL:
+                raise unknown("mutual loss", name, MUTUAL)
+        for name in ("weight_decay", "clip", "local_weight", "global_weight", "location_weight"):
             if not getattr(self, name) >= 0:
                 raise InputError(f"{name} must not be negative; got {getattr(self, name)}")
         if not self.steps and not 0 < self.epochs < math.inf:
             raise InputError(f"give epochs > 0 or steps > 0, finite; got epochs {self.epochs}, steps {self.steps}")
         if self.nesterov and not self.sgd_momentum:
             raise InputError("nesterov needs sgd_momentum > 0; set nesterov=False or sgd_momentum=0.9")
-        cells = self.grid if self.method == "mnclglf" and self.local == "grid" else 1
+        cells = self.grid if (self.method, self.local) in (("mnclglf", "grid"), ("fastmoco", "grid")) else 1
         for size in (self.view.size, *self.grow):
             if size < LEAST_SIDE[self.stem] * cells:
                 least = LEAST_SIDE[self.stem] * cells
                 raise InputError(f"a view of {size} pixels is too small for this network; make it at least {least}")
             if size % cells:
                 raise InputError(f"a view of {size} pixels does not divide into a {cells}x{cells} grid")
-        if self.method == "mnclglf":
-            self._check_mnclglf()
-
-    def _check_mnclglf(self) -> None:
-        if self.queue % self.batch:
+        if self.batch % self.norm_groups:
+            raise InputError(f"a batch of {self.batch} does not divide into {self.norm_groups} norm_groups")
+        if self.method in WITH_QUEUE and self.queue % self.batch:
             near = max(1, round(self.queue / self.batch)) * self.batch
             raise InputError(
                 f"the queue ({self.queue}) must be a multiple of the batch ({self.batch}); the nearest is {near}"
             )
-        if self.combine > self.grid**2:
+        if self.method in ("mnclglf", "fastmoco") and self.combine > self.grid**2:
             raise InputError(f"cannot combine {self.combine} of {self.grid**2} patches; make grid larger or combine smaller")
 
     def replace(self, **changes: Any) -> Recipe:
@@ -166,7 +211,7 @@ def size_at(recipe: Recipe, step: int, total_steps: int) -> int:
 
 def _untuple(name: str, value: Any) -> Any:
     """JSON knows lists and dicts where a recipe has tuples and views."""
-    if name in ("view", "local_view") and isinstance(value, dict):
+    if name in ("view", "local_view", "weak_view") and isinstance(value, dict):
         return View(**{key: tuple(v) if isinstance(v, list) else v for key, v in value.items()})
     return tuple(value) if isinstance(value, list) else value
 

@@ -114,7 +114,7 @@ def start(recipe: Recipe, pictures: int, classes: int, device: torch.device) -> 
         )
     method = build(recipe, classes).to(device, memory_format=torch.channels_last)
     steps = recipe.steps or max(1, math.floor(recipe.epochs * (pictures // recipe.batch)))
-    draws = torch.Generator(device).manual_seed(recipe.seed)
+    draws = method.draws = torch.Generator(device).manual_seed(recipe.seed)
     return Run(recipe, method, make_optimiser(recipe, method), classes, draws, steps, Meter(device))
 
 

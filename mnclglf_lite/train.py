@@ -54,6 +54,7 @@ def one_step(run: Run, images: Tensor, labels: Tensor, dtype: torch.dtype | None
     share = rate(recipe, run.step, run.total_steps)
     for group in run.optimiser.param_groups:
         group["lr"] = scale * (1.0 if group["constant"] else share)
+    method.progress.fill_(run.step / run.total_steps)
     with torch.autocast(images.device.type, dtype=dtype, enabled=dtype is not None):
         outputs = method(cut, labels)
     run.optimiser.zero_grad(set_to_none=True)

@@ -40,6 +40,12 @@ class View:
     blur_sigma: tuple[float, float] = (0.1, 2.0)  # pixels
     solarize: float = 0.0  # probability (BYOL's second view: 0.2)
     filter: str = "bilinear"  # or "bicubic", the release's
+    region: tuple[float, float, float, float] = (
+        0.0,
+        0.0,
+        1.0,
+        1.0,
+    )  # of crops: top, left, height, width, shares
 
     def __post_init__(self) -> None:
         if isinstance(self.size, bool) or not isinstance(self.size, int) or self.size < 2:
@@ -54,6 +60,13 @@ class View:
         self._check_range("ratio", float("inf"), "width / height ratios above 0, such as (0.75, 1.33)")
         self._check_range("blur_sigma", float("inf"), "pixels above 0, such as (0.1, 2.0)")
         object.__setattr__(self, "jitter", self._numbers("jitter", 4))
+        object.__setattr__(self, "region", self._numbers("region", 4))
+        top, left, height, width = self.region
+        if min(top, left) < 0 or min(height, width) <= 0 or max(top + height, left + width) > 1 + 1e-9:
+            raise InputError(
+                f"view region {self.region}: expected top, left, height, width as shares of the picture, inside it, "
+                "such as (0.0, 0.0, 0.8, 0.8)"
+            )
         if min(self.jitter) < 0 or self.jitter[3] > 0.5:
             raise InputError(
                 f"view jitter {self.jitter}: expected four strengths (brightness, contrast, saturation, "
@@ -118,7 +131,10 @@ def sample(
     of the view changes that one thing and leaves the rest of the draw as it was.
     """
     device = generator.device if device is None else device
-    boxes = crops.sample_boxes(n, hw, view.scale, view.ratio, generator, device)  # (N, 4)
+    top, left, height, width = (round(share * side) for share, side in zip(view.region, (*hw, *hw), strict=True))  # pixels
+    boxes = crops.sample_boxes(n, (height, width), view.scale, view.ratio, generator, device)  # (N, 4)
+    boxes[:, 0] += top
+    boxes[:, 1] += left
     u = torch.rand(14, n, generator=generator, device=device)  # (14, N)
     on = u[0] < view.jitter_p  # (N,)
     factors = []

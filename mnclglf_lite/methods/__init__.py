@@ -7,14 +7,50 @@ import torch
 from ..errors import unknown
 from ..recipe import METHODS, Recipe
 from .base import Method, Outputs
+from .byol import BYOL
+from .cgh import CGH
+from .fastmoco import FastMoCo
+from .glnet import GLNet
+from .mcl import MCL
 from .mnclglf import MNCLGLF
+from .moco import MoCo
+from .nnclr import NNCLR
 from .simclr import SimCLR
+from .simsiam import SimSiam
 from .supervised import Supervised
 
-CLASSES = {"mnclglf": MNCLGLF, "simclr": SimCLR, "supervised": Supervised}
+CLASSES = {
+    "supervised": Supervised,
+    "simclr": SimCLR,
+    "moco": MoCo,
+    "simsiam": SimSiam,
+    "byol": BYOL,
+    "nnclr": NNCLR,
+    "fastmoco": FastMoCo,
+    "mnclglf": MNCLGLF,
+    "mcl": MCL,
+    "cgh": CGH,
+    "glnet": GLNet,
+}
 assert set(CLASSES) == set(METHODS)  # `recipe` names them without importing them
 
-__all__ = ["CLASSES", "MNCLGLF", "Method", "Outputs", "SimCLR", "Supervised", "build"]
+__all__ = [
+    "BYOL",
+    "CGH",
+    "CLASSES",
+    "FastMoCo",
+    "GLNet",
+    "MCL",
+    "MNCLGLF",
+    "Method",
+    "MoCo",
+    "NNCLR",
+    "Outputs",
+    "SimCLR",
+    "SimSiam",
+    "Supervised",
+    "build",
+]
 
 
 def build(recipe: Recipe, classes: int) -> Method:

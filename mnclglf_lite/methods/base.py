@@ -7,8 +7,11 @@ A method is a module that says which views it wants, turns a batch of them into 
     method.after_step(outputs)       moving averages and queues, after the optimiser's step, without gradient
     method.backbone                  the network that is evaluated
 
-All its state (networks, twins, queues) is in `state_dict()`, so an exact resume is one file. Nothing in the forward pass or
-in `after_step` reads a tensor's value into Python.
+    method.progress                  0-d tensor: share of the run that is done, set by the loop before each step (for ramps)
+    method.draws                     the run's random generator, for a method that shuffles; its state is in the checkpoint
+
+All its other state (networks, twins, queues) is in `state_dict()`, so an exact resume is one file. Nothing in the forward
+pass or in `after_step` reads a tensor's value into Python.
 """
 
 from __future__ import annotations
@@ -27,6 +30,11 @@ class Method(nn.Module):
 
     backbone: nn.Module
     views: tuple[View, ...]
+    draws: torch.Generator | None = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("progress", torch.zeros(()), persistent=False)
 
     def forward(self, views: list[Tensor], labels: Tensor | None = None) -> Outputs:
         """One float tensor (N, 3, S, S) for each entry of `self.views`, in that order; labels (N,) or None."""
