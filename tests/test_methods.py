@@ -61,6 +61,8 @@ def test_the_same_seed_draws_the_same_weights_and_touches_no_global_state(name):
 def test_permuting_the_batch_permutes_the_outputs(name):
     recipe = tiny(name)
     method = build(recipe, 10).double()
+    if method.mixes_batch:
+        pytest.skip("a draw mixes the pictures of the batch")
     views, labels = batch(recipe, method, dtype=torch.float64)
     order = torch.randperm(recipe.batch, generator=torch.Generator().manual_seed(3))
     base = method(views, labels)

@@ -31,6 +31,7 @@ class Method(nn.Module):
     backbone: nn.Module
     views: tuple[View, ...]
     draws: torch.Generator | None = None
+    mixes_batch = False  # True where a random draw mixes the pictures of a batch, so that their order matters
 
     def __init__(self) -> None:
         super().__init__()
