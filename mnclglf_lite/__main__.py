@@ -4,7 +4,7 @@ doctor     what is installed, what will work and what won't
 fetch      get CIFAR-10, CIFAR-100 or TinyImageNet from whatever source answers
 train      train one method; stop and go on as you like
 evaluate   kNN, linear, few labels, factors and gauges of a run, beside raw pixels and a random encoder
-compare    several methods and seeds in one table
+compare    several methods and seeds in one table and one plot
 explore    pictures and an interactive map of what a run has learned
 export     the backbone as safetensors under torchvision's names
 """
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from . import __version__
-from .errors import InputError, TrainingError, unknown
+from .errors import InputError, TrainingError
 
 
 class Parser(argparse.ArgumentParser):
@@ -54,6 +54,8 @@ def _on_flag(parser: argparse.ArgumentParser, default: str) -> None:
 
 def parser() -> argparse.ArgumentParser:
     """All commands with their flags; defaults and units are in the help."""
+    from .recipe import METHODS, VARIANTS
+
     main = Parser("mnclglf-lite", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     main.add_argument("--version", action="version", version=__version__)
     commands = main.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -73,7 +75,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--data", type=Path, metavar="DIR", help="where to put it (default: $MNCLGLF_LITE_DATA or data/)")
 
     one = command("train", train, "train one method")
-    one.add_argument("--method", default="mnclglf", help="mnclglf, simclr or supervised (default: mnclglf)")
+    one.add_argument("--method", default="mnclglf", help=f"one of {', '.join(METHODS)} (default: mnclglf)")
     one.add_argument("--out", type=Path, metavar="DIR", help="folder of the run (default: runs/METHOD-DATASET-seedN)")
     one.add_argument("--resume", action="store_true", help="go on with the run in --out (default: off)")
     _data_flags(one)
@@ -96,15 +98,20 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--json", type=Path, metavar="FILE", help="where to write the results (default: FOLDER/result.json)")
     _data_flags(one, None)
 
-    one = command("compare", compare, "several methods and seeds, one table")
-    one.add_argument("--methods", default="simclr,mnclglf,mnclglf-released,supervised",
-                     help="comma-separated; mnclglf-released is MNCLGLF as released (default: all)")  # fmt: skip
+    one = command("compare", compare, "several methods and seeds, one table and one plot")
+    usual = "simclr,mnclglf,mnclglf-released,supervised"
+    one.add_argument("--methods", default=usual, help=(
+        f"comma-separated methods, or all of them (all), and variants: {', '.join(VARIANTS)} (default: {usual})"
+    ))  # fmt: skip
     one.add_argument("--seeds", default="0", help="comma-separated whole numbers (default: 0)")
     one.add_argument("--out", type=Path, default=Path("runs/compare"), metavar="DIR", help="folder (default: runs/compare)")
     one.add_argument("--markdown", action="store_true", help="print the table as Markdown (default: text)")
     _on_flag(one, "holdout")
     _data_flags(one)
-    _run_flags(one, without=("seed", "local_gradient"))
+    one.add_argument("--image-views", type=int, metavar="N", help=(
+        "size the runs by whole views shown, the same for every method; not with --minutes (default: by --epochs)"
+    ))  # fmt: skip
+    _run_flags(one, without=("seed", *sorted({field for _, changes in VARIANTS.values() for field in changes})))
 
     one = command("explore", explore, "pictures and an interactive map of a run's features")
     one.add_argument("folder", type=Path, help="folder of the run")
@@ -227,26 +234,30 @@ def evaluate(args: argparse.Namespace) -> None:
 
 def compare(args: argparse.Namespace) -> None:
     from . import compare as room
+    from . import figures
     from .flags import recipe_from
-    from .recipe import METHODS
+    from .recipe import METHODS, variant
 
-    names, choices = [name.strip() for name in args.methods.split(",") if name.strip()], (*METHODS, "mnclglf-released")
-    for name in names:
-        if name not in choices:
-            raise unknown("method", name, choices)
+    names = [name.strip() for name in args.methods.split(",") if name.strip()]
+    names = [each for name in names for each in (METHODS if name == "all" else [name])]
     try:
         seeds = [int(seed) for seed in args.seeds.split(",")]
     except ValueError:
         raise InputError(f"--seeds takes whole numbers with commas between, such as 0,1,2; got {args.seeds!r}") from None
+    given = [f"--{name}" for name in ("minutes", "steps", "epochs") if getattr(args, name) is not None]
+    if args.image_views is not None and given:
+        raise InputError(f"--image-views and {given[0]} each size the runs: give one of the two")
     recipes = {}
     for name in names:
-        released = name == "mnclglf-released"
-        changes = {"local_gradient": False} if released else {}
-        recipes[name] = recipe_from(args, "mnclglf" if released else name, **changes)
-    result = room.compare(recipes, seeds, _splits(args, args.dataset), args.out, args.on, args.minutes, args.device)
+        method, changes = variant(name)
+        recipes[name] = recipe_from(args, method, **changes)
+    splits = _splits(args, args.dataset)
+    result = room.compare(recipes, seeds, splits, args.out, args.on, args.minutes, args.device, image_views=args.image_views)
     text = room.table(result, args.markdown)
     (args.out / "compare.md").write_text(room.table(result, markdown=True) + "\n")
-    print(f"\n{text}\n\nwritten to {args.out}/compare.json and compare.md")
+    print(f"\n{text}")
+    figures.save(room.picture(result), args.out / "compare.png")
+    print(f"\nwritten to {args.out}/compare.json, compare.md and compare.png")
 
 
 def explore(args: argparse.Namespace) -> None:

@@ -1,48 +1,68 @@
-"""Several methods, several seeds, one image set, one table: with baselines, spread and seconds."""
+"""Several methods, several seeds, one image set, one table: baselines, spread and cost; what others published, apart."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from statistics import mean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from . import __version__, checkpoint, data, evaluate, train
+from . import __version__, checkpoint, data, dotplot, evaluate, train
+from .cost import cost_of, steps_for_views
 from .errors import InputError
 from .methods import build
+from .published import Published, published
 from .recipe import Recipe
 from .run import start
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COLUMNS = (
+    "whitened: kNN 20 on whitened features; / SimCLR: linear over SimCLR's; spread: 0 is collapse; views/s: whole views "
+    "a second; params: learnable; units: FLOPs of a step over those of showing its pictures to the backbone once"
+)
 
 
 def compare(
     recipes: dict[str, Recipe],
     seeds: list[int],
     splits: data.Splits,
-    out: Path,
+    out: str | Path,
     on: str = "holdout",
     minutes: float | None = None,
     device: str = "auto",
     log: Callable[[str], None] = print,
+    image_views: int | None = None,
 ) -> dict[str, Any]:
     """Train every recipe with every seed and evaluate them, with the baselines, under the same protocols.
 
-    Each run lives in `out/<name>-seed<seed>`; what is finished there is not trained again, what was stopped goes on. Writes
-    `out/compare.json` and returns the same: {"rows": {name: {"runs": [...]}}, "baselines": {...}, ...}.
+    What is held equal is the minutes of training, or the whole views shown (`image_views`, see `cost`), or what the recipes
+    say. Each run lives in `out/<name>-seed<seed>`; what is finished there is not trained again, what was stopped goes on.
+    Writes `out/compare.json` and returns the same: {"rows": {name: {"runs": [...]}}, "baselines": {...}, ...}.
     """
     if not recipes or not seeds:
         raise InputError("nothing to compare: name at least one method and one seed")
-    for recipe in recipes.values():  # refuses what cannot be trained before anything is
-        start(recipe, len(splits.train), len(splits.train.classes), splits.train.device)
-    first = next(iter(recipes.values()))
-    random = build(first.replace(seed=seeds[0]), len(splits.train.classes)).to(splits.train.device).backbone
+    if minutes is not None and image_views is not None:
+        raise InputError("minutes and image_views each size the runs: give one of the two")
+    out, classes, where = Path(out), len(splits.train.classes), splits.train.device
+    costs, sized = {}, {}
+    for name, recipe in recipes.items():  # refuses what cannot be trained before anything is
+        costs[name] = cost_of(recipe, start(recipe, len(splits.train), classes, where).method)
+        steps = None if image_views is None else steps_for_views(image_views, recipe, costs[name].views)
+        sized[name] = recipe.replace(steps=steps) if steps else recipe
+    first = next(iter(sized.values()))
+    random = build(first.replace(seed=seeds[0]), classes).to(where).backbone
     result: dict[str, Any] = {
         "version": __version__,
         "dataset": splits.train.name,
         "on": on,
+        "budget": {"minutes": minutes, "image_views": image_views},
         "baselines": evaluate.baseline_rows(random, splits, on, first.test_size or None, log),
         "rows": {},
     }
-    for name, recipe in recipes.items():
+    for name, recipe in sized.items():
         runs = []
         for seed in seeds:
             folder = out / f"{name}-seed{seed}"
@@ -51,11 +71,12 @@ def compare(
             if not run.finished:
                 raise KeyboardInterrupt  # the run said where it stopped; comparing goes on from there next time
             found = evaluate.evaluate(run.backbone, splits, on, size=recipe.test_size or None)
-            found |= {"seed": seed, "steps": run.step, "train_seconds": round(run.seconds, 1)}
-            found["images_per_second"] = round(run.step * recipe.batch / max(run.seconds, 1e-9), 1)
+            shown = run.step * recipe.batch * costs[name].views
+            found |= {"seed": seed, "steps": run.step, "train_seconds": round(run.seconds, 1), "image_views": round(shown)}
+            found["image_views_per_second"] = round(shown / max(run.seconds, 1e-9), 1)
             runs.append(found)
             checkpoint.save_json(folder / "result.json", {"recipe": run.recipe.to_dict(), **found})
-        result["rows"][name] = {"recipe": recipe.to_dict(), "runs": runs}
+        result["rows"][name] = {"recipe": recipe.to_dict(), "cost": asdict(costs[name]), "runs": runs}
         checkpoint.save_json(out / "compare.json", result)
     return result
 
@@ -66,17 +87,29 @@ def cell(values: list[float]) -> str:
     return text if len(values) == 1 else f"{text} ±{50 * (max(values) - min(values)):.1f}"
 
 
+def size(count: int) -> str:
+    """A count in three figures: 912, 34.1 k, 264 k, 11.2 M.
+
+    >>> [size(n) for n in (912, 34_120, 264_720, 999_999, 11_173_962)]
+    ['912', '34.1 k', '265 k', '1.00 M', '11.2 M']
+    """
+    for unit, letter in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if count >= 0.9995 * unit:  # what would be rounded to the unit is shown in it
+            return f"{count / unit:#.3g}".rstrip(".") + letter
+    return str(count)
+
+
 def table(result: dict[str, Any], markdown: bool = False) -> str:
-    """The comparison as text or Markdown, with the line that says what the numbers are."""
+    """The comparison as text or Markdown, what its numbers are, and what is published, apart."""
     rows = {name: [entry] for name, entry in result["baselines"].items()}
     rows |= {name: entry["runs"] for name, entry in result["rows"].items()}
     reference = result["rows"].get("simclr", {}).get("runs")
     base = mean(run["linear"]["top1"] for run in reference) if reference else None
-    head = ["", "kNN 200", "kNN 20", "whitened", "linear", "top-5", "linear / SimCLR", "spread", "seconds", "images/s"]
+    head = ["", "kNN 200", "kNN 20", "whitened", "linear", "top-5", "/ SimCLR", "spread", "seconds", "views/s", "params"]
     lines = []
     for name, runs in rows.items():
         linear = [run["linear"]["top1"] for run in runs]
-        trained = "train_seconds" in runs[0]
+        trained = result["rows"].get(name)
         lines.append([
             name,
             cell([run["knn"]["raw"]["top1"] for run in runs]),
@@ -87,13 +120,71 @@ def table(result: dict[str, Any], markdown: bool = False) -> str:
             f"{mean(linear) / base:.3f}" if base else "-",
             f"{mean(run['spread'] for run in runs):.2f}",
             f"{mean(run['train_seconds'] for run in runs):.0f}" if trained else "-",
-            f"{mean(run['images_per_second'] for run in runs):,.0f}" if trained else "-",
+            f"{mean(run['image_views_per_second'] for run in runs):,.0f}" if trained else "-",
+            size(trained["cost"]["parameters"]) if trained else "-",
+            f"{trained['cost']['forward_units']:.1f}" if trained else "-",
         ])  # fmt: skip
-    first = next(iter(result["rows"].values()))["runs"]
-    protocol = first[0]["protocols"]["knn"]
-    note = (
-        f"{result['dataset']}, asked on {result['on']} ({first[0]['queries']:,} pictures, bank {first[0]['bank']:,}); "
-        f"kNN: cosine, weighted, T {protocol['temperature']}; seeds {[run['seed'] for run in first]}, "
-        f"mean ± half the range; {first[0]['hardware']}"
+    parts = [evaluate.layout([*head, "units"], lines, markdown), note(result), COLUMNS]
+    return "\n\n".join([*parts, *published_table(result, markdown)])
+
+
+def note(result: dict[str, Any]) -> str:
+    """What the numbers are: image set, protocol, budget, seeds, hardware."""
+    runs = next(iter(result["rows"].values()))["runs"]
+    first, knn, budget = runs[0], runs[0]["protocols"]["knn"], result["budget"]
+    equal = "as long as each recipe says"
+    if budget["minutes"] is not None:
+        equal = f"{budget['minutes']:g} min each"
+    if budget["image_views"] is not None:
+        equal = f"{budget['image_views']:,} whole views each"
+    labels = [name for name, entry in result["rows"].items() if taught(entry["recipe"])]
+    return (
+        f"{result['dataset']}, asked on {result['on']} ({first['queries']:,} pictures, bank {first['bank']:,}); kNN: "
+        f"cosine, weighted, T {knn['temperature']}; linear: L-BFGS on cached features; last step, percent; trained {equal}; "
+        f"seeds {', '.join(str(run['seed']) for run in runs)}{', mean ± half the range' if len(runs) > 1 else ''}; "
+        f"{'with labels: ' + ', '.join(labels) + '; ' if labels else ''}{first['hardware']}"
     )
-    return evaluate.layout(head, lines, markdown) + "\n\n" + note
+
+
+def taught(recipe: dict[str, Any]) -> bool:
+    """Does this recipe train with labels?"""
+    return recipe["method"] == "supervised" or (recipe["method"] == "mcl" and recipe["with_labels"])
+
+
+def published_table(result: dict[str, Any], markdown: bool = False) -> list[str]:
+    """Others' numbers for the same methods and image set: heading, table, sources. Nothing where nothing is published."""
+    lines, sources = [], []
+    for name, entry in result["rows"].items():
+        for row in published(name, result["dataset"]):
+            ours = [(run["knn"]["raw"] if row.measure == "knn" else run["linear"])["top1"] for run in entry["runs"]]
+            sources += [] if _from(row) in sources else [_from(row)]
+            letter = f"[{sources.index(_from(row)) + 1}]"
+            top5 = "-" if row.top5 is None else f"{row.top5:.2f}"
+            lines.append([f"{name}: {row.protocol}", cell(ours), f"{row.top1:.2f}", top5, str(row.epochs), letter])
+    if not lines:
+        return []
+    head = ["published elsewhere, under other protocols", "ours, above", "theirs", "top-5", "epochs", "from"]
+    return [
+        evaluate.layout(head, lines, markdown),
+        ("\n\n" if markdown else "\n").join(f"[{i}] {text}" for i, text in enumerate(sources, start=1)),
+    ]
+
+
+def _from(row: Published) -> str:
+    return f"{row.source}: {row.note}"
+
+
+def picture(result: dict[str, Any]) -> Figure:
+    """The comparison as a dot plot: kNN and linear accuracy side by side."""
+    first = next(iter(result["rows"].values()))["runs"][0]
+    reads = {
+        f"kNN accuracy, % (k {first['protocols']['knn']['k']})": lambda run: run["knn"]["raw"]["top1"],
+        "linear top-1 accuracy, %": lambda run: run["linear"]["top1"],
+    }
+    rows = {name: entry["runs"] for name, entry in result["rows"].items()}
+    panels = {what: {name: [read(run) for run in runs] for name, runs in rows.items()} for what, read in reads.items()}
+    marks = {what: {name: read(row) for name, row in result["baselines"].items()} for what, read in reads.items()}
+    labels = [name for name, entry in result["rows"].items() if taught(entry["recipe"])]
+    title = f"{len(rows)} way{'s' * (len(rows) != 1)} to learn, on {result['dataset']}"
+    text = "A dot is a seed, a bar their mean" + "; open diamonds: with labels" * bool(labels) + ". " + note(result)
+    return dotplot.dots(panels, marks, labels, title, text)

@@ -6,6 +6,7 @@ learns to guess another network's projection. Both are thrown away for evaluatio
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 from torch import nn
@@ -26,6 +27,19 @@ def projector(widths: Sequence[int], last_norm: bool = True, last_affine: bool =
             layers.append(nn.BatchNorm1d(b, affine=last_affine or not last))
         if not last:
             layers.append(nn.ReLU(inplace=True))
+    return nn.Sequential(*layers)
+
+
+def mlp(widths: Sequence[int], last_norm: bool = False) -> nn.Sequential:
+    """Linear layers `widths[0] -> widths[1] -> ...` with ReLU between them and no BatchNorm there (MoCo, MCL, CGH).
+
+    `last_norm` puts one BatchNorm at the end. Features behind a ReLU all point the same way at the start, and so do their
+    linear images; a last BatchNorm spreads them over the sphere from the first step, which short runs need.
+    """
+    layers: list[nn.Module] = []
+    for a, b in itertools.pairwise(widths):
+        layers += [nn.Linear(a, b), nn.ReLU(inplace=True)]
+    layers[-1:] = [nn.BatchNorm1d(widths[-1])] if last_norm else []
     return nn.Sequential(*layers)
 
 

@@ -48,6 +48,12 @@ def nt_xent(a: Tensor, b: Tensor, temperature: float) -> Tensor:
         return F.cross_entropy(logits, partner)
 
 
+def similarities(a: Tensor, b: Tensor, temperature: float) -> Tensor:
+    """s(a_i, b_k) / T for every pair: (N, D), (K, D) -> (N, K). Logits of a softmax over the rows of b."""
+    with torch.autocast(a.device.type, enabled=False):
+        return unit(a) @ unit(b).T / temperature  # (N, D) x (D, K) -> (N, K)
+
+
 def queue_logits(queries: Tensor, keys: Tensor, queue: Tensor, temperature: float) -> Tensor:
     """Similarities to the own key and to a queue, the own key first: (N, D), (N, D), (K, D) -> (N, 1 + K).
 

@@ -21,9 +21,20 @@ from .errors import InputError, unknown
 from .views import View
 
 LEAST_SIDE = {"cifar": 4, "pool": 4, "imagenet": 8, "patch": 4}  # pixels (ours): smaller maps vanish
-METHODS = (
+METHODS = [  # a list, since `methods.add` appends a learner's own
     "supervised", "simclr", "moco", "simsiam", "byol", "nnclr", "fastmoco", "mnclglf", "mcl", "cgh", "glnet",
-)  # fmt: skip
+]  # fmt: skip
+# Names for a method with one thing changed, wherever methods are compared: name -> (method, changes to its recipe)
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "moco-oneway": ("moco", {"symmetric": False}),
+    "mnclglf-released": ("mnclglf", {"local_gradient": False}),
+    "mnclglf-crops": ("mnclglf", {"local": "crops"}),
+    "mcl-one": ("mcl", {"networks": 1}),
+    "mcl-labels": ("mcl", {"with_labels": True}),
+    "ressl": ("cgh", {"context": "ressl"}),
+    "cgh-same": ("cgh", {"context": "same"}),
+    "glnet-before": ("glnet", {"flip_patches": "before"}),
+}
 MUTUAL = ("vcl", "icl", "soft_vcl", "soft_icl")
 WITH_QUEUE = ("moco", "nnclr", "mnclglf", "mcl", "cgh")
 
@@ -118,20 +129,8 @@ class Recipe:
             choices, value = spec.metadata["choices"], getattr(self, spec.name)
             if choices and value not in choices:
                 raise unknown(spec.name, value, choices)
-        at_least = {
-            "networks": 1,
-            "norm_groups": 1,
-            "local_views": 0,
-            "batch": 2,
-            "grid": 1,
-            "combine": 1,
-            "queue": 1,
-            "width": 1,
-            "steps": 0,
-            "predictor": 1,
-            "test_size": 0,
-        }
-        for name, least in at_least.items():
+        at_least = dict.fromkeys(("networks", "norm_groups", "grid", "combine", "queue", "width", "predictor"), 1)
+        for name, least in {**at_least, "local_views": 0, "steps": 0, "test_size": 0, "batch": 2}.items():
             if getattr(self, name) < least:
                 raise InputError(f"{name} must be at least {least}; got {getattr(self, name)}")
         for name in ("temperature", "lr", "soft_temperature", "teacher_temperature"):
@@ -166,6 +165,9 @@ class Recipe:
                 raise InputError(f"a view of {size} pixels is too small for this network; make it at least {least}")
             if size % cells:
                 raise InputError(f"a view of {size} pixels does not divide into a {cells}x{cells} grid")
+        small = self.local_view.size
+        if (self.local_views or (self.method, self.local) == ("mnclglf", "crops")) and small < LEAST_SIDE[self.stem]:
+            raise InputError(f"a local_view of {small} pixels is too small; make it at least {LEAST_SIDE[self.stem]}")
         if self.batch % self.norm_groups:
             raise InputError(f"a batch of {self.batch} does not divide into {self.norm_groups} norm_groups")
         if self.method in WITH_QUEUE and self.queue % self.batch:
@@ -296,3 +298,14 @@ def preset(name: str = "quick", method: str = "mnclglf", dataset: str = "toybox"
         values |= PRESETS[name].get(key, {})
     values |= {"method": method, "dataset": dataset, **changes}
     return Recipe().replace(**values)
+
+
+def variant(name: str) -> tuple[str, dict[str, Any]]:
+    """What a name stands for wherever methods are compared: the method, and the changes to its recipe.
+
+    >>> variant("mnclglf-released")
+    ('mnclglf', {'local_gradient': False})
+    """
+    if name not in METHODS and name not in VARIANTS:
+        raise unknown("method", name, (*METHODS, *VARIANTS))
+    return VARIANTS.get(name, (name, {}))

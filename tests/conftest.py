@@ -49,6 +49,57 @@ def slow_nt_xent(a, b, temperature):
     return total / (2 * n)
 
 
+def slow_log_softmax(row):
+    """log of each entry's share of exp, for one list of numbers."""
+    total = sum(math.exp(x) for x in row)
+    return [x - math.log(total) for x in row]
+
+
+def slow_soft_cross_entropy(logits, targets):
+    """The formula of `losses.soft_cross_entropy`, for lists of lists."""
+    total = 0.0
+    for row, target in zip(logits, targets, strict=True):
+        total -= sum(t * share for t, share in zip(target, slow_log_softmax(row), strict=True))
+    return total / len(logits)
+
+
+def slow_soften(student, teacher, temperature):
+    """The formula of `losses.soften`, for lists of lists."""
+    total = 0.0
+    for s, t in zip(student, teacher, strict=True):
+        guess, target = (slow_log_softmax([x / temperature for x in row]) for row in (s, t))
+        total += sum(math.exp(b) * (b - a) for a, b in zip(guess, target, strict=True))
+    return temperature**2 * total / len(student)
+
+
+def slow_supervised_contrastive(s, labels):
+    """The formula of `losses.supervised_contrastive`, for a list of lists and a list."""
+    anchors = []
+    for i, row in enumerate(s):
+        others = [j for j in range(len(s)) if j != i]
+        total = sum(math.exp(row[j]) for j in others)
+        friends = [j for j in others if labels[j] == labels[i]]
+        if friends:
+            anchors.append(-sum(row[p] - math.log(total) for p in friends) / len(friends))
+    return sum(anchors) / len(anchors)
+
+
+def slow_queue_nce(q, k, queue, temperature):
+    """The formula of `losses.queue_nce`, one similarity at a time."""
+    q, k, queue = q.tolist(), k.tolist(), queue.tolist()
+    total = 0.0
+    for i in range(len(q)):
+        own = math.exp(cosine(q[i], k[i]) / temperature)
+        others = sum(math.exp(cosine(q[i], entry) / temperature) for entry in queue)
+        total -= math.log(own / (own + others))
+    return total / len(q)
+
+
+def slow_negative_cosine(p, z):
+    """The formula of `losses.negative_cosine`, one pair at a time."""
+    return -sum(cosine(a, b) for a, b in zip(p.tolist(), z.tolist(), strict=True)) / len(p)
+
+
 def tiny(method="mnclglf", **changes):
     """A recipe that steps in milliseconds."""
     small = {"width": 8, "blocks": (1, 1), "projector": (16, 8), "predictor": 8, "queue": 32, "batch": 16}

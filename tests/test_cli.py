@@ -16,7 +16,7 @@ from mnclglf_lite import data, train
 from mnclglf_lite import run as runs
 from mnclglf_lite.__main__ import main, parser
 from mnclglf_lite.flags import recipe_from
-from mnclglf_lite.recipe import METHODS, Recipe, preset
+from mnclglf_lite.recipe import METHODS, VARIANTS, Recipe, preset
 from mnclglf_lite.views import View
 
 NET = "--width 8 --blocks 1 1 --projector 16 8 --predictor 8 --view-size 16 --device cpu".split()
@@ -184,6 +184,39 @@ def test_compare_makes_one_table_and_does_nothing_twice(tmp_path):
         assert all(torch.equal(old["method"][key], new["method"][key]) for key in old["method"])
     rows = json.loads((tmp_path / "c" / "compare.json").read_text())["rows"]
     assert rows["simclr"]["runs"][1]["knn20"] == runs[1]["knn20"]
+    assert (tmp_path / "c" / "compare.png").read_bytes().startswith(b"\x89PNG") and "compare.png" in out
+
+
+def test_compare_by_image_views_takes_variants_too(tmp_path):
+    views = ["compare", "--methods", "simclr,ressl", "--out", "c", *NET, "--batch", "32", "--queue", "64"]
+    code, out, err = cli(*views, "--image-views", "320")
+    assert code == 0 and err == "" and "320 whole views each" in out
+    rows = json.loads((tmp_path / "c" / "compare.json").read_text())["rows"]
+    assert rows["ressl"]["recipe"]["method"] == "cgh" and rows["ressl"]["recipe"]["context"] == "ressl"
+    for row in rows.values():
+        assert row["runs"][0]["steps"] == max(1, round(320 / (32 * row["cost"]["views"])))
+    refused("another recipe (steps: ", [*views, "--image-views", "640"], tmp_path)
+
+
+def test_all_methods_are_all_methods(monkeypatch):
+    from mnclglf_lite import compare as room
+
+    seen = []
+    monkeypatch.setattr(room, "compare", lambda recipes, *rest, **more: seen.append(recipes) or 1 / 0)
+    for names in ("all", "all,mnclglf-released", ",".join(VARIANTS)):
+        with pytest.raises(ZeroDivisionError):
+            cli("compare", "--methods", names, "--device", "cpu")
+    assert list(seen[0]) == METHODS and len(METHODS) == 11 and list(seen[1]) == [*METHODS, "mnclglf-released"]
+    for name, recipe in seen[2].items():
+        method, changes = VARIANTS[name]
+        assert recipe == preset("quick", method).replace(**changes)
+    assert seen[0]["mnclglf"].local_gradient and not seen[1]["mnclglf-released"].local_gradient
+
+
+def test_what_a_variants_name_says_is_no_flag_of_compare():
+    flags = {action.dest for action in subparsers()["compare"]._actions}
+    fields = {field for _, changes in VARIANTS.values() for field in changes}
+    assert not fields & flags and {"lr", "view_size", "image_views", "minutes"} <= flags
 
 
 def test_export_can_be_read_elsewhere(run, tmp_path):
@@ -356,6 +389,12 @@ BAD = {
         "did you mean 'mnclglf-released'",
     ),
     "no method to compare": (["compare", "--methods", ",", *TINY], "nothing to compare"),
+    "minutes and image views": (
+        ["compare", *NET, "--minutes", "1", "--image-views", "400"],
+        "--image-views and --minutes each size the runs",
+    ),
+    "steps and image views": (["compare", *TINY, "--image-views", "400"], "--image-views and --steps each size the runs"),
+    "no image views": (["compare", *NET, "--image-views", "0"], "image_views must be at least 1; got 0"),
     "unknown set": (["train", "--dataset", "toybx", *TINY], "did you mean 'toybox'"),
     "unknown set to compare": (["compare", "--dataset", "cifar11", *TINY], "did you mean 'cifar10"),
     "empty set folder": (

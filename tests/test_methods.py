@@ -2,9 +2,13 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from conftest import slow_info_nce, slow_nt_xent, tiny
 
+from mnclglf_lite.backbone import ResNet
 from mnclglf_lite.errors import InputError
+from mnclglf_lite.heads import predictor, projector
+from mnclglf_lite.memory import Queue
 from mnclglf_lite.methods import build
 from mnclglf_lite.recipe import METHODS
 from mnclglf_lite.views import View
@@ -57,9 +61,8 @@ def test_the_same_seed_draws_the_same_weights_and_touches_no_global_state(name):
     assert torch.equal(before, torch.get_rng_state())
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_permuting_the_batch_permutes_the_outputs(name):
-    recipe = tiny(name)
+def assert_order_does_not_matter(recipe):
+    """The pictures of a batch in another order: the same loss, and every other output in that order."""
     method = build(recipe, 10).double()
     if method.mixes_batch:
         pytest.skip("a draw mixes the pictures of the batch")
@@ -74,6 +77,11 @@ def test_permuting_the_batch_permutes_the_outputs(name):
             torch.testing.assert_close(moved[key], value[:, order])
         else:
             torch.testing.assert_close(moved[key], value[order])
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_permuting_the_batch_permutes_the_outputs(name):
+    assert_order_does_not_matter(tiny(name))
 
 
 # --- MNCLGLF -----------------------------------------------------------------------------------------------------------
@@ -213,6 +221,114 @@ def test_random_local_crops_take_the_place_of_the_grid():
     assert first.shape == second.shape == (4, 16, 3, 8, 8)
     assert torch.equal(first[1], views[4]) and torch.equal(second[0], views[7])
     assert method(views, labels)["c1"].shape == (6, 16, 8)
+
+
+@pytest.mark.parametrize("local_weight, global_weight, form", [
+    (1.0, 6.0, lambda local, both, b=0.5, a=6: local + a * both),
+    (0.5, 0.5, lambda local, both, b=0.5, a=6: b * local + (1 - b) * both),
+    (0.5, 3.0, lambda local, both, b=0.5, a=6: b * local + (1 - b) * a * both),
+])  # fmt: skip
+def test_the_three_weightings_of_the_release(local_weight, global_weight, form):
+    recipe = tiny(temperature=1.0, local_weight=local_weight, global_weight=global_weight)
+    method = build(recipe, 10).double()
+    out = method(*batch(recipe, method, dtype=torch.float64))
+    local = sum(slow_info_nce(out["p1"], out["c2"][j], 1.0) + slow_info_nce(out["p2"], out["c1"][j], 1.0) for j in range(6))
+    both = 0.5 * slow_nt_xent(out["n3"], out["p1"], 1.0) + 0.5 * slow_nt_xent(out["n1"], out["p3"], 1.0)
+    assert out["loss"].item() == pytest.approx(form(local / 12, both), abs=1e-9)
+
+
+def test_two_networks_hold_what_they_always_held_drawn_in_the_same_order():
+    recipe = tiny(seed=4)
+    dim, heads = recipe.projector[-1], (8 * 2, *recipe.projector)  # two stages of 8 and 16 channels
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(4)
+        parts = {"backbone": ResNet(8, (1, 1), recipe.stem), "projector": projector(heads)}
+        parts |= {"predictor": predictor(dim, recipe.predictor)}
+        parts |= {"momentum_backbone": ResNet(8, (1, 1), recipe.stem), "momentum_projector": projector(heads)}
+        parts |= {"queue": Queue(recipe.queue, dim)}
+    wanted = {f"{name}.{key}": value for name, part in parts.items() for key, value in part.state_dict().items()}
+    state = build(recipe, 10).state_dict()
+    assert list(state) == list(wanted) and all(torch.equal(state[key], wanted[key]) for key in wanted)
+
+
+def test_one_network_teaches_itself_with_its_own_neighbours():
+    recipe = tiny(networks=1, temperature=0.3)
+    method = build(recipe, 10).double()
+    assert {name.split(".")[0] for name in method.state_dict()} == {"backbone", "projector", "predictor", "queue"}
+    assert all(p.requires_grad for p in method.parameters())
+    views, labels = batch(recipe, method, dtype=torch.float64)
+    out = method(views, labels)
+    assert torch.equal(out["m1"], out["z1"]) and torch.equal(out["m3"], out["z3"])
+    for key in ("m1", "m3", "n1", "n3"):
+        assert not out[key].requires_grad, key
+    for m, n in ((out["m1"], out["n1"]), (out["m3"], out["n3"])):
+        best = F.cosine_similarity(m[:, None], method.queue.entries[None], dim=2).argmax(dim=1)
+        assert torch.equal(n, method.queue.entries[best])
+    both = 0.5 * slow_nt_xent(out["n3"], out["p1"], 0.3) + 0.5 * slow_nt_xent(out["n1"], out["p3"], 0.3)
+    assert out["loss_global"].item() == pytest.approx(both, abs=1e-9)
+    assert int(method.backbone.bn1.num_batches_tracked) == 5  # no further pass for the targets
+    weights = method.backbone.conv1.weight.clone()
+    method.after_step(out)
+    assert torch.equal(method.backbone.conv1.weight, weights)  # there is nothing to follow
+    assert torch.equal(method.queue.entries[:16], out["z3"]) and torch.equal(method.queue.labels[:16], labels)
+
+
+def test_the_global_term_is_the_mean_over_the_twins_each_with_its_own_queue():
+    recipe = tiny(networks=4, temperature=0.3)
+    method = build(recipe, 10).double()
+    views, labels = batch(recipe, method, dtype=torch.float64)
+    ends = ("", "_2", "_3")
+    queues, starts = [[getattr(method, f"{name}{end}") for end in ends] for name in ("queue", "momentum_backbone")]
+    for i in range(3):  # drawn on their own
+        assert not torch.equal(starts[i].conv1.weight, starts[i - 1].conv1.weight)
+        assert not torch.equal(queues[i].entries, queues[i - 1].entries)
+    out = method(views, labels)
+    terms = []
+    for end, queue in zip(ends, queues, strict=True):
+        m1, m3, n1, n3 = (out[name + end] for name in ("m1", "m3", "n1", "n3"))
+        for m, n in ((m1, n1), (m3, n3)):
+            best = F.cosine_similarity(m[:, None], queue.entries[None], dim=2).argmax(dim=1)
+            assert torch.equal(n, queue.entries[best]) and not n.requires_grad
+        terms += [slow_nt_xent(n3, out["p1"], 0.3), slow_nt_xent(n1, out["p3"], 0.3)]
+    assert out["loss_global"].item() == pytest.approx(sum(terms) / 6, abs=1e-9)
+    before = [queue.entries.clone() for queue in queues]
+    method.after_step(out)
+    for end, queue, start in zip(ends, queues, before, strict=True):
+        assert torch.equal(queue.entries[:16], out["m3" + end]) and torch.equal(queue.entries[16:], start[16:])
+        assert torch.equal(queue.labels[:16], labels)
+
+
+def test_each_twin_is_half_as_fast_as_the_one_before_and_has_its_own_statistics():
+    recipe = tiny(networks=4, momentum=0.8)
+    method = build(recipe, 10)
+    names = ("momentum_backbone", "momentum_projector")
+    twins = [[getattr(method, name + end) for name in names] for end in ("", "_2", "_3")]
+    before = [[p.clone() for part in twin for p in part.parameters()] for twin in twins]
+    out = method(*batch(recipe, method))
+    out["loss"].backward()
+    method.after_step(out)
+    online = [p.detach() for part in (method.backbone, method.projector) for p in part.parameters()]
+    for twin, start, share in zip(twins, before, (0.2, 0.1, 0.05), strict=True):
+        for now, was, aim in zip([p for part in twin for p in part.parameters()], start, online, strict=True):
+            torch.testing.assert_close(now, (1 - share) * was + share * aim)
+            assert now.grad is None and not now.requires_grad
+        assert int(twin[0].bn1.num_batches_tracked) == int(twin[1][1].num_batches_tracked) == 2
+    assert int(method.backbone.bn1.num_batches_tracked) == 5
+
+
+@pytest.mark.parametrize("networks", [1, 3])
+def test_permuting_the_batch_permutes_the_outputs_of_any_number_of_networks(networks):
+    assert_order_does_not_matter(tiny(networks=networks))
+
+
+def test_agreement_counts_the_neighbours_of_every_twin():
+    recipe = tiny(networks=3)
+    method = build(recipe, 10)
+    views, labels = batch(recipe, method)
+    method.queue.labels.fill_(3)
+    method.queue_2.labels.fill_(-1)
+    share = (labels == 3).float().mean() / 2  # of the first twin's neighbours; the second's have no label
+    torch.testing.assert_close(method(views, labels)["agreement"], share)
 
 
 # --- SimCLR, supervised ------------------------------------------------------------------------------------------------

@@ -306,3 +306,55 @@ def test_one_row_per_picture():
         views.render(pictures(5), View(), d)
     with pytest.raises(InputError, match=r"\(4, 1, 32, 32\).*expected colour"):
         views.render(pictures(4)[:, :1], View(), d)
+
+
+# --- a part of the picture ---------------------------------------------------------------------------------------------
+
+QUARTERS = {(0.0, 0.0, 0.8, 0.8): (0, 0), (0.2, 0.0, 0.8, 0.8): (6, 0), (0.0, 0.2, 0.8, 0.8): (0, 6)}  # -> top, left of 32
+
+
+@pytest.mark.parametrize(("region", "corner"), QUARTERS.items())
+@pytest.mark.parametrize("size", [16, 32])
+def test_a_view_of_a_region_is_a_view_of_the_picture_cut_out_first(region, corner, size):
+    images, (top, left) = pictures(12), corner
+    view = View(size=size, region=region, solarize=0.3)
+    d = views.sample(view, 12, (32, 32), generator(18))
+    cut = images[..., top : top + 26, left : left + 26]  # 0.8 of 32, in whole pixels
+    alone = dataclasses.replace(view, region=(0, 0, 1, 1))
+    e = views.sample(alone, 12, (26, 26), generator(18))
+    expected = {name: getattr(e, name) for name in TENSORS} | {"boxes": e.boxes + torch.tensor([top, left, 0, 0])}
+    assert all(torch.equal(getattr(d, name), expected[name]) for name in TENSORS)
+    torch.testing.assert_close(views.render(images, view, d), views.render(cut, alone, e), rtol=0, atol=1e-4)
+
+
+def test_boxes_fill_their_region_and_never_leave_it():
+    view = View(region=(0.25, 0.5, 0.75, 0.5), scale=(0.2, 1.0))
+    top, left, height, width = views.sample(view, 4000, (40, 24), generator(19)).boxes.T
+    assert (top.min(), (top + height).max()) == (10, 40) and (left.min(), (left + width).max()) == (12, 24)
+    share = height * width / (30 * 12)  # the scale is a share of the region's area, not of the picture's
+    assert share.max() > 0.9 and share.min() < 0.25
+
+
+def test_the_whole_picture_is_the_region_unless_told():
+    a, b = (views.sample(v, 64, (32, 32), generator(20)) for v in (View(), View(region=[0, 0, 1.0, 1.0])))
+    assert all(torch.equal(getattr(a, name), getattr(b, name)) for name in TENSORS)
+    assert View(region=[0, 0, 1, 1]) == View() and hash(View(region=[0, 0, 1, 1])) == hash(View())
+
+
+@pytest.mark.parametrize(
+    ("region", "message"),
+    [
+        ((0, 0, 1.2, 1), "inside it"),
+        ((0.3, 0, 0.8, 1), "inside it"),
+        ((0, 0.3, 1, 0.8), "inside it"),
+        ((-0.1, 0, 0.5, 0.5), "inside it"),
+        ((0, -0.1, 0.5, 0.5), "inside it"),
+        ((0, 0, 0, 1), "inside it"),
+        ((0, 0, 1, 0), "inside it"),
+        ((0, 0, 1), "expected 4 finite numbers"),
+        ((0, 0, 1, float("nan")), "finite"),
+    ],
+)
+def test_a_region_checks_itself(region, message):
+    with pytest.raises(InputError, match=f"region.*{message}"):
+        View(region=region)

@@ -1,11 +1,11 @@
-"""One file a method. `build(recipe, classes)` is a dictionary look-up."""
+"""One file a method. `build(recipe, classes)` is a dictionary look-up; `add` puts a method of your own in."""
 
 from __future__ import annotations
 
 import torch
 
-from ..errors import unknown
-from ..recipe import METHODS, Recipe
+from ..errors import InputError, unknown
+from ..recipe import METHODS, VARIANTS, Recipe
 from .base import Method, Outputs
 from .byol import BYOL
 from .cgh import CGH
@@ -19,7 +19,7 @@ from .simclr import SimCLR
 from .simsiam import SimSiam
 from .supervised import Supervised
 
-CLASSES = {
+CLASSES: dict[str, type[Method]] = {
     "supervised": Supervised,
     "simclr": SimCLR,
     "moco": MoCo,
@@ -49,6 +49,7 @@ __all__ = [
     "SimCLR",
     "SimSiam",
     "Supervised",
+    "add",
     "build",
 ]
 
@@ -63,3 +64,16 @@ def build(recipe: Recipe, classes: int) -> Method:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         return CLASSES[recipe.method](recipe, classes)
+
+
+def add(name: str, method: type[Method]) -> None:
+    """Make a method of your own known under a name, until this process ends: recipes, training and comparing then take it.
+
+    A run of it can be loaded or gone on with once it has been added again. The same name may be added anew (a notebook's
+    cell is run often); the package's own names are taken.
+    """
+    if name in VARIANTS or (name in CLASSES and CLASSES[name].__module__.startswith(__name__)):
+        raise InputError(f"{name!r} is a name of the package; give your method another one")
+    CLASSES[name] = method
+    if name not in METHODS:
+        METHODS.append(name)

@@ -1,6 +1,78 @@
-from .base import Method
+"""BYOL: the online network predicts what its own slow twin says of another view. No negatives.
+
+    x1 -> backbone -> projector -> z1 -> predictor -> p1 ------------.
+                                                                      2 - 2 cos
+    x2 -> momentum backbone -> momentum projector -> m2 --- stop -----'         and once more with x1 and x2 exchanged
+
+    l(p, m) = (1/N) sum_i | p_i / |p_i| - m_i / |m_i| |^2 = 2 - 2 (1/N) sum_i s(p_i, m_i)     Grill et al. 2020, equation 2
+    L = l(p1, m2) + l(p2, m1)                                     a sum, 0 to 8                (arXiv 2006.07733)
+
+    twin <- tau * twin + (1 - tau) * online,     tau from `momentum` up to `momentum_end` by half a cosine (section 3.3)
+
+The twin starts as a copy and has no predictor; that asymmetry and its slowness keep the constant answer, L = 0, from being
+reached. Raising tau lets the twin change fast while it knows little, and settle at the end; `momentum_end=0` keeps tau.
+
+The paper draws its two views differently (blur, solarisation); here both are drawn alike, as CIFAR recipes do. Those often
+average the two terms, which is the same as half the learning rate and twice the weight decay here.
+
+With n `local_views`, x3, x4, ... are small, predict what the twin says of x1 and of x2, and are never a target (`multicrop`;
+in BYOL: ours):
+
+    L = 2 * mean of l(p_v, m_g) over g = 1, 2 and all v != g
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor
+
+from ..backbone import ResNet
+from ..heads import predictor, projector
+from ..losses import negative_cosine
+from ..memory import follow, frozen, rising
+from ..recipe import Recipe
+from .base import Method, Outputs
+from .multicrop import across, together
 
 
 class BYOL(Method):
-    def __init__(self, recipe, classes):
-        raise NotImplementedError
+    """BYOL as a recipe says: online network with predictor, twin that follows it, small views. `classes` is not used."""
+
+    def __init__(self, recipe: Recipe, classes: int):
+        super().__init__()
+        self.recipe = recipe
+        self.backbone = ResNet(recipe.width, recipe.blocks, recipe.stem)
+        self.projector = projector((self.backbone.dim, *recipe.projector), recipe.projector_last_norm)
+        self.predictor = predictor(recipe.projector[-1], recipe.predictor)
+        self.momentum_backbone = frozen(copy.deepcopy(self.backbone))
+        self.momentum_projector = frozen(copy.deepcopy(self.projector))
+        self.views = (recipe.view,) * 2 + (recipe.local_view,) * recipe.local_views
+
+    def embed(self, x: Tensor) -> Tensor:
+        return self.projector(self.backbone(x))  # (N, 3, S, S) -> (N, D)
+
+    @torch.no_grad()
+    def target(self, x: Tensor) -> Tensor:
+        """The twin's branch, with BatchNorm statistics of its own: views (N, 3, S, S) -> m (N, D)."""
+        return self.momentum_projector(self.momentum_backbone(x))
+
+    def forward(self, views: list[Tensor], labels: Tensor | None = None) -> Outputs:
+        x1, x2, *small = views
+        z = (self.embed(x1), self.embed(x2), *together(self.embed, small))
+        p = (self.predictor(z[0]), self.predictor(z[1]), *together(self.predictor, z[2:]))
+        m = (self.target(x1), self.target(x2))
+        loss = 2 * across(lambda target, guess: 2 + 2 * negative_cosine(guess, target), m, p)
+        named = {f"{name}{v}": value for name, values in (("z", z), ("p", p), ("m", m)) for v, value in enumerate(values, 1)}
+        return {"loss": loss, **named}
+
+    def tau(self) -> float | Tensor:
+        """The moving average's momentum at this moment of the run."""
+        start, end = self.recipe.momentum, self.recipe.momentum_end
+        return rising(start, end, self.progress) if end else start
+
+    @torch.no_grad()
+    def after_step(self, outputs: Outputs) -> None:
+        follow(self.momentum_backbone, self.backbone, self.tau())
+        follow(self.momentum_projector, self.projector, self.tau())

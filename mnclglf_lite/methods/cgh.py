@@ -1,6 +1,147 @@
-from .base import Method
+"""CGH: cross-context learning between global and hypercolumn features (Gao, Feng, Patras, WACV 2024, arXiv 2308.13392).
+
+A teacher tells the student which of many other pictures a picture resembles, and how much. Nobody is told which two views
+belong together: what is learnt is a whole distribution over a queue. A picture is described in two contexts, the pooled
+feature (g) and a hypercolumn (h), in which the last two stages stand on top of each other at every place:
+
+    x -> backbone -> last map -> mean -> projector -> s_g                              the student learns by gradient
+            `-> last two maps, the earlier one shrunk -> 1x1 conv -> mean -> hyper projector -> s_h
+    y -> twins of all of these -> t_g -> queue Q_g                                     the teacher: no gradient, weak views
+                               -> t_h -> queue Q_h
+
+    p(v, Q, T) = softmax_k s(v, Q_k) / T                         K shares; no entry is the picture's own
+
+    L_h = CE( p(t_g, Q_g, 0.04), p(s_h, Q_h, 0.08) )             the *other* context teaches: hence the name
+    L_g = CE( p(t_h, Q_h, 0.08), p(s_g, Q_g, 0.10) )             CE(target, guess) = `losses.soft_cross_entropy`
+    L   = (1 - a) [ NCE(s_g, t_g, Q_g) + NCE(s_h, t_h, Q_h) ] + a (L_g + L_h) / 2
+
+NCE is MoCo's loss at temperature 0.2 (`losses.queue_nce`), and a rises from 0 to 1 over the first `ramp` of the run: at the
+start the teacher knows nothing worth imitating. Both queues take the same batch at the same step, so slot k is one picture
+in both, and a share of one queue can be compared with a share of the other. Two controls show what crossing is worth:
+
+    context="ressl"    no hypercolumn: L_g with target p(t_g, Q_g, 0.04). This is ReSSL (Zheng et al. 2021)
+    context="same"     both contexts, each taught by itself: p(t_g) to s_g and p(t_h) to s_h
+
+Read in the released code: all of the above, heads without BatchNorm, four temperatures, the old queue in every look-up. The
+paper's text was not read. Off in the release and absent here: centred targets, multi-crop. Keeping the NCE start in the
+controls is ours. `perplexity` says how many entries a target spreads over: K would be a teacher with no opinion.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..backbone import ResNet
+from ..errors import InputError
+from ..heads import mlp
+from ..losses import queue_logits, similarities, soft_cross_entropy
+from ..memory import Queue, follow, frozen
+from ..norms import split_norms
+from ..recipe import Recipe
+from .base import Method, Outputs
+
+NCE_TEMPERATURE = 0.2  # of the start (release)
+TEACHER_OF = {
+    "cross": {"global": "hyper", "hyper": "global"},
+    "same": {"global": "global", "hyper": "hyper"},
+    "ressl": {"global": "global"},
+}
+
+
+class Contexts(nn.Module):
+    """Views in, one embedding for each context out: what the student is made of, and the teacher too."""
+
+    def __init__(self, recipe: Recipe):
+        super().__init__()
+        if len(recipe.blocks) < 2:
+            raise InputError(f"a hypercolumn needs two stages; got blocks={recipe.blocks}, give at least two numbers")
+        self.backbone = ResNet(recipe.width, recipe.blocks, recipe.stem)
+        dim = self.backbone.dim
+        self.projector = mlp((dim, *recipe.projector), recipe.projector_last_norm)
+        self.hyper = recipe.context != "ressl"
+        if self.hyper:
+            conv = nn.Conv2d(dim // 2 + dim, dim, 1, bias=False)  # the stage before the last has half its channels
+            self.mix = nn.Sequential(conv, nn.BatchNorm2d(dim), nn.ReLU(inplace=True))
+            self.hyper_projector = mlp((dim, *recipe.projector), recipe.projector_last_norm)
+
+    def column(self, maps: dict[str, Tensor]) -> Tensor:
+        """The last two maps as one: (N, dim / 2, 2h, 2w) and (N, dim, h, w) -> (N, 3 dim / 2, h, w)."""
+        earlier, last = (maps[name] for name in self.backbone.stages[-2:])
+        # Halving a side bilinearly, between pixel centres, is the mean of 2x2 places.
+        earlier = F.interpolate(earlier, last.shape[-2:], mode="bilinear", align_corners=False)
+        return torch.cat([earlier, last], dim=1)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        maps = self.backbone.maps(x)
+        found = {"global": self.projector(maps["pooled"])}  # (N, dim) -> (N, D)
+        if self.hyper:
+            mixed = self.mix(self.column(maps)).mean(dim=(2, 3))  # (N, 3 dim / 2, h, w) -> (N, dim)
+            found["hyper"] = self.hyper_projector(mixed)  # (N, dim) -> (N, D)
+        return found
 
 
 class CGH(Method):
-    def __init__(self, recipe, classes):
-        raise NotImplementedError
+    """CGH as a recipe says, or one of its controls (`context`). `classes` is not used."""
+
+    def __init__(self, recipe: Recipe, classes: int):
+        super().__init__()
+        self.recipe = recipe
+        self.mixes_batch = recipe.norm_groups > 1
+        self.student = split_norms(Contexts(recipe), recipe.norm_groups)
+        self.teacher = frozen(copy.deepcopy(self.student))
+        self.teacher_of = TEACHER_OF[recipe.context]
+        self.queues = nn.ModuleDict({name: Queue(recipe.queue, recipe.projector[-1]) for name in self.teacher_of})
+        self.student_temperatures = {"global": recipe.temperature, "hyper": recipe.hyper_temperatures[1]}
+        self.teacher_temperatures = {"global": recipe.teacher_temperature, "hyper": recipe.hyper_temperatures[0]}
+        self.views = (recipe.view, recipe.weak_view)
+
+    @property
+    def backbone(self) -> nn.Module:
+        return self.student.backbone
+
+    @torch.no_grad()
+    def teach(self, y: Tensor) -> dict[str, Tensor]:
+        """The teacher's embeddings, computed in shuffled order: with `norm_groups`, student and teacher see a picture in
+        different company; without, the shuffle changes nothing."""
+        if not self.recipe.shuffle:
+            return self.teacher(y)
+        order = torch.randperm(len(y), generator=self.draws, device=y.device)
+        back = order.argsort()
+        return {name: t[back] for name, t in self.teacher(y[order]).items()}
+
+    def forward(self, views: list[Tensor], labels: Tensor | None = None) -> Outputs:
+        x, y = views
+        student, teacher = self.student(x), self.teach(y)
+        own = torch.zeros(len(x), dtype=torch.long, device=x.device)  # NCE's right answer is index 0
+        targets, guesses, nce, outputs = {}, {}, {}, {}
+        for name, queue in self.queues.items():
+            s, t = student[name], teacher[name]
+            opinion = similarities(t, queue.entries, self.teacher_temperatures[name])  # (N, K)
+            targets[name] = opinion.softmax(dim=1)
+            cosines = queue_logits(s, t, queue.entries, temperature=1.0)  # (N, 1 + K)
+            guesses[name] = cosines[:, 1:] / self.student_temperatures[name]  # (N, K)
+            nce[name] = F.cross_entropy(cosines / NCE_TEMPERATURE, own)
+            outputs |= {f"s_{name}": s, f"t_{name}": t, f"target_{name}": targets[name]}
+            outputs[f"perplexity_{name}"] = soft_cross_entropy(opinion, targets[name]).exp()
+        soft = {name: soft_cross_entropy(guess, targets[self.teacher_of[name]]) for name, guess in guesses.items()}
+        share = self.share()
+        outputs |= {f"loss_{name}": value for name, value in soft.items()}
+        outputs |= {"loss_nce": sum(nce.values()), "share": share}
+        loss = (1 - share) * outputs["loss_nce"] + share * sum(soft.values()) / len(soft)
+        return {"loss": loss, **outputs}
+
+    def share(self) -> Tensor:
+        """a of the formula: 0 at the first step, 1 from `ramp` of the run on."""
+        if not self.recipe.ramp:
+            return torch.ones_like(self.progress)
+        return (self.progress / self.recipe.ramp).clamp(max=1.0)
+
+    @torch.no_grad()
+    def after_step(self, outputs: Outputs) -> None:
+        follow(self.teacher, self.student, self.recipe.momentum)
+        for name, queue in self.queues.items():
+            queue.push(outputs[f"t_{name}"])

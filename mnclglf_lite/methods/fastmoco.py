@@ -1,6 +1,74 @@
-from .base import Method
+"""Fast-MoCo: many cheap questions about a view. Pairs of its patches must predict what the twin says of the other view.
+
+    x1 -> divide 2x2 -> backbone -> combine pairs -> projector -> z_j(x1) -> predictor -> p_j(x1)      j = 1 ... 6
+                                                                                             InfoNCE
+    x2 -> momentum backbone -> momentum projector -> m(x2) --- stop -----------------------------'     and x1, x2 exchanged
+
+    L = (1/12) sum_j [ l(p_j(x1), sg m(x2)) + l(p_j(x2), sg m(x1)) ]              l: `losses.info_nce`, p as anchor
+
+(Ci et al. 2022, arXiv 2207.08220; released code orashi/Fast-MoCo.) Four patches cost as much to encode as the view they were
+cut from, and give six positive pairs where MoCo has one: hence *fast*. Negatives are the other pictures of the batch; there
+is no queue, despite the name. MNCLGLF comes from this code and turns it round: its combined patches are the *targets*, and
+whole views are what its predictor is given.
+
+Read in the released code: views, networks, the mean of two pooled features before the projector, loss, temperature 1, moving
+average 0.99 of parameters only, a twin with its own random start. The online backbone never sees a whole view in training,
+so its BatchNorm running statistics, which evaluation uses, are those of patches (release). The release moves the twin before
+it computes the targets and this file at the end of the step before, which differs in the very first step alone.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ..backbone import ResNet
+from ..heads import predictor, projector
+from ..losses import info_nce
+from ..memory import follow, frozen
+from ..patches import combine, divide
+from ..recipe import Recipe
+from .base import Method, Outputs
 
 
 class FastMoCo(Method):
-    def __init__(self, recipe, classes):
-        raise NotImplementedError
+    """Fast-MoCo as a recipe says: `grid` and `combine` make the patches' combinations. `classes` is not used."""
+
+    def __init__(self, recipe: Recipe, classes: int):
+        super().__init__()
+        self.recipe = recipe
+        self.backbone, self.projector = self._encoder(recipe)
+        self.predictor = predictor(recipe.projector[-1], recipe.predictor)
+        self.momentum_backbone, self.momentum_projector = map(frozen, self._encoder(recipe))  # not a copy: release
+        self.views = (recipe.view, recipe.view)
+
+    @staticmethod
+    def _encoder(recipe: Recipe) -> tuple[nn.Module, nn.Module]:
+        backbone = ResNet(recipe.width, recipe.blocks, recipe.stem)
+        return backbone, projector((backbone.dim, *recipe.projector), recipe.projector_last_norm)
+
+    def embed(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The online branch: whole views (N, 3, S, S) -> projections z and predictions p of all combinations, (C, N, D)."""
+        patches = divide(x, self.recipe.grid)  # (N, 3, S, S) -> (P, N, 3, s, s)
+        features = self.backbone(patches.flatten(0, 1)).unflatten(0, patches.shape[:2])  # -> (P, N, dim)
+        pairs = combine(features, self.recipe.combine)  # (P, N, dim) -> (C, N, dim)
+        z = self.projector(pairs.flatten(0, 1))  # (C*N, D): one batch, and BatchNorm over all of it (release)
+        return z.unflatten(0, pairs.shape[:2]), self.predictor(z).unflatten(0, pairs.shape[:2])
+
+    @torch.no_grad()
+    def target(self, x: Tensor) -> Tensor:
+        """The twin's branch: whole views (N, 3, S, S) -> m (N, D)."""
+        return self.momentum_projector(self.momentum_backbone(x))
+
+    def forward(self, views: list[Tensor], labels: Tensor | None = None) -> Outputs:
+        x1, x2 = views
+        (z1, p1), (z2, p2) = self.embed(x1), self.embed(x2)
+        m1, m2 = self.target(x1), self.target(x2)
+        pairs = [info_nce(p, m2, self.recipe.temperature) for p in p1]
+        pairs += [info_nce(p, m1, self.recipe.temperature) for p in p2]
+        return {"loss": torch.stack(pairs).mean(), "z1": z1, "z2": z2, "p1": p1, "p2": p2, "m1": m1, "m2": m2}
+
+    @torch.no_grad()
+    def after_step(self, outputs: Outputs) -> None:
+        follow(self.momentum_backbone, self.backbone, self.recipe.momentum)
+        follow(self.momentum_projector, self.projector, self.recipe.momentum)

@@ -1,6 +1,139 @@
-from .base import Method
+"""GLNet: global contrast and local location (Zhao and others 2023, IEEE TCSVT, doi 10.1109/TCSVT.2022.3221611).
+
+No picture is trained on as a whole. Four overlapping quadrants are cut out of each, twice, under two sets of augmentations;
+all quadrants of a batch are shuffled and glued, four at a time, into montages (see `montage`):
+
+    view 1: 4N patches -> N montages -> backbone -> split, unshuffle -> h1 -> projector -> z1 -> predictor -> p1
+                                                                        `--> location head: which quadrant was it?
+    view 2: the same                                                    h2 -> projector -> z2 -> predictor -> p2
+    both:   the same montages -> momentum backbone -> split, unshuffle -> momentum projector -> k1, k2       no gradient
+
+    SC(a, b) = mean over the 8N vectors i of a and b:  -1/7 sum_{p in P(i)} [ s_ip / T - log sum_{j != i} exp(s_ij / T) ]
+    L_global   = 1/2 SC(p1, k2) + 1/2 SC(p2, k1)                  P(i): the 7 others from i's picture
+    L_location = cross-entropy(location head(h1), quadrant)
+    L          = L_global + location_weight * L_location
+
+The contrast says: whatever comes from one picture belongs together. The location says: and yet remember where it was.
+
+The repository under this name (github.com/WilyZhao8/GLNet) holds no code, and only the abstract was read. Inferred, strongly:
+that GLNet is the two-loss program in the ablation folder of the authors' next work (WilyZhao8/W2SSL), built on MoCo v3. Read
+there: all of the above, T 0.3, momentum 0.99 rising to 1, solarisation 0.5 and 0.2. It multiplies each SC by T / 0.07 = 4.286,
+adds the two and weighs L_location by 1; in the means above, that balance is location_weight = 1 / 8.57 = 0.117.
+
+`flip_patches="after"` mirrors each patch after the cut, as read there: left and right cannot be told apart any more, and no
+location head can be right more than half the time. "before" is our variant: one coin a picture mirrors the whole picture
+before both cuts, so that all four places can be told. `base="simclr"` stands for the abstract's claim that the method suits
+other frames; how it was tried there is unknown. Here: no twin, no predictor, L_global = SC(z1, z2), gradient on both sides.
+
+Ours: SGD, not LARS; the recipe's blur for both views (read: 0.5 and 0.1); linear layers keep their biases, which a BatchNorm
+makes idle in all but the predictor's last. The plain backbone is evaluated, on whole pictures.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .. import montage
+from ..backbone import ResNet
+from ..heads import predictor, projector
+from ..losses import unit
+from ..memory import follow, frozen, rising
+from ..recipe import Recipe
+from .base import Method, Outputs
+
+SOLARIZE = (0.5, 0.2)  # probability in view 1 and in view 2, whatever the recipe's view says (release)
+
+
+def same_picture(a: Tensor, b: Tensor, temperature: float) -> Tensor:
+    """SC of the formula above: the patches of N pictures, quadrant by quadrant, (4N, D) and (4N, D) -> scalar.
+
+    It is `losses.supervised_contrastive` with the picture as class, in half the time: every class has eight members here, so
+    an anchor's sum over P(i) is its product with the sum of its picture's vectors, less that with itself.
+    """
+    with torch.autocast(a.device.type, enabled=False):
+        both = torch.cat([unit(a), unit(b)])  # (4N, D), (4N, D) -> (8N, D)
+        logits = (both @ both.T / temperature).fill_diagonal_(float("-inf"))  # (8N, 8N)
+        picture = both.unflatten(0, (8, -1)).sum(dim=0).repeat(8, 1)  # (8N, D) -> (N, D) -> (8N, D)
+        alike = ((both * picture).sum(dim=1) - 1) / (7 * temperature)  # (8N,)
+        return (logits.logsumexp(dim=1) - alike).mean()
 
 
 class GLNet(Method):
-    def __init__(self, recipe, classes):
-        raise NotImplementedError
+    """GLNet as a recipe says, on MoCo v3's frame or on SimCLR's (`base`). `classes` is not used."""
+
+    mixes_batch = True
+
+    def __init__(self, recipe: Recipe, classes: int):
+        super().__init__()
+        self.recipe = recipe
+        self.backbone = ResNet(recipe.width, recipe.blocks, recipe.stem)
+        widths = (self.backbone.dim, *recipe.projector)
+        self.projector = projector(widths, recipe.projector_last_norm, last_affine=False)
+        self.location = nn.Linear(self.backbone.dim, 4)
+        if recipe.base == "moco_v3":
+            self.predictor = predictor(recipe.projector[-1], recipe.predictor)
+            self.momentum_backbone = frozen(copy.deepcopy(self.backbone))  # they start as copies: MoCo v3
+            self.momentum_projector = frozen(copy.deepcopy(self.projector))
+        flip = recipe.view.flip if recipe.flip_patches == "after" else 0.0
+        patch = dataclasses.replace(recipe.view, size=recipe.view.size // 2, flip=flip)
+        # view 1: TL, BL, TR, BR; view 2: the same
+        self.views = tuple(dataclasses.replace(patch, region=r, solarize=p) for p in SOLARIZE for r in montage.REGIONS)
+
+    def patches_of(self, views: list[Tensor]) -> Tensor:
+        """The quadrants of both views: 8 x (N, 3, s, s) -> (V, 4N, 3, s, s), number quadrant * N + picture."""
+        patches = torch.stack(views).unflatten(0, (2, 4))  # 8 x (N, 3, s, s) -> (V, P, N, 3, s, s)
+        if self.recipe.flip_patches == "before":
+            x = views[0]
+            coin = torch.rand(len(x), generator=self.draws, device=x.device) < self.recipe.view.flip  # (N,)
+            patches = torch.stack([montage.mirror(each, coin) for each in patches])
+        return patches.flatten(1, 2)  # (V, P, N, 3, s, s) -> (V, 4N, 3, s, s)
+
+    def orders(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """A permutation (4N,) for each view's patches: the same one (release), or one each."""
+        first = torch.randperm(len(x), generator=self.draws, device=x.device)
+        return first, first if self.recipe.one_order else torch.randperm(len(x), generator=self.draws, device=x.device)
+
+    @staticmethod
+    def encode(backbone: ResNet, patches: Tensor, order: Tensor) -> Tensor:
+        """Patches (4N, 3, s, s) -> one feature vector each (4N, dim), by way of N montages and their last map."""
+        maps = backbone.maps(montage.glue(patches, order))  # (4N, 3, s, s) -> (N, 3, S, S) -> (N, dim, h, w)
+        return montage.split(maps[backbone.stages[-1]], order)  # (N, dim, h, w) -> (4N, dim)
+
+    def forward(self, views: list[Tensor], labels: Tensor | None = None) -> Outputs:
+        temperature, (x1, x2) = self.recipe.temperature, self.patches_of(views)
+        order1, order2 = self.orders(x1)
+        h1, h2 = self.encode(self.backbone, x1, order1), self.encode(self.backbone, x2, order2)  # (4N, dim) each
+        z1, z2 = self.projector(h1), self.projector(h2)  # (4N, D) each
+        outputs = {"h1": h1, "h2": h2, "z1": z1, "z2": z2}
+        if self.recipe.base == "moco_v3":
+            p1, p2 = self.predictor(z1), self.predictor(z2)
+            with torch.no_grad():
+                k1 = self.momentum_projector(self.encode(self.momentum_backbone, x1, order1))
+                k2 = self.momentum_projector(self.encode(self.momentum_backbone, x2, order2))
+            loss_global = (same_picture(p1, k2, temperature) + same_picture(p2, k1, temperature)) / 2
+            outputs |= {"p1": p1, "p2": p2, "k1": k1, "k2": k2}
+        else:
+            loss_global = same_picture(z1, z2, temperature)
+
+        guess = self.location(h1).float()  # (4N, dim) -> (4N, 4)
+        quadrant = torch.arange(4, device=guess.device).repeat_interleave(len(views[0]))  # (4N,), N of each
+        loss_location = F.cross_entropy(guess, quadrant)
+        return outputs | {
+            "loss": loss_global + self.recipe.location_weight * loss_location,
+            "loss_global": loss_global,
+            "loss_location": loss_location,
+            "location": (guess.argmax(dim=1) == quadrant).float().mean(),  # a gauge: 0.25 is chance
+        }
+
+    @torch.no_grad()
+    def after_step(self, outputs: Outputs) -> None:
+        if self.recipe.base == "moco_v3":
+            start = self.recipe.momentum
+            momentum = rising(start, self.recipe.momentum_end or start, self.progress)
+            follow(self.momentum_backbone, self.backbone, momentum)
+            follow(self.momentum_projector, self.projector, momentum)

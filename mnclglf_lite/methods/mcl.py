@@ -1,6 +1,149 @@
-from .base import Method
+"""MCL: mutual contrastive learning (Yang, An, Cai, Xu, AAAI 2022, arXiv 2104.12565).
+
+M networks with different random starts learn together. Each is a MoCo of its own; beyond that, each looks for its picture
+among the other networks' keys, and each tries to be as sure, and as unsure, as the others are:
+
+    x -> backbone_m -> head_m -> q_m                        learns by gradient             m = 0 ... M - 1
+    y -> twins of the two -> k_m -> queue Q_m               no gradient
+
+    z_ab = [ s(q_a, k_b), s(q_a, Q_b[1]), ..., s(q_a, Q_b[K]) ] / T          network a's queries among network b's keys
+
+    VCL = sum_m CE(z_mm, 0)              soft VCL = sum_{a != b} D(z_aa, z_bb)             D: `losses.soften`
+    ICL = sum_{a != b} CE(z_ab, 0)       soft ICL = sum_{a != b} D(z_ab, z_ba)
+    L   = VCL + ICL + soft VCL + soft ICL                   plain sums; `mutual` says which of them are on
+
+All networks see the same x and the same y, so slot j holds the same picture in every queue, which is what gives D a meaning
+(the random entries of the start are unaligned until they have left). With one network VCL alone is left: one-way MoCo.
+
+The supervised form (`with_labels`) has no twins and no queues; the networks meet inside the batch:
+
+    x -> backbone_m -> classifier_m -> class logits         and         the same features -> head_m -> e_m
+
+    S_ab = s(e_a, e_b) / T, (N, N), takes the place of z_ab, and `losses.supervised_contrastive` that of CE: the diagonal,
+    a picture with itself, counts nowhere in VCL and ICL, between networks neither; the soft losses keep it
+    L    = sum_m CE(logits_m, label) + 0.1 (VCL + ICL) + soft VCL + soft ICL
+
+Both forms follow the released code; the papers were not read beyond their abstracts. The released head of the first form is
+one linear layer, here `projector=(128,)`; a longer one is MoCo v2's head, and ours. The release moves the twins before it
+computes the keys and this file at the end of the step before, which is the same, as they start as copies. Its labelled
+batches hold two pictures of each class; ours are drawn freely, so one without a classmate is no anchor of VCL and ICL.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..backbone import ResNet
+from ..errors import InputError
+from ..heads import mlp
+from ..losses import queue_logits, similarities, soften, supervised_contrastive
+from ..memory import Queue, follow, frozen
+from ..norms import split_norms
+from ..recipe import Recipe
+from .base import Method, Outputs
+
+LABELLED = {"vcl": 0.1, "icl": 0.1, "soft_vcl": 1.0, "soft_icl": 1.0}  # weights: alpha, beta, gamma, lambda of the release
+
+
+def mutual_losses(z: list[list[Tensor]], hard: Callable[[Tensor], Tensor], temperature: float) -> dict[str, Tensor]:
+    """The losses that M networks make of M x M logits z[a][b]; `hard` is the loss of one of them against the truth."""
+    networks = range(len(z))
+    pairs = list(itertools.permutations(networks, 2))  # (0, 1) and (1, 0): both directions
+    losses = {"vcl": sum(hard(z[m][m]) for m in networks)}
+    if pairs:
+        losses["icl"] = sum(hard(z[a][b]) for a, b in pairs)
+        losses["soft_vcl"] = sum(soften(z[a][a], z[b][b], temperature) for a, b in pairs)
+        losses["soft_icl"] = sum(soften(z[a][b], z[b][a], temperature) for a, b in pairs)
+    return losses
 
 
 class MCL(Method):
-    def __init__(self, recipe, classes):
-        raise NotImplementedError
+    """MCL as a recipe says: `networks` of them, of which network 0 is evaluated. `classes` is for the supervised form alone.
+
+    All four losses are reported, also those that `mutual` leaves out of the sum: how far apart are networks that never talk?
+    """
+
+    def __init__(self, recipe: Recipe, classes: int):
+        super().__init__()
+        if recipe.networks == 1 and "vcl" not in recipe.mutual and not recipe.with_labels:
+            raise InputError(f"mutual={recipe.mutual} leaves one network nothing to learn from; add 'vcl', or networks=2")
+        self.recipe = recipe
+        self.mixes_batch = recipe.norm_groups > 1
+        self.online = nn.ModuleList(self._encoder(recipe) for _ in range(recipe.networks))  # each drawn on its own
+        if recipe.with_labels:
+            self.views = (recipe.view,)
+            self.classifiers = nn.ModuleList(nn.Linear(self.backbone.dim, classes) for _ in self.online)
+        else:
+            self.views = (recipe.view, recipe.view)
+            self.twins = nn.ModuleList(frozen(copy.deepcopy(network)) for network in self.online)
+            self.queues = nn.ModuleList(Queue(recipe.queue, recipe.projector[-1]) for _ in self.online)
+
+    @staticmethod
+    def _encoder(recipe: Recipe) -> nn.Sequential:
+        backbone = ResNet(recipe.width, recipe.blocks, recipe.stem)
+        head = mlp((backbone.dim, *recipe.projector), recipe.projector_last_norm)
+        return split_norms(nn.Sequential(backbone, head), recipe.norm_groups)
+
+    @property
+    def backbone(self) -> nn.Module:
+        return self.online[0][0]
+
+    @torch.no_grad()
+    def keys(self, y: Tensor) -> list[Tensor]:
+        """Views (N, 3, S, S) -> each twin's keys (N, D), computed in one shuffled order that all twins share (release).
+
+        With `norm_groups` the shuffle puts query and key of a picture among different company; without, it changes nothing.
+        """
+        if not self.recipe.shuffle:
+            return [twin(y) for twin in self.twins]
+        order = torch.randperm(len(y), generator=self.draws, device=y.device)
+        back = order.argsort()
+        return [twin(y[order])[back] for twin in self.twins]
+
+    def forward(self, views: list[Tensor], labels: Tensor | None = None) -> Outputs:
+        return self.with_labels(views[0], labels) if self.recipe.with_labels else self.without_labels(*views)
+
+    def without_labels(self, x: Tensor, y: Tensor) -> Outputs:
+        recipe = self.recipe
+        q = [network(x) for network in self.online]  # (N, 3, S, S) -> M times (N, D)
+        k = self.keys(y)  # (N, 3, S, S) -> M times (N, D)
+        keys = list(zip(k, self.queues, strict=True))
+        z = [[queue_logits(a, b, queue.entries, recipe.temperature) for b, queue in keys] for a in q]  # M x M of (N, 1 + K)
+        own = torch.zeros(len(x), dtype=torch.long, device=x.device)  # the right answer is always index 0
+        losses = mutual_losses(z, lambda logits: F.cross_entropy(logits, own), recipe.soft_temperature)
+        outputs = {"loss": sum(losses[name] for name in losses if name in recipe.mutual)}
+        outputs |= {f"loss_{name}": value for name, value in losses.items()}
+        for m in range(recipe.networks):
+            outputs |= {f"q{m}": q[m], f"k{m}": k[m]}
+        return outputs
+
+    def with_labels(self, x: Tensor, labels: Tensor | None) -> Outputs:
+        if labels is None:
+            raise InputError("MCL with_labels needs labels, and got none; pass the image set's labels")
+        recipe = self.recipe
+        features = [backbone(x) for backbone, _ in self.online]  # (N, 3, S, S) -> M times (N, dim)
+        e = [head(h) for (_, head), h in zip(self.online, features, strict=True)]  # M times (N, D)
+        guesses = [classifier(h).float() for classifier, h in zip(self.classifiers, features, strict=True)]  # (N, classes)
+        s = [[similarities(a, b, recipe.temperature) for b in e] for a in e]  # M x M of (N, N)
+        losses = mutual_losses(s, lambda logits: supervised_contrastive(logits, labels), recipe.soft_temperature)
+        outputs = {"loss_labels": sum(F.cross_entropy(guess, labels) for guess in guesses)}
+        outputs |= {f"loss_{name}": value for name, value in losses.items()}
+        taught = sum(LABELLED[name] * losses[name] for name in losses if name in recipe.mutual)
+        outputs |= {"loss": outputs["loss_labels"] + taught, "accuracy": (guesses[0].argmax(1) == labels).float().mean()}
+        for m in range(recipe.networks):
+            outputs |= {f"e{m}": e[m], f"logits{m}": guesses[m]}
+        return outputs
+
+    @torch.no_grad()
+    def after_step(self, outputs: Outputs) -> None:
+        if self.recipe.with_labels:
+            return
+        for m, (twin, network, queue) in enumerate(zip(self.twins, self.online, self.queues, strict=True)):
+            follow(twin, network, self.recipe.momentum)
+            queue.push(outputs[f"k{m}"])

@@ -8,7 +8,13 @@ A picture is seen three times. One network learns; the two others only say what 
 
     L_GL = (1/12) sum_j [ l(p1, c_j(x2)) + l(p2, c_j(x1)) ]       global meets local: 6 pairs of patches, InfoNCE
     L_GG = 1/2 NTX(n3, p1) + 1/2 NTX(n1, p3)                      global meets a neighbour of the other view
-    L    = local_weight * L_GL + global_weight * L_GG             release: 1 and 6, temperature 1 in both terms
+    L    = local_weight * L_GL + global_weight * L_GG             temperature 1 in both terms: release
+
+The release shows three weightings, the first of them live, the others commented out, with b = 0.5 and a = 6:
+
+    L_GL + 6 L_GG                 local_weight=1,   global_weight=6
+    b L_GL + (1 - b) L_GG         local_weight=0.5, global_weight=0.5
+    b L_GL + (1 - b) a L_GG       local_weight=0.5, global_weight=3          half the first: the same direction
 
 Two methods bear this name. *As drawn* (`local_gradient=True`): the paper's figure puts the stop-gradient on c and n only, so
 L_GL trains p. *As released* (`local_gradient=False`): the authors' code detaches p1 and p2 before L_GL, so that the local
@@ -19,6 +25,14 @@ Read in the released code: networks, views, losses, weights, temperature, queue 
 batch is never among its own neighbours), moving average 0.99 of parameters only, a momentum network with its own random
 start. Inferred: that the paper's text says the same. The release moves the twin at the start of a step and this file at the
 end of the one before, which differs in the very first step alone.
+
+Ours, to ask what each network and each view is worth; `networks=2` and `local_views=0` are the method above:
+
+    networks=1        no twin: m1, m3 are z1, z3 held constant, the queue holds z3 (after NNCLR, Dwibedi et al. 2021)
+    networks=1+T      T twins i = 0..T-1, each with its own random start and queue; L_GG is the mean over them. So that they
+                      do not all say the same, twin i has momentum 1 - (1 - momentum) / 2^i: half as fast as twin i-1
+    local_views=n     n small views x4, x5, ... go the online way as well, to be further anchors of the global term:
+                      L_GG = 1/(2 + 2n) [ NTX(n3, p1) + NTX(n1, p3) + sum_{v >= 4} (NTX(n1, p_v) + NTX(n3, p_v)) ]
 """
 
 from __future__ import annotations
@@ -33,6 +47,7 @@ from ..memory import Queue, follow, frozen
 from ..patches import combine, divide
 from ..recipe import Recipe
 from .base import Method, Outputs
+from .multicrop import across, together
 
 
 class MNCLGLF(Method):
@@ -44,12 +59,16 @@ class MNCLGLF(Method):
         self.backbone, self.projector = self._encoder(recipe)
         dim = recipe.projector[-1]
         self.predictor = predictor(dim, recipe.predictor)
-        # Drawn on its own, not copied: release. The difference is forgotten in a few hundred steps.
-        self.momentum_backbone, self.momentum_projector = map(frozen, self._encoder(recipe))
-        self.queue = Queue(recipe.queue, dim)
-        # With random local crops, each of x1 and x2 brings its own, cut from the same picture.
+        self.endings = ["", *(f"_{i}" for i in range(2, recipe.networks))]  # of each twin's names: queue, then queue_2, ...
+        for end in self.endings:
+            # Drawn on its own, not copied: release. The difference is forgotten in a few hundred steps.
+            backbone, head = map(frozen, self._encoder(recipe)) if recipe.networks > 1 else (None, None)
+            self.add_module(f"momentum_backbone{end}", backbone)
+            self.add_module(f"momentum_projector{end}", head)
+            self.add_module(f"queue{end}", Queue(recipe.queue, dim))
+        # After the whole views the small ones; then, with random local crops for the local term, those of x1 and of x2.
         crops = recipe.grid**2 if recipe.local == "crops" else 0
-        self.views = (recipe.view,) * 3 + (recipe.local_view,) * (2 * crops)
+        self.views = (recipe.view,) * 3 + (recipe.local_view,) * (recipe.local_views + 2 * crops)
 
     @staticmethod
     def _encoder(recipe: Recipe) -> tuple[nn.Module, nn.Module]:
@@ -73,49 +92,70 @@ class MNCLGLF(Method):
         pairs = combine(features, self.recipe.combine)  # (P, N, dim) -> (C, N, dim)
         return self.projector(pairs.flatten(0, 1)).unflatten(0, pairs.shape[:2])  # (C, N, D)
 
+    def twin(self, end: str) -> tuple[nn.Module | None, nn.Module | None, Queue]:
+        """Backbone and projector of one momentum network (None where there is no twin), and the queue of its keys."""
+        return tuple(getattr(self, name + end) for name in ("momentum_backbone", "momentum_projector", "queue"))
+
     @torch.no_grad()
-    def momentum_targets(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The momentum branch: views -> keys m (N, D), their nearest queue entries n (N, D), the neighbours' labels."""
-        m = self.momentum_projector(self.momentum_backbone(x))
-        nearest, labels = self.queue.nearest(m)
+    def momentum_targets(self, x: Tensor, z: Tensor, end: str) -> tuple[Tensor, Tensor, Tensor]:
+        """The momentum branch: views -> keys m (N, D), their nearest queue entries n (N, D), the neighbours' labels.
+
+        Where there is no twin, the online network's own projection z (N, D) of these views is the key.
+        """
+        backbone, head, queue = self.twin(end)
+        m = z.detach() if backbone is None else head(backbone(x))
+        nearest, labels = queue.nearest(m)
         return m, nearest if self.recipe.swap else m, labels
 
     def patches_of(self, views: list[Tensor]) -> tuple[Tensor, Tensor]:
         """The patches of x1 and of x2, (P, N, 3, s, s) each: a grid cut out of the view, or random local crops."""
         if self.recipe.local == "grid":
             return divide(views[0], self.recipe.grid), divide(views[1], self.recipe.grid)
-        first, second = torch.stack(views[3:]).chunk(2)  # 2P x (N, 3, s, s) -> (P, N, 3, s, s) twice
+        crops = views[3 + self.recipe.local_views :]
+        first, second = torch.stack(crops).chunk(2)  # 2P x (N, 3, s, s) -> (P, N, 3, s, s) twice
         return first, second
 
     def forward(self, views: list[Tensor], labels: Tensor | None = None) -> Outputs:
         recipe, temperature = self.recipe, self.recipe.temperature
-        x1, x2, x3 = views[:3]
+        x1, x2, x3, *small = views[: 3 + recipe.local_views]
         z1, p1 = self.embed(x1)
         with torch.set_grad_enabled(recipe.local_gradient and torch.is_grad_enabled()):
             z2, p2 = self.embed(x2)  # used by the local term alone
         z3, p3 = self.embed(x3)
+        z_small = together(lambda x: self.projector(self.backbone(x)), small)
+        p_small = together(self.predictor, z_small)
         c1, c2 = (self.local_targets(patches) for patches in self.patches_of(views))
-        m1, n1, label1 = self.momentum_targets(x1)
-        m3, n3, label3 = self.momentum_targets(x3)
 
         a1, a2 = (p1, p2) if recipe.local_gradient else (p1.detach(), p2.detach())
         pairs = [info_nce(a1, c, temperature) for c in c2] + [info_nce(a2, c, temperature) for c in c1]
         loss_local = torch.stack(pairs).mean()
-        loss_global = (nt_xent(n3, p1, temperature) + nt_xent(n1, p3, temperature)) / 2
+        terms, targets, found = [], {}, []
+        for end in self.endings:
+            m1, n1, label1 = self.momentum_targets(x1, z1, end)
+            m3, n3, label3 = self.momentum_targets(x3, z3, end)
+            terms.append(across(lambda n, p: nt_xent(n, p, temperature), (n1, n3), (p1, p3, *p_small)))
+            targets |= {f"m1{end}": m1, f"m3{end}": m3, f"n1{end}": n1, f"n3{end}": n3}
+            found += [label1, label3]
+        loss_global = torch.stack(terms).mean()
         outputs = {
             "loss": recipe.local_weight * loss_local + recipe.global_weight * loss_global,
             "loss_local": loss_local,
             "loss_global": loss_global,
-            **{"z1": z1, "z2": z2, "z3": z3, "p1": p1, "p2": p2, "p3": p3},
-            **{"c1": c1, "c2": c2, "m1": m1, "m3": m3, "n1": n1, "n3": n3},
+            **{f"z{v}": z for v, z in enumerate((z1, z2, z3, *z_small), start=1)},
+            **{f"p{v}": p for v, p in enumerate((p1, p2, p3, *p_small), start=1)},
+            **{"c1": c1, "c2": c2, **targets},
         }
         if labels is not None:  # a gauge, never a loss: how often is the neighbour of the picture's own class?
-            agree = torch.cat([label1 == labels, label3 == labels])
+            agree = torch.stack(found) == labels  # (2 a twin, N)
             outputs |= {"agreement": agree.float().mean(), "labels": labels}
         return outputs
 
     @torch.no_grad()
     def after_step(self, outputs: Outputs) -> None:
-        follow(self.momentum_backbone, self.backbone, self.recipe.momentum)
-        follow(self.momentum_projector, self.projector, self.recipe.momentum)
-        self.queue.push(outputs["m3"], outputs.get("labels"))
+        for i, end in enumerate(self.endings):
+            backbone, head, queue = self.twin(end)
+            if backbone is not None:
+                momentum = 1 - (1 - self.recipe.momentum) / 2**i  # ours: each half as fast as the one before
+                follow(backbone, self.backbone, momentum)
+                follow(head, self.projector, momentum)
+            queue.push(outputs[f"m3{end}"], outputs.get("labels"))

@@ -1,6 +1,86 @@
-from .base import Method
+"""MoCo v2: a slow twin writes keys into a long queue, and a query must find its own key among them.
+
+    x1 -> backbone -> head -> q1 -------------------------------.
+                                                                 InfoNCE: k2 is right, the K entries of Q are wrong
+    x2 -> momentum backbone -> momentum head -> k2 --- stop -----'
+                                                 '---> queue Q, after the step
+
+    l(q, k) = -(1/N) sum_i log [ e(q_i, k_i) / ( e(q_i, k_i) + sum_{j <= K} e(q_i, Q_j) ) ]     e(a, b) = exp(s(a, b) / T)
+    L = l(q1, k2)                           one-way: He et al. 2020 (arXiv 1911.05722), equation 1
+    L = 1/2 [ l(q1, k2) + l(q2, k1) ]       symmetric: the authors' CIFAR-10 notebook (which adds the two without the half)
+
+The queue makes the number of negatives independent of the batch; the twin, a moving average of the online network (equation
+2, copied from it at the start), makes keys of different steps comparable. Version 2 (Chen et al. 2020, arXiv 2003.04297)
+brought the head of two layers with ReLU and no BatchNorm, more colour changes, and T = 0.2.
+
+In the symmetric form both look-ups see the same queue, and only then k1 and k2 enter it, in this order (the notebook's; a
+batch thus fills 2N places). An enqueue between the two look-ups would offer the second query the first one's key of its own
+picture as a wrong answer.
+
+BatchNorm lets the pictures of a batch see each other, so query and key could be matched by their company: `norm_groups`
+gives each part of the batch statistics of its own, as on as many graphics cards, and `shuffle` has the keys computed in
+another order and puts them back, so that query and key were in different company (`norms`). With one group every picture
+meets all others whatever the order, and the shuffle changes nothing but rounding.
+
+The release moves the twin before it computes the keys and this file at the end of the step before: the same, since they
+start equal. BatchNorm's running statistics are each network's own.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor
+
+from ..backbone import ResNet
+from ..heads import mlp
+from ..losses import queue_nce
+from ..memory import Queue, follow, frozen
+from ..norms import split_norms
+from ..recipe import Recipe
+from .base import Method, Outputs
 
 
 class MoCo(Method):
-    def __init__(self, recipe, classes):
-        raise NotImplementedError
+    """MoCo v2 as a recipe says: one-way or symmetric, with groups and shuffle or without. `classes` is not used."""
+
+    def __init__(self, recipe: Recipe, classes: int):
+        super().__init__()
+        self.recipe = recipe
+        self.mixes_batch = recipe.norm_groups > 1
+        self.backbone = split_norms(ResNet(recipe.width, recipe.blocks, recipe.stem), recipe.norm_groups)
+        self.projector = mlp((self.backbone.dim, *recipe.projector))
+        self.momentum_backbone = frozen(copy.deepcopy(self.backbone))
+        self.momentum_projector = frozen(copy.deepcopy(self.projector))
+        self.queue = Queue(recipe.queue, recipe.projector[-1])
+        self.views = (recipe.view, recipe.view)
+
+    def queries(self, x: Tensor) -> Tensor:
+        return self.projector(self.backbone(x))  # (N, 3, S, S) -> (N, D)
+
+    @torch.no_grad()
+    def keys(self, x: Tensor) -> Tensor:
+        """The twin's branch, in a random order that is undone: views (N, 3, S, S) -> keys (N, D), row i of picture i."""
+        if not self.recipe.shuffle:
+            return self.momentum_projector(self.momentum_backbone(x))
+        order = torch.randperm(len(x), generator=self.draws, device=x.device)
+        shuffled = self.momentum_projector(self.momentum_backbone(x[order]))
+        return shuffled[order.argsort()]
+
+    def forward(self, views: list[Tensor], labels: Tensor | None = None) -> Outputs:
+        x1, x2 = views
+        q1, k2 = self.queries(x1), self.keys(x2)
+        loss = queue_nce(q1, k2, self.queue.entries, self.recipe.temperature)
+        if not self.recipe.symmetric:
+            return {"loss": loss, "q1": q1, "k2": k2}
+        q2, k1 = self.queries(x2), self.keys(x1)
+        back = queue_nce(q2, k1, self.queue.entries, self.recipe.temperature)
+        return {"loss": (loss + back) / 2, "q1": q1, "q2": q2, "k1": k1, "k2": k2}
+
+    @torch.no_grad()
+    def after_step(self, outputs: Outputs) -> None:
+        follow(self.momentum_backbone, self.backbone, self.recipe.momentum)
+        follow(self.momentum_projector, self.projector, self.recipe.momentum)
+        for name in ("k1", "k2") if self.recipe.symmetric else ("k2",):
+            self.queue.push(outputs[name])

@@ -1,6 +1,46 @@
-from .base import Method
+"""SimSiam: two views predict each other. No negatives, no twin, no queue; what keeps it from collapsing is a stop-gradient.
+
+    x1 -> backbone -> projector -> z1 -> predictor -> p1 ---- p1 is drawn towards z2,
+                (the same networks)                           p2 is drawn towards z1,
+    x2 -> backbone -> projector -> z2 -> predictor -> p2      and z1, z2 hold still: stop-gradient
+
+    L = 1/2 D(p1, sg z2) + 1/2 D(p2, sg z1),     D(p, z) = -s(p, z)         Chen & He 2021 (arXiv 2011.10566), equations 1-4
+
+One constant embedding for all pictures would be the best possible answer, L = -1. Without the stop-gradient training runs
+straight into it, and without the predictor too (section 4.1, 4.2): the gauge `gauges.spread` falls from about 1 to 0.
+
+The projector has BatchNorm after every layer, the last one without scale and shift (release), so that the target of each
+coordinate is standardised over the batch. How many layers there are is the recipe's `projector`: three in the release and
+here, two in the paper's CIFAR experiments. The release keeps the predictor's rate constant: `predictor_lr="constant"`.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from ..backbone import ResNet
+from ..heads import predictor, projector
+from ..losses import negative_cosine
+from ..recipe import Recipe
+from .base import Method, Outputs
 
 
 class SimSiam(Method):
-    def __init__(self, recipe, classes):
-        raise NotImplementedError
+    """SimSiam as a recipe says: backbone, projector, predictor, one set of weights. `classes` is not used."""
+
+    def __init__(self, recipe: Recipe, classes: int):
+        super().__init__()
+        self.backbone = ResNet(recipe.width, recipe.blocks, recipe.stem)
+        self.projector = projector((self.backbone.dim, *recipe.projector), last_affine=False)
+        self.predictor = predictor(recipe.projector[-1], recipe.predictor)
+        self.views = (recipe.view, recipe.view)
+
+    def target(self, z: Tensor) -> Tensor:
+        """What the other view's prediction is compared with: z itself, with the gradient stopped."""
+        return z.detach()
+
+    def forward(self, views: list[Tensor], labels: Tensor | None = None) -> Outputs:
+        z1, z2 = (self.projector(self.backbone(x)) for x in views)  # (N, 3, S, S) -> (N, D) each
+        p1, p2 = self.predictor(z1), self.predictor(z2)
+        loss = (negative_cosine(p1, self.target(z2)) + negative_cosine(p2, self.target(z1))) / 2
+        return {"loss": loss, "z1": z1, "z2": z2, "p1": p1, "p2": p2}

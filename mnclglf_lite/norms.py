@@ -1,0 +1,58 @@
+"""BatchNorm that takes its statistics from parts of the batch, as if each part sat on a graphics card of its own.
+
+    batch of N ──▶ groups of N/G pictures that follow one another ──▶ each normalised by its own mean and variance
+
+Why one would want that: BatchNorm lets the pictures of a batch see each other. A query and its key that are normalised
+together carry the same fingerprint of their neighbours, and a contrastive method can find the pair by it instead of by
+what the pictures show. MoCo's authors put the keys in another order on the way through the key network (He et al. 2020,
+section 3.3), which parts query and key only where BatchNorm sees less than the whole batch: on several cards, or with the
+groups of this file. (Their CIFAR-10 notebook has 8 groups of 64, and notes that leaving the new order out costs 4 points
+after 800 epochs.)
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .errors import InputError
+
+
+class SplitNorm(nn.modules.batchnorm._BatchNorm):
+    """BatchNorm, 1d or 2d, with train-mode statistics for each of `groups` parts of the batch; see `split_norms`."""
+
+    groups: int
+
+    def _check_input_dim(self, x: Tensor) -> None:
+        """(N, D) and (N, C, H, W) both pass: the formula is the same."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(x)
+        if len(x) % self.groups:
+            raise InputError(f"a batch of {len(x)} does not divide into {self.groups} norm_groups; change one of them")
+        # Each group moves its own copy of the running statistics, and the mean of the copies is kept: (G, C) -> (C,).
+        means, variances = self.running_mean.repeat(self.groups, 1), self.running_var.repeat(self.groups, 1)
+        settings = (self.weight, self.bias, True, self.momentum, self.eps)
+        # Parts along N are cheap in every memory layout; folding the groups into the channels copies channels_last twice.
+        parts = zip(x.chunk(self.groups), means, variances, strict=True)
+        out = torch.cat([F.batch_norm(part, mean, variance, *settings) for part, mean, variance in parts])
+        self.running_mean.copy_(means.mean(dim=0))
+        self.running_var.copy_(variances.mean(dim=0))
+        self.num_batches_tracked.add_(1)
+        return out
+
+
+def split_norms(module: nn.Module, groups: int) -> nn.Module:
+    """The same module, every BatchNorm in it taking statistics from `groups` parts of the batch while it trains.
+
+    With one group nothing changes. Only the class of the BatchNorms changes: parameters, buffers, their names, device and
+    frozenness stay, so a state dict goes from one form to the other, and in eval mode both compute the same.
+    """
+    if groups < 1:
+        raise InputError(f"norm_groups must be at least 1; got {groups}")
+    for child in module.modules():
+        if isinstance(child, SplitNorm) or (isinstance(child, (nn.BatchNorm1d, nn.BatchNorm2d)) and groups > 1):
+            child.__class__, child.groups = SplitNorm, groups
+    return module
