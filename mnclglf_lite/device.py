@@ -9,6 +9,9 @@ import torch
 
 from .errors import InputError, unknown
 
+# torch's own questions to the processor; absent from some versions, which then count as a no
+CPU_BF16 = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+
 
 def pick(name: str = "auto") -> torch.device:
     """ "auto" takes cuda, else mps, else cpu; a name is taken at its word or refused with the reason."""
@@ -29,11 +32,14 @@ def pick(name: str = "auto") -> torch.device:
 def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
     """The autocast dtype of a recipe's precision, None for fp32.
 
-    "auto" means bf16 only on a CUDA device of compute capability 8.0 or more: older ones claim bf16 and emulate it
-    slowly, as do CPUs without AVX512-BF16 or AMX.
+    "auto" means bf16 only where it is native: a CUDA device of compute capability 8.0 or more, a CPU with AVX512-BF16 or
+    AMX (measured there: 1.1 to 1.3 times as many steps, kNN no worse). Elsewhere it would be emulated, slowly.
     """
     if precision == "auto":
-        native = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+        if device.type == "cuda":
+            native = torch.cuda.get_device_capability(device) >= (8, 0)
+        else:
+            native = device.type == "cpu" and any(getattr(torch.cpu, name, bool)() for name in CPU_BF16)
         precision = "bf16" if native else "fp32"
     return torch.bfloat16 if precision == "bf16" else None
 

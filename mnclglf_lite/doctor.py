@@ -187,15 +187,16 @@ def _device() -> Iterator[Finding]:
         yield Finding("note", "an NVIDIA driver is here, but torch cannot use a GPU", remedy)
     else:
         yield Finding("ok", "no GPU: the quick preset is made for this, the standard one would take days")
-    yield Finding("ok", f"CPU: {threads}, bf16 {_cpu_bf16()}; training on the CPU is fp32")
+    yield Finding("ok", f"CPU: {threads}, training in {_cpu_precision()}")
 
 
-def _cpu_bf16() -> str:
-    try:
-        flags = set(Path("/proc/cpuinfo").read_text().split())
-    except OSError:
-        return "unknown"
-    return "native" if flags & {"avx512_bf16", "amx_bf16"} else "not native"
+def _cpu_precision() -> str:
+    import torch
+
+    from .device import autocast_dtype
+
+    native = autocast_dtype("auto", torch.device("cpu")) is not None
+    return "bf16, which this processor computes natively" if native else "fp32: this processor has no native bf16"
 
 
 def _packages() -> Iterator[Finding]:

@@ -142,7 +142,7 @@ def test_folders_and_sizes_are_those_of_fetch():
 
 
 def test_a_look_that_fails_does_not_hide_the_others(monkeypatch, tmp_path):
-    monkeypatch.setattr(doctor, "_cpu_bf16", lambda: 1 / 0)
+    monkeypatch.setattr(doctor, "_cpu_precision", lambda: 1 / 0)
     found = doctor.diagnose(tmp_path)
     assert "ZeroDivisionError" in of(found, "device: could not").what
     assert of(found, "toybox").level == "ok"

