@@ -222,6 +222,7 @@ def _untuple(name: str, value: Any) -> Any:
 SMALL_VIEW = View(gray=0.1, blur=0.0)
 # Views of 24 pixels cost 0.56 of 32; in minutes the steps gained are worth more than the pixels (measured).
 QUICK_VIEW = View(size=24, gray=0.1, blur=0.0)
+WEAK_VIEW = View(size=24, jitter_p=0.0, gray=0.0, blur=0.0)
 # A toy's colour says nothing, so views may change it wildly; crops keep most of the toy (measured).
 TOY_VIEW = View(scale=(0.4, 1.0), jitter=(0.8, 0.8, 0.8, 0.5), gray=0.5, blur=0.0)
 
@@ -231,8 +232,18 @@ QUICK: dict[str, dict[str, Any]] = {
     "simclr": {"temperature": 0.2, "lr": 0.36},
     "mnclglf": {"temperature": 0.1, "lr": 0.9, "batch": 128, "global_weight": 1.0, "momentum": 0.8},
     "supervised": {"lr": 0.2, "view": View(size=24, scale=(0.4, 1.0), gray=0.1, blur=0.0)},
+    # A twin must be quick in a run of minutes: momentum 0.99 remembers a hundred steps, which here is much of the run.
+    "moco": {"temperature": 0.1, "lr": 0.72, "batch": 128, "momentum": 0.9},
+    "simsiam": {"projector": (256, 256), "lr": 0.36, "batch": 128, "predictor_lr": "constant"},
+    "byol": {"projector_last_norm": False, "lr": 0.72, "batch": 128, "momentum": 0.9, "momentum_end": 1.0},
+    "nnclr": {"temperature": 0.1, "lr": 0.72, "batch": 128, "queue": 2048},
+    "fastmoco": {"temperature": 0.1, "lr": 0.72, "batch": 128, "momentum": 0.8},
+    "mcl": {"temperature": 0.1, "lr": 0.36, "batch": 128, "momentum": 0.9},
+    "cgh": {"temperature": 0.1, "lr": 0.36, "batch": 128, "momentum": 0.9, "ramp": 0.3, "weak_view": WEAK_VIEW},
+    "glnet": {"temperature": 0.3, "lr": 0.72, "batch": 128, "momentum": 0.9, "view": View(gray=0.1, blur=0.0)},
     "toybox": {"width": 16, "view": TOY_VIEW, "queue": 2048},
     "supervised@toybox": {"batch": 128},
+    "cgh@toybox": {"weak_view": View(scale=(0.4, 1.0), jitter_p=0.0, gray=0.0, blur=0.0)},
 }
 
 STANDARD: dict[str, dict[str, Any]] = {
@@ -247,7 +258,15 @@ STANDARD: dict[str, dict[str, Any]] = {
         "warmup": 0.025,  # 5 epochs of 200, as in the authors' laboratory's table at native size
     },
     "simclr": {"projector": (512, 128), "projector_last_norm": False},
+    "moco": {"projector": (512, 128), "projector_last_norm": False, "norm_groups": 8},  # 8 parts: the authors' CIFAR-10 notebook
+    "simsiam": {"projector": (2048, 2048, 2048), "predictor": 512, "predictor_lr": "constant"},
+    "byol": {"projector": (1024, 256), "projector_last_norm": False, "predictor": 1024, "momentum_end": 1.0},
+    "nnclr": {"projector": (2048, 2048, 256), "predictor": 4096},
+    "fastmoco": {"projector": (2048, 2048, 2048), "predictor": 512},
     "mnclglf": {"projector": (2048, 2048, 2048), "predictor": 512, "queue": 16384},
+    "mcl": {"projector": (512, 128), "projector_last_norm": False, "temperature": 0.1, "norm_groups": 8},
+    "cgh": {"projector": (2048, 128), "projector_last_norm": False, "temperature": 0.1, "norm_groups": 8},
+    "glnet": {"projector": (2048, 256), "predictor": 2048, "temperature": 0.3, "momentum_end": 1.0},
     "supervised": {"lr": 0.1, "view": View(scale=(0.4, 1.0), jitter_p=0.0, gray=0.0, blur=0.0)},
 }
 

@@ -85,7 +85,7 @@ UNITS = {
 
 @pytest.mark.parametrize("name", UNITS)
 def test_forward_units_are_the_known_ones_and_the_heads_little(name):
-    """The network is large beside its heads: they, and the first layer's missing gradient, are the few percent that are left."""
+    """The network is large beside its heads: they, and the first layer's missing gradient, are the few percent left."""
     small = {"projector": (16, 8), "predictor": 8, "queue": 32, "batch": 16}
     recipe = named(name, width=32, blocks=(1, 1, 1), **small)
     assert cost.forward_units(recipe, build(recipe, 10)) == pytest.approx(UNITS[name], rel=0.05)

@@ -90,7 +90,8 @@ def triple(n=7, k=11, d=5, seed=0, dtype=torch.float64):
 def test_queue_nce_equals_the_formula_written_as_loops(temperature):
     for seed in range(3):
         q, k, queue = triple(seed=seed)
-        assert float(queue_nce(q, k, queue, temperature)) == pytest.approx(slow_queue_nce(q, k, queue, temperature), abs=1e-9)
+        expected = slow_queue_nce(q, k, queue, temperature)
+        assert float(queue_nce(q, k, queue, temperature)) == pytest.approx(expected, abs=1e-9)
 
 
 def test_queue_logits_hold_the_own_key_first_and_the_queue_in_its_order():

@@ -15,10 +15,10 @@ all quadrants of a batch are shuffled and glued, four at a time, into montages (
 
 The contrast says: whatever comes from one picture belongs together. The location says: and yet remember where it was.
 
-The repository under this name (github.com/WilyZhao8/GLNet) holds no code, and only the abstract was read. Inferred, strongly:
-that GLNet is the two-loss program in the ablation folder of the authors' next work (WilyZhao8/W2SSL), built on MoCo v3. Read
-there: all of the above, T 0.3, momentum 0.99 rising to 1, solarisation 0.5 and 0.2. It multiplies each SC by T / 0.07 = 4.286,
-adds the two and weighs L_location by 1; in the means above, that balance is location_weight = 1 / 8.57 = 0.117.
+The repository under this name (github.com/WilyZhao8/GLNet) holds no code, and only the abstract was read. Inferred,
+strongly: that GLNet is the two-loss program in the ablation folder of the authors' next work (WilyZhao8/W2SSL), built on
+MoCo v3. Read there: all of the above, T 0.3, momentum 0.99 rising to 1, solarisation 0.5 and 0.2. It multiplies each SC by
+T / 0.07 = 4.286, adds the two and weighs L_location by 1; in the means above, that is location_weight = 1 / 8.57 = 0.117.
 
 `flip_patches="after"` mirrors each patch after the cut, as read there: left and right cannot be told apart any more, and no
 location head can be right more than half the time. "before" is our variant: one coin a picture mirrors the whole picture

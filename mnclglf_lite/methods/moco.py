@@ -11,7 +11,8 @@
 
 The queue makes the number of negatives independent of the batch; the twin, a moving average of the online network (equation
 2, copied from it at the start), makes keys of different steps comparable. Version 2 (Chen et al. 2020, arXiv 2003.04297)
-brought the head of two layers with ReLU and no BatchNorm, more colour changes, and T = 0.2.
+brought the head of two layers with ReLU and no BatchNorm, more colour changes, and T = 0.2. (`quick` puts one BatchNorm
+at the end, which runs of minutes need: see `heads.mlp`.)
 
 In the symmetric form both look-ups see the same queue, and only then k1 and k2 enter it, in this order (the notebook's; a
 batch thus fills 2N places). An enqueue between the two look-ups would offer the second query the first one's key of its own
@@ -50,7 +51,7 @@ class MoCo(Method):
         self.recipe = recipe
         self.mixes_batch = recipe.norm_groups > 1
         self.backbone = split_norms(ResNet(recipe.width, recipe.blocks, recipe.stem), recipe.norm_groups)
-        self.projector = mlp((self.backbone.dim, *recipe.projector))
+        self.projector = mlp((self.backbone.dim, *recipe.projector), recipe.projector_last_norm)
         self.momentum_backbone = frozen(copy.deepcopy(self.backbone))
         self.momentum_projector = frozen(copy.deepcopy(self.projector))
         self.queue = Queue(recipe.queue, recipe.projector[-1])
