@@ -12,10 +12,10 @@ HERE = Path(__file__).parent
 RUNS = HERE.parent / "data" / "runs"
 HEAD = """# Measured so far
 
-Written by `python benchmarks/report.py` from the files in `data/runs/`. Percent. kNN: cosine, weighted, T 0.1; raw features of
-the online backbone unless a column says otherwise; bank: the training part without the hold-out; linear: logistic regression on
-cached features. CIFAR-10 settings were chosen on the hold-out; MNCLGLF's settings for the toy box go back to trials that looked
-at test pictures, so its rows there carry some selection bias.
+Written by `python benchmarks/report.py` from the files in `data/runs/`. Percent. kNN: cosine, weighted, T 0.1; raw features
+of the online backbone unless a column says otherwise; bank: the training part without the hold-out; linear: logistic
+regression on cached features. CIFAR-10 settings were chosen on the hold-out; MNCLGLF's settings for the toy box go back to
+trials that looked at test pictures, so its rows there carry some selection bias.
 
 """
 # What each folder answers, and the commands that fill it (some take --data FOLDER where the pictures lie elsewhere)
