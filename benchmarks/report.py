@@ -1,0 +1,68 @@
+"""Write benchmarks/results.md from the results that stand in data/runs: no figure in it is typed by hand.
+
+python benchmarks/report.py
+"""
+
+import json
+from pathlib import Path
+
+from mnclglf_lite import compare, evaluate
+
+HERE = Path(__file__).parent
+RUNS = HERE.parent / "data" / "runs"
+HEAD = """# Measured so far
+
+Written by `python benchmarks/report.py` from the files in `data/runs/`. Percent. kNN: cosine, weighted, T 0.1; raw features
+of the online backbone unless a column says otherwise; bank: the training part without the hold-out; linear: logistic
+regression on cached features. CIFAR-10 settings were chosen on the hold-out; MNCLGLF's settings for the toy box go back to
+trials that looked at test pictures, so its rows there carry some selection bias.
+
+"""
+# What each folder answers, and the commands that fill it (some take --data FOLDER where the pictures lie elsewhere)
+ASKED = {
+    "toybox-quick": (
+        "The toy box in one minute a run, three seeds",
+        "mnclglf-lite compare --methods mnclglf,supervised --seeds 0,1,2 --minutes 1 --on test "
+        "--out data/runs/toybox-quick",
+    ),
+    "quick-c10-simclr": (
+        "CIFAR-10 in five minutes on two cores: SimCLR",
+        "mnclglf-lite train --dataset cifar10 --method simclr --minutes 4.9 --out data/runs/quick-c10-simclr\n"
+        "mnclglf-lite evaluate data/runs/quick-c10-simclr --on test",
+    ),
+    "quick-c10-drawn": (
+        "CIFAR-10 in five minutes on two cores: MNCLGLF as drawn",
+        "mnclglf-lite train --dataset cifar10 --method mnclglf --steps 1800 --out data/runs/quick-c10-drawn\n"
+        "mnclglf-lite evaluate data/runs/quick-c10-drawn --on test",
+    ),
+    "quick-c10-released": (
+        "CIFAR-10 in five minutes on two cores: MNCLGLF as released",
+        "mnclglf-lite train --dataset cifar10 --method mnclglf --no-local-gradient --steps 1800 "
+        "--out data/runs/quick-c10-released\nmnclglf-lite evaluate data/runs/quick-c10-released --on test",
+    ),
+}
+
+
+def section(folder: Path) -> str:
+    """One folder's table with what it is, its command, and the line that says what the numbers are."""
+    title, command = ASKED[folder.name]
+    if (folder / "compare.json").exists():
+        body = compare.table(json.loads((folder / "compare.json").read_text()), markdown=True)
+    else:
+        found = json.loads((folder / "result.json").read_text())
+        row, recipe = list(found["rows"].values())[-1], found["recipe"]
+        body = evaluate.table(found["rows"], markdown=True) + (
+            f"\n\n{row['dataset']}, {row['on']} ({row['queries']:,} pictures, bank {row['bank']:,}); seed {recipe['seed']}, "
+            f"{found['step']:,} steps of {recipe['batch']} in {found['train_seconds']:.0f} s; {row['hardware']}"
+        )
+    return f"## {title}\n\n```\n{command}\n```\n\n{body}\n"
+
+
+def main() -> None:
+    present = [RUNS / name for name in ASKED if (RUNS / name).is_dir()]
+    (HERE / "results.md").write_text(HEAD + "\n".join(section(folder) for folder in present))
+    print(f"written to {HERE / 'results.md'}: {', '.join(folder.name for folder in present)}")
+
+
+if __name__ == "__main__":
+    main()
