@@ -22,8 +22,7 @@ trials that looked at test pictures, so its rows there carry some selection bias
 ASKED = {
     "toybox-quick": (
         "The toy box in one minute a run, three seeds",
-        "mnclglf-lite compare --methods mnclglf,supervised --seeds 0,1,2 --minutes 1 --on test "
-        "--out data/runs/toybox-quick",
+        "mnclglf-lite compare --methods mnclglf,supervised --seeds 0,1,2 --minutes 1 --on test --out data/runs/toybox-quick",
     ),
     "quick-c10-simclr": (
         "CIFAR-10 in five minutes on two cores: SimCLR",
