@@ -258,7 +258,8 @@ STANDARD: dict[str, dict[str, Any]] = {
         "warmup": 0.025,  # 5 epochs of 200, as in the authors' laboratory's table at native size
     },
     "simclr": {"projector": (512, 128), "projector_last_norm": False},
-    "moco": {"projector": (512, 128), "projector_last_norm": False, "norm_groups": 8},  # 8 parts: the authors' CIFAR-10 notebook
+    # Eight parts of the batch with BatchNorm statistics of their own: MoCo's authors' CIFAR-10 notebook.
+    "moco": {"projector": (512, 128), "projector_last_norm": False, "norm_groups": 8},
     "simsiam": {"projector": (2048, 2048, 2048), "predictor": 512, "predictor_lr": "constant"},
     "byol": {"projector": (1024, 256), "projector_last_norm": False, "predictor": 1024, "momentum_end": 1.0},
     "nnclr": {"projector": (2048, 2048, 256), "predictor": 4096},
