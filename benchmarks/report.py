@@ -20,9 +20,14 @@ trials that looked at test pictures, so its rows there carry some selection bias
 """
 # What each folder answers, and the commands that fill it (some take --data FOLDER where the pictures lie elsewhere)
 ASKED = {
-    "toybox-quick": (
-        "The toy box in one minute a run, three seeds",
-        "mnclglf-lite compare --methods mnclglf,supervised --seeds 0,1,2 --minutes 1 --on test --out data/runs/toybox-quick",
+    "toybox": (
+        "The toy box, eleven methods, three seeds, as many whole views for each",
+        "mnclglf-lite compare --methods all,mnclglf-released --image-views VIEWS --seeds 0,1,2 --on test --out data/runs/toybox",
+    ),
+    "cifar10-slim": (
+        "CIFAR-10, the slim net on two cores, eleven methods, as many whole views for each",
+        "mnclglf-lite compare --dataset cifar10 --methods all,mnclglf-released --image-views VIEWS --on test "
+        "--out data/runs/cifar10-slim",
     ),
     "quick-c10-simclr": (
         "CIFAR-10 in five minutes on two cores: SimCLR",

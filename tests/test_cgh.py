@@ -264,12 +264,3 @@ def test_the_teacher_sees_a_shuffled_batch_whose_embeddings_come_back_in_order()
     out, plain = method(views), method.teacher(views[1])
     for name in ("global", "hyper"):
         torch.testing.assert_close(out[f"t_{name}"], plain[name])
-
-
-def test_no_step_reads_a_value():
-    """On the meta device there are none: any look at one would raise."""
-    recipe = tiny("cgh", weak_view=WEAK)
-    method = build(recipe, 10).to("meta")
-    out = method([torch.empty(recipe.batch, 3, 16, 16, device="meta") for _ in range(2)])
-    out["loss"].backward()
-    method.after_step(out)

@@ -4,13 +4,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import slow_info_nce, slow_nt_xent, tiny
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mnclglf_lite.backbone import ResNet
 from mnclglf_lite.errors import InputError
 from mnclglf_lite.heads import predictor, projector
 from mnclglf_lite.memory import Queue
 from mnclglf_lite.methods import build
-from mnclglf_lite.recipe import METHODS
+from mnclglf_lite.recipe import METHODS, VARIANTS, variant
 from mnclglf_lite.views import View
 
 
@@ -82,6 +83,30 @@ def assert_order_does_not_matter(recipe):
 @pytest.mark.parametrize("name", METHODS)
 def test_permuting_the_batch_permutes_the_outputs(name):
     assert_order_does_not_matter(tiny(name))
+
+
+class NoReading(TorchDispatchMode):
+    """Refuses every operation that brings a value, or a shape that depends on values, into Python."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func.overloadpacket in (torch.ops.aten._local_scalar_dense, torch.ops.aten.nonzero):
+            raise AssertionError(f"{func} reads a tensor's value")
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("name", [*METHODS, *VARIANTS])
+def test_no_step_reads_a_tensors_value(name):
+    """On a GPU each such look would make the host wait for the step to end."""
+    method_name, changes = variant(name)
+    recipe = tiny(method_name, **changes)
+    method = build(recipe, 10)
+    views, labels = batch(recipe, method)
+    with NoReading():
+        outputs = method(views, labels)
+        outputs["loss"].backward()
+        method.after_step(outputs)
+    with pytest.raises(AssertionError, match="reads a tensor's value"), NoReading():
+        bool(outputs["loss"] > 0)
 
 
 # --- MNCLGLF -----------------------------------------------------------------------------------------------------------
