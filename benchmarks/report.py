@@ -22,7 +22,8 @@ trials that looked at test pictures, so its rows there carry some selection bias
 ASKED = {
     "toybox": (
         "The toy box, eleven methods, three seeds, as many whole views for each",
-        "mnclglf-lite compare --methods all,mnclglf-released --image-views VIEWS --seeds 0,1,2 --on test --out data/runs/toybox",
+        "mnclglf-lite compare --methods all,mnclglf-released --image-views VIEWS --seeds 0,1,2 --on test "
+        "--out data/runs/toybox",
     ),
     "cifar10-slim": (
         "CIFAR-10, the slim net on two cores, eleven methods, as many whole views for each",

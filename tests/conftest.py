@@ -100,10 +100,15 @@ def slow_negative_cosine(p, z):
     return -sum(cosine(a, b) for a, b in zip(p.tolist(), z.tolist(), strict=True)) / len(p)
 
 
+WEAK = View(size=16, scale=(0.4, 1.0), jitter_p=0.0, gray=0.0, blur=0.0)
+
+
 def tiny(method="mnclglf", **changes):
     """A recipe that steps in milliseconds."""
     small = {"width": 8, "blocks": (1, 1), "projector": (16, 8), "predictor": 8, "queue": 32, "batch": 16}
-    return preset("quick", method, "toybox", **{**small, "view": View(size=16, blur=0.0), "steps": 4, **changes})
+    return preset(
+        "quick", method, "toybox", **{**small, "view": View(size=16, blur=0.0), "weak_view": WEAK, "steps": 4, **changes}
+    )
 
 
 @pytest.fixture(scope="session")

@@ -44,8 +44,9 @@ def test_every_method_is_shown_as_many_views(compared):
     for name, entry in result["rows"].items():
         for run in entry["runs"]:
             assert run["image_views"] == run["steps"] * 16 * entry["cost"]["views"] and abs(run["image_views"] - 400) <= 24
-            rate = run["image_views_per_second"] * run["train_seconds"]
-            assert rate == pytest.approx(run["image_views"], rel=0.05 / max(run["train_seconds"], 0.05) + 0.01), name
+            rate, seconds = run["image_views_per_second"], run["train_seconds"]  # seconds to a tenth
+            least, most = run["image_views"] / (seconds + 0.06), run["image_views"] / max(seconds - 0.06, 1e-9)
+            assert least <= rate <= most, name
         assert entry["recipe"]["steps"] == entry["runs"][0]["steps"]
     assert result["budget"] == {"minutes": None, "image_views": 400}
 
@@ -176,7 +177,7 @@ def test_published_numbers_stand_apart_from_ours(compared):
     for i, source in enumerate(theirs.strip().split("\n\n")[-1].split("\n"), start=1):
         assert source.startswith(f"[{i}] ") and theirs.count(f"[{i}]") >= 2
     markdown = compare.published_table(result, markdown=True)
-    assert markdown[0].startswith("| published elsewhere, under other protocols |") and "\n\n[2] " in markdown[1]
+    assert markdown[0].startswith("| published elsewhere, under other protocols ") and "\n\n[2] " in markdown[1]
 
 
 # --- the plot ---
@@ -215,7 +216,6 @@ def test_those_with_labels_are_told_apart_by_shape_and_colour():
 
     figure = dotplot.dots({"a": {"x": [0.2, 0.4], "y": [0.3]}}, hollow=["y"])
     x, y = figure.axes[0].collections
-    assert y.get_offsets()[0][0] == pytest.approx(40) or y.get_offsets()[0][0] == pytest.approx(30)
     closed, opened = (x, y) if len(x.get_offsets()) == 2 else (y, x)
     assert tuple(closed.get_facecolor()[0][:3]) == to_rgb(AGREE) and tuple(opened.get_facecolor()[0][:3]) == to_rgb("white")
     assert tuple(opened.get_edgecolor()[0][:3]) == to_rgb(DISAGREE)
