@@ -15,7 +15,7 @@ import torch
 from mnclglf_lite import data, train
 from mnclglf_lite import run as runs
 from mnclglf_lite.__main__ import main, parser
-from mnclglf_lite.flags import recipe_from
+from mnclglf_lite.flags import VIEWS, recipe_from
 from mnclglf_lite.recipe import METHODS, VARIANTS, Recipe, preset
 from mnclglf_lite.views import View
 
@@ -282,12 +282,12 @@ def test_help_names_every_default(command):
 def test_help_of_the_recipe_says_unit_value_and_source():
     actions = {action.dest: action.help for action in subparsers()["train"]._actions}
     for spec in dataclasses.fields(Recipe):
-        if spec.name not in ("method", "dataset", "view", "local_view"):
+        if spec.name not in ("method", "dataset", *VIEWS):
             value = getattr(preset("quick"), spec.name)
             assert actions[spec.name].startswith(f"{spec.metadata['unit']} ({value}"), spec.name
             assert actions[spec.name].endswith(f"[{spec.metadata['source']}]"), spec.name
     for inner in dataclasses.fields(View):
-        for view in ("view", "local_view"):
+        for view in VIEWS:
             value = getattr(getattr(preset("quick"), view), inner.name)
             assert re.search(r": \S.+ \(" + re.escape(str(value)), actions[f"{view}_{inner.name}"]), inner.name
     assert "pixels" in actions["view_size"] and "probability" in actions["view_flip"]
@@ -318,6 +318,10 @@ OTHER = {
     "jitter": (0.1, 0.2, 0.3, 0.05),
     "blur_sigma": (0.5, 1.0),
     "filter": "bicubic",
+    "region": (0.25, 0.0, 0.5, 0.5),
+    "mutual": ("vcl", "icl"),
+    "hyper_temperatures": (0.04, 0.1),
+    "local_views": 3,
 }
 
 
@@ -338,7 +342,7 @@ def arguments(flag, value):
     return [flag, *(map(str, value) if isinstance(value, tuple) else [str(value)])]
 
 
-PLAIN = [spec for spec in dataclasses.fields(Recipe) if spec.name not in ("method", "dataset", "view", "local_view")]
+PLAIN = [spec for spec in dataclasses.fields(Recipe) if spec.name not in ("method", "dataset", *VIEWS)]
 
 
 @pytest.mark.parametrize("spec", PLAIN, ids=lambda spec: spec.name)
@@ -352,7 +356,7 @@ def test_every_field_of_the_recipe_has_a_flag_that_reaches_it(spec):
     assert type(getattr(got, spec.name)) is type(getattr(plain, spec.name))
 
 
-@pytest.mark.parametrize("view", ["view", "local_view"])
+@pytest.mark.parametrize("view", VIEWS)
 @pytest.mark.parametrize("inner", dataclasses.fields(View), ids=lambda inner: inner.name)
 def test_every_field_of_a_view_has_a_flag_that_reaches_it(view, inner):
     plain = preset("quick")
