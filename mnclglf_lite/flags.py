@@ -50,7 +50,7 @@ def _add(parser: argparse._ArgumentGroup, flag: str, default: Any, text: str, ch
 
 
 def add_recipe_flags(parser: argparse.ArgumentParser, without: tuple[str, ...] = ()) -> None:
-    """One flag for each field of `Recipe`, and `--view-...`, `--local-view-...`, `--weak-view-...` for those of its views."""
+    """One flag for each field of `Recipe`, and `--view-...`, `--local-view-...`, `--weak-view-...` for its views'."""
     parser.set_defaults(**dict.fromkeys(without))
     group = parser.add_argument_group("recipe (default: what the preset says; shown are quick's values for mnclglf)")
     for spec in dataclasses.fields(Recipe):
