@@ -22,12 +22,12 @@ trials that looked at test pictures, so its rows there carry some selection bias
 ASKED = {
     "toybox": (
         "The toy box, eleven methods, three seeds, as many whole views for each",
-        "mnclglf-lite compare --methods all,mnclglf-released --image-views VIEWS --seeds 0,1,2 --on test "
+        "mnclglf-lite compare --methods all,mnclglf-released --image-views 160000 --seeds 0,1,2 --on test "
         "--out data/runs/toybox",
     ),
     "cifar10-slim": (
         "CIFAR-10, the slim net on two cores, eleven methods, as many whole views for each",
-        "mnclglf-lite compare --dataset cifar10 --methods all,mnclglf-released --image-views VIEWS --on test "
+        "mnclglf-lite compare --dataset cifar10 --methods all,mnclglf-released --image-views 200000 --on test "
         "--out data/runs/cifar10-slim",
     ),
     "quick-c10-simclr": (
