@@ -1,0 +1,42 @@
+"""The records of runs that are kept in data/runs: the page of results says what they say, and they meet the bars."""
+
+import importlib.util
+import json
+from pathlib import Path
+from statistics import mean
+
+import pytest
+
+from mnclglf_lite.recipe import METHODS, Recipe
+
+ROOT = Path(__file__).resolve().parents[1]
+RUNS = ROOT / "data" / "runs"
+
+
+def test_the_page_of_results_is_what_the_records_say():
+    """`python benchmarks/report.py` writes it: no figure in it is typed by hand."""
+    spec = importlib.util.spec_from_file_location("report", ROOT / "benchmarks" / "report.py")
+    report = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(report)
+    assert report.page() == (ROOT / "benchmarks" / "results.md").read_text()
+
+
+@pytest.mark.parametrize("path", sorted(RUNS.glob("**/recipe.json")), ids=lambda path: path.parent.name)
+def test_a_kept_recipe_can_still_be_read(path):
+    """Fields that came later have their defaults; none that stands in it has gone or means another type."""
+    kept = json.loads(path.read_text())
+    read = json.loads(json.dumps(Recipe.from_dict(kept).to_dict()))
+    for name, value in kept.items():
+        if isinstance(value, dict):  # a view
+            assert value.items() <= read[name].items(), name
+        else:
+            assert read[name] == value, name
+
+
+@pytest.mark.parametrize("method", [*METHODS, "mnclglf-released"])
+def test_every_method_learned_on_the_toy_box(method):
+    """Three seeds, each at least 20 points of kNN (k 20) above the same network untrained."""
+    found = json.loads((RUNS / "toybox" / "compare.json").read_text())
+    untrained = found["baselines"]["random encoder"]["knn20"]["raw"]["top1"]
+    top = [run["knn20"]["raw"]["top1"] for run in found["rows"][method]["runs"]]
+    assert len(top) == 3 and mean(top) >= untrained + 0.2
