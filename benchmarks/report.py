@@ -75,8 +75,8 @@ def location_section(path: Path) -> str:
     times = "; ".join(f"{name} {ratio:.2f}" for name, ratio in found["time_ratio"].items())
     return (
         f"## GLNet: does its location head know the quadrant?\n\n```\n{found['command']}\n```\n\n{body}\n\n"
-        f"{found['what']}; {found['steps']:,} steps, seed {found['seed']}; chance 25.0. Seconds a step over SimCLR's on whole "
-        f"views of the same size: {times}; {found['hardware']}\n"
+        f"{found['what']}; {found['steps']:,} steps, seed {found['seed']}; chance 25.0. Seconds a step over SimCLR's on "
+        f"whole views of the same size: {times}; {found['hardware']}\n"
     )
 
 
