@@ -21,13 +21,13 @@ trials that looked at test pictures, so its rows there carry some selection bias
 # What each folder answers, and the commands that fill it (some take --data FOLDER where the pictures lie elsewhere)
 ASKED = {
     "toybox": (
-        "The toy box, eleven methods, three seeds, as many whole views for each",
+        "The toy box, eleven methods and MNCLGLF's second form, three seeds, as many whole views for each",
         "mnclglf-lite compare --methods all,mnclglf-released --image-views 160000 --seeds 0,1,2 --on test "
         "--out data/runs/toybox",
     ),
     "cifar10-slim": (
-        "CIFAR-10, the slim net on two cores, eleven methods, as many whole views for each",
-        "mnclglf-lite compare --dataset cifar10 --methods all,mnclglf-released --image-views 200000 --on test "
+        "CIFAR-10, the slim net on two cores, the same methods, as many whole views for each",
+        "mnclglf-lite compare --dataset cifar10 --methods all,mnclglf-released --image-views 150000 --on test "
         "--out data/runs/cifar10-slim",
     ),
     "quick-c10-simclr": (

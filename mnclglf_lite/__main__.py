@@ -104,7 +104,9 @@ def parser() -> argparse.ArgumentParser:
         f"comma-separated methods, or all of them (all), and variants: {', '.join(VARIANTS)} (default: {usual})"
     ))  # fmt: skip
     one.add_argument("--seeds", default="0", help="comma-separated whole numbers (default: 0)")
-    one.add_argument("--out", type=Path, default=Path("runs/compare"), metavar="DIR", help="folder (default: runs/compare)")
+    one.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder (default: runs/compare-DATASET, and the budget where one is given)"
+    )
     one.add_argument("--markdown", action="store_true", help="print the table as Markdown (default: text)")
     _on_flag(one, "holdout")
     _data_flags(one)
@@ -148,6 +150,14 @@ def _splits(args: argparse.Namespace, name: str) -> Any:
     return data.load(name, root=args.data, device=device.pick(args.device))
 
 
+def one_size(args: argparse.Namespace) -> None:
+    """Refuse a run whose length is said twice."""
+    names = ("image_views", "minutes", "steps", "epochs")
+    given = [f"--{name.replace('_', '-')}" for name in names if getattr(args, name, None) is not None]
+    if len(given) > 1:
+        raise InputError(f"{given[0]} and {given[1]} each size the runs: give one of the two")
+
+
 def slug(dataset: str) -> str:
     """An image set's name as part of a file's name."""
     return dataset.replace(":", "-").replace("/", "-")
@@ -157,6 +167,7 @@ def train(args: argparse.Namespace) -> int:
     from . import train as room
     from .flags import recipe_from
 
+    one_size(args)
     recipe = recipe_from(args, args.method)
     out = args.out or Path("runs") / f"{recipe.method}-{slug(recipe.dataset)}-seed{recipe.seed}"
     room.check_folder(out, args.resume)
@@ -176,6 +187,8 @@ def evaluate(args: argparse.Namespace) -> None:
 
     run = load(args.folder, args.device)
     elsewhere = args.dataset and args.dataset != run.recipe.dataset  # transfer: the run's own result stays
+    if not elsewhere:
+        room.check_kept_apart(run.recipe, args.on)
     name = f"result-{slug(args.dataset)}.json" if elsewhere else "result.json"
     path = args.json or args.folder / name
     if not path.parent.is_dir():
@@ -244,20 +257,20 @@ def compare(args: argparse.Namespace) -> None:
         seeds = [int(seed) for seed in args.seeds.split(",")]
     except ValueError:
         raise InputError(f"--seeds takes whole numbers with commas between, such as 0,1,2; got {args.seeds!r}") from None
-    given = [f"--{name}" for name in ("minutes", "steps", "epochs") if getattr(args, name) is not None]
-    if args.image_views is not None and given:
-        raise InputError(f"--image-views and {given[0]} each size the runs: give one of the two")
+    one_size(args)
     recipes = {}
     for name in names:
         method, changes = variant(name)
         recipes[name] = recipe_from(args, method, **changes)
+    sized = f"-{args.minutes:g}min" if args.minutes else f"-{args.image_views}views" if args.image_views else ""
+    out = args.out or Path("runs") / f"compare-{slug(args.dataset)}{sized}"
     splits = _splits(args, args.dataset)
-    result = room.compare(recipes, seeds, splits, args.out, args.on, args.minutes, args.device, image_views=args.image_views)
+    result = room.compare(recipes, seeds, splits, out, args.on, args.minutes, args.device, image_views=args.image_views)
     text = room.table(result, args.markdown)
-    (args.out / "compare.md").write_text(room.table(result, markdown=True) + "\n")
+    (out / "compare.md").write_text(room.table(result, markdown=True) + "\n")
     print(f"\n{text}")
-    figures.save(room.picture(result), args.out / "compare.png")
-    print(f"\nwritten to {args.out}/compare.json, compare.md and compare.png")
+    figures.save(room.picture(result), out / "compare.png")
+    print(f"\nwritten to {out}/compare.json, compare.md and compare.png")
 
 
 def explore(args: argparse.Namespace) -> None:
@@ -302,7 +315,7 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         print(
-            "\nmnclglf-lite: interrupted; what was written stays, and the same command goes on from there",
+            "\nmnclglf-lite: interrupted; what was written stays. To go on: the same command (train: with --resume)",
             file=sys.stderr,
         )
         return 130

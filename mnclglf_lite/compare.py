@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import __version__, checkpoint, data, dotplot, evaluate, train
 from .cost import cost_of, steps_for_views
+from .device import pick
 from .errors import InputError
 from .methods import build
 from .published import Published, published
@@ -40,28 +42,37 @@ def compare(
 
     What is held equal is the minutes of training, or the whole views shown (`image_views`, see `cost`), or what the recipes
     say. Each run lives in `out/<name>-seed<seed>`; what is finished there is not trained again, what was stopped goes on.
-    Writes `out/compare.json` and returns the same: {"rows": {name: {"runs": [...]}}, "baselines": {...}, ...}.
+    Writes `out/compare.json` and returns the same: {"rows": {name: {"runs": [...]}}, "baselines": {...}, ...}. Raises
+    `InputError` before anything is trained where a run in `out` has another recipe, or was sized in another way.
     """
     if not recipes or not seeds:
         raise InputError("nothing to compare: name at least one method and one seed")
+    if len(set(seeds)) < len(seeds):
+        raise InputError(f"a seed stands twice in {seeds}; the second run would be the first again")
     if minutes is not None and image_views is not None:
         raise InputError("minutes and image_views each size the runs: give one of the two")
-    out, classes, where = Path(out), len(splits.train.classes), splits.train.device
+    out, classes, where = Path(out), len(splits.train.classes), pick(device)
+    splits = data.Splits(*(part.to(where) for part in splits))
     costs, sized = {}, {}
     for name, recipe in recipes.items():  # refuses what cannot be trained before anything is
+        evaluate.check_kept_apart(recipe, on)
         costs[name] = cost_of(recipe, start(recipe, len(splits.train), classes, where).method)
         steps = None if image_views is None else steps_for_views(image_views, recipe, costs[name].views)
         sized[name] = recipe.replace(steps=steps) if steps else recipe
+    budget = {"minutes": minutes, "image_views": image_views}
+    check_same(out, sized, seeds, budget)
     first = next(iter(sized.values()))
     random = build(first.replace(seed=seeds[0]), classes).to(where).backbone
     result: dict[str, Any] = {
         "version": __version__,
         "dataset": splits.train.name,
         "on": on,
-        "budget": {"minutes": minutes, "image_views": image_views},
+        "budget": budget,
         "baselines": evaluate.baseline_rows(random, splits, on, first.test_size or None, log),
         "rows": {},
     }
+    out.mkdir(parents=True, exist_ok=True)
+    checkpoint.save_json(out / "budget.json", budget)  # compare.json is written when the first method is through
     for name, recipe in sized.items():
         runs = []
         for seed in seeds:
@@ -79,6 +90,25 @@ def compare(
         result["rows"][name] = {"recipe": recipe.to_dict(), "cost": asdict(costs[name]), "runs": runs}
         checkpoint.save_json(out / "compare.json", result)
     return result
+
+
+def check_same(out: Path, recipes: dict[str, Recipe], seeds: list[int], budget: dict[str, Any]) -> None:
+    """Refuse a folder whose runs were sized in another way, or made with another recipe."""
+    path = out / "budget.json"
+    if path.exists() and (kept := json.loads(path.read_text())) != budget:
+        raise InputError(f"the runs in {out} have another budget ({kept}, asked for now: {budget}); give another --out")
+    for name, recipe in recipes.items():
+        for seed in seeds:
+            path = out / f"{name}-seed{seed}" / "recipe.json"
+            if not path.exists():
+                continue
+            asked, kept = recipe.replace(seed=seed), Recipe.from_dict(json.loads(path.read_text()))
+            if budget["minutes"] is not None:
+                asked = asked.replace(steps=kept.steps)  # calibrated when the run was begun
+            if differences := kept.differences(asked):
+                raise InputError(
+                    f"the run in {path.parent} was made with another recipe ({'; '.join(differences)}); give another --out"
+                )
 
 
 def cell(values: list[float]) -> str:
@@ -160,10 +190,10 @@ def published_table(result: dict[str, Any], markdown: bool = False) -> list[str]
             sources += [] if _from(row) in sources else [_from(row)]
             letter = f"[{sources.index(_from(row)) + 1}]"
             top5 = "-" if row.top5 is None else f"{row.top5:.2f}"
-            lines.append([f"{name}: {row.protocol}", cell(ours), f"{row.top1:.2f}", top5, str(row.epochs), letter])
+            lines.append([f"{name}: {row.protocol}", cell(ours), f"{row.top1:.2f}", top5, str(row.epochs or "-"), letter])
     if not lines:
         return []
-    head = ["published elsewhere, under other protocols", "ours, above", "theirs", "top-5", "epochs", "from"]
+    head = ["published elsewhere for a ResNet-18, under other protocols", "ours, above", "theirs", "top-5", "epochs", "from"]
     return [
         evaluate.layout(head, lines, markdown),
         ("\n\n" if markdown else "\n").join(f"[{i}] {text}" for i, text in enumerate(sources, start=1)),

@@ -27,6 +27,7 @@ from .errors import InputError, unknown
 from .gauges import effective_rank, spread
 from .knn import KNN_20, KNN_DEFAULT, KNN_PLAIN, TRANSFORMS, KnnProtocol, check, neighbours, transformed, vote
 from .probes import LinearProtocol, linear_probe
+from .recipe import Recipe
 
 Encoder = Callable[[Tensor], Tensor]
 KNN_PROTOCOLS = {"knn": KNN_DEFAULT, "knn20": KNN_20, "knn10": KNN_PLAIN}
@@ -105,6 +106,12 @@ def queries_of(splits: Splits, on: str) -> ImageSet:
     if on not in ("holdout", "test"):
         raise unknown("split to evaluate on", on, ("holdout", "test"))
     return getattr(splits, on)
+
+
+def check_kept_apart(recipe: Recipe, on: str) -> None:
+    """Refuse to ask the hold-out of a network that was trained on it."""
+    if on == "holdout" and not recipe.holdout:
+        raise InputError("this recipe trains on the hold-out too (holdout=False), which then says nothing; use --on test")
 
 
 def fitting(protocol: KnnProtocol, bank: int) -> KnnProtocol:

@@ -52,7 +52,9 @@ def _add(parser: argparse._ArgumentGroup, flag: str, default: Any, text: str, ch
 def add_recipe_flags(parser: argparse.ArgumentParser, without: tuple[str, ...] = ()) -> None:
     """One flag for each field of `Recipe`, and `--view-...`, `--local-view-...`, `--weak-view-...` for its views'."""
     parser.set_defaults(**dict.fromkeys(without))
-    group = parser.add_argument_group("recipe (default: what the preset says; shown are quick's values for mnclglf)")
+    group = parser.add_argument_group(
+        "recipe (default: what the preset says; shown are quick's values for mnclglf on the toy box)"
+    )
     for spec in dataclasses.fields(Recipe):
         flag = "--" + spec.name.replace("_", "-")
         if spec.name in PLAIN or spec.name in without:

@@ -1,4 +1,4 @@
-"""Losses: tensors in, a scalar out. Each is a mean over its anchors, and normalises its embeddings itself.
+"""Losses: tensors in, a scalar out. Each is a mean over its anchors; those of embeddings normalise them, others take logits.
 
 Notation: N pictures, D embedding, s(a, b) the cosine similarity, T the temperature. All similarities are computed in
 float32 at least, whatever precision the networks ran in.

@@ -67,14 +67,14 @@ class Queue(nn.Module):
             raise InputError(f"the queue holds {len(self)} entries, which is no multiple of the batch of {n}")
         slots = self.pointer + torch.arange(n, device=new.device)
         self.entries.index_copy_(0, slots, new.detach().to(self.entries.dtype))
-        if labels is not None:
-            self.labels.index_copy_(0, slots, labels)
+        self.labels.index_copy_(0, slots, self.labels.new_full((n,), -1) if labels is None else labels)
         self.pointer.copy_((self.pointer + n) % len(self))
 
     @torch.no_grad()
     def nearest(self, query: Tensor) -> tuple[Tensor, Tensor]:
         """For each row of `query` (N, D), the queue entry of highest cosine similarity and its label: (N, D), (N,)."""
-        keys = F.normalize(self.entries, dim=1)
-        # The length of a query does not change which entry is nearest, so only the keys are normalised.
-        index = (query.to(keys.dtype) @ keys.T).argmax(dim=1)  # (N, K) -> (N,)
+        with torch.autocast(query.device.type, enabled=False):  # in bf16 near neighbours would tie
+            keys = F.normalize(self.entries, dim=1)
+            # The length of a query does not change which entry is nearest, so only the keys are normalised.
+            index = (query.to(keys.dtype) @ keys.T).argmax(dim=1)  # (N, K) -> (N,)
         return self.entries[index], self.labels[index]

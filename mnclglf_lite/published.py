@@ -20,7 +20,7 @@ class Published:
     top1: float
     top5: float | None
     protocol: str
-    epochs: int
+    epochs: int | None  # None: not said
     source: str  # paper or repository
     note: str
 
@@ -61,10 +61,10 @@ def _paper() -> list[Published]:
     source = "Li, Long, Li 2023, arXiv 2306.15930: README of liweiquan39/MNCLGLF"
     note = "pictures enlarged to 224, ImageNet stem, batch 256; the baselines' own epochs are not said; no spread given"
     warm = "; released with temperature 1, far above the customary 0.1 to 0.2"
-    more = {"moco": warm, "simclr": warm, "mnclglf": "; as drawn or as released is not said"}
+    more = {"moco": warm, "simclr": warm, "mnclglf": warm + "; as drawn or as released is not said"}
     return [
-        Published(method, dataset, "linear", top1, top5, "linear, 90 epochs of crops at 224 px, best test", 200, source,
-                  note + more.get(method, ""))
+        Published(method, dataset, "linear", top1, top5, "linear, 90 epochs of crops at 224 px, best test",
+                  200 if method == "mnclglf" else None, source, note + more.get(method, ""))
         for method, row in PAPER.items() for dataset, (top1, top5) in zip(DATASETS, row, strict=True)
     ]  # fmt: skip
 
@@ -73,10 +73,11 @@ def _laboratory() -> list[Published]:
     source = "pc-cp/Benchmark-Methods-For-MNN, README after its correction of 21 November 2023"
     note = "native size, 3x3 stem, batch 256, symmetric losses, one seed"
     high = "; its authors call their MoCo v2, SimCLR and BYOL rows perhaps somewhat high"
+    one = "; one neighbour (with five, 0.7 to 2.8 points more)"
     protocols = {"knn": "kNN, k 200, T 0.1, best epoch", "linear": "linear, 100 epochs of crops, best epoch"}
     return [
         Published(method, dataset, measure, top1, None, protocols[measure], 200, source,
-                  note + high * (method in ("simclr", "moco", "byol")))
+                  note + high * (method in ("simclr", "moco", "byol")) + one * (method == "nnclr"))
         for method, row in LABORATORY.items() for dataset, pair in zip(DATASETS, row, strict=True)
         for measure, top1 in zip(("knn", "linear"), pair, strict=True)
     ]  # fmt: skip
@@ -96,6 +97,7 @@ def _lightly() -> list[Published]:
         for (batch, epochs), top1 in zip(LIGHTLY_RUNS, row, strict=True):
             larger = batch == 512 and method in ("moco", "nnclr")
             note = "3x3 stem, no max-pool, no blur" + "; memory bank 8,192 instead of 4,096" * larger
+            note += "; temperature 0.5" * (method in ("simclr", "nnclr"))
             protocol = f"kNN, k 200, T 0.1, batch {batch}, best test epoch"
             source = "lightly-ai/lightly, documentation: benchmarks, CIFAR-10 (March 2023)"
             found.append(Published(method, "cifar10", "knn", top1, None, protocol, epochs, source, note))

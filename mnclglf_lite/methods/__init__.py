@@ -57,7 +57,8 @@ __all__ = [
 def build(recipe: Recipe, classes: int) -> Method:
     """The recipe's method with freshly drawn weights: the same seed always draws the same ones.
 
-    `classes` is the number of labels, which only the supervised reference uses. The global random state is left as it was.
+    `classes` is the number of labels, which the supervised reference and MCL's labelled form use. The global random
+    state is left as it was.
     """
     if recipe.method not in CLASSES:
         raise unknown("method", recipe.method, CLASSES)

@@ -25,8 +25,8 @@ Outputs = dict[str, Tensor]
 
 
 class Method(nn.Module):
-    """The contract above, and nothing more. `labels` are for the supervised reference and for gauges, never for a loss
-    that calls itself self-supervised."""
+    """The contract above, and nothing more. `labels` are for methods that say so (supervised, MCL's labelled form)
+    and for gauges, never for a loss that calls itself self-supervised."""
 
     backbone: nn.Module
     views: tuple[View, ...]

@@ -11,10 +11,11 @@ cut from, and give six positive pairs where MoCo has one: hence *fast*. Negative
 is no queue, despite the name. MNCLGLF comes from this code and turns it round: its combined patches are the *targets*, and
 whole views are what its predictor is given.
 
-Read in the released code: views, networks, the mean of two pooled features before the projector, loss, temperature 1, moving
-average 0.99 of parameters only, a twin with its own random start. The online backbone never sees a whole view in training,
-so its BatchNorm running statistics, which evaluation uses, are those of patches (release). The release moves the twin before
-it computes the targets and this file at the end of the step before, which differs in the very first step alone.
+Read in the released code: views, networks, the mean of two pooled features before the projector, loss, temperature 1 (in
+`quick` and `standard` the customary 0.1 and 0.2), gradients clipped at 1 (here not), moving average 0.99 of parameters only,
+a twin with its own random start. The online backbone never sees a whole view in training, so its BatchNorm running
+statistics, which evaluation uses, are those of patches (release). The release moves the twin before it computes the targets
+and this file at the end of the step before, which differs in the very first step alone.
 """
 
 from __future__ import annotations

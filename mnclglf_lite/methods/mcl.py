@@ -24,9 +24,12 @@ The supervised form (`with_labels`) has no twins and no queues; the networks mee
     L    = sum_m CE(logits_m, label) + 0.1 (VCL + ICL) + soft VCL + soft ICL
 
 Both forms follow the released code; the papers were not read beyond their abstracts. The released head of the first form is
-one linear layer, here `projector=(128,)`; a longer one is MoCo v2's head, and ours. The release moves the twins before it
-computes the keys and this file at the end of the step before, which is the same, as they start as copies. Its labelled
-batches hold two pictures of each class; ours are drawn freely, so one without a classmate is no anchor of VCL and ICL.
+one linear layer, as in `standard`; a longer one is MoCo v2's, and ours in `quick`, which also ends it in a BatchNorm (see
+`heads.mlp`). Released for ImageNet: T 0.07, queue 65,536, momentum 0.999, rate 0.03 with steps; here what CIFAR customarily
+has. Released for labels: a head of two layers, batch 128, rate 0.1, 300 epochs, and besides it a memory-bank form and a
+distillation of class logits, which are not here. The release moves the twins before it computes the keys and this file at
+the end of the step before, which is the same, as they start as copies. Its labelled batches hold two pictures of each class;
+ours are drawn freely, so one without a classmate is no anchor of VCL and ICL.
 """
 
 from __future__ import annotations
@@ -71,10 +74,13 @@ class MCL(Method):
 
     def __init__(self, recipe: Recipe, classes: int):
         super().__init__()
-        if recipe.networks == 1 and "vcl" not in recipe.mutual and not recipe.with_labels:
-            raise InputError(f"mutual={recipe.mutual} leaves one network nothing to learn from; add 'vcl', or networks=2")
+        alone = recipe.networks == 1 and "vcl" not in recipe.mutual
+        if (alone or not recipe.mutual) and not recipe.with_labels:
+            raise InputError(
+                f"mutual={recipe.mutual} leaves nothing to learn from; add 'vcl', or another loss and networks=2"
+            )
         self.recipe = recipe
-        self.mixes_batch = recipe.norm_groups > 1
+        self.mixes_batch = recipe.norm_groups > 1 and not recipe.with_labels
         self.online = nn.ModuleList(self._encoder(recipe) for _ in range(recipe.networks))  # each drawn on its own
         if recipe.with_labels:
             self.views = (recipe.view,)
@@ -88,7 +94,8 @@ class MCL(Method):
     def _encoder(recipe: Recipe) -> nn.Sequential:
         backbone = ResNet(recipe.width, recipe.blocks, recipe.stem)
         head = mlp((backbone.dim, *recipe.projector), recipe.projector_last_norm)
-        return split_norms(nn.Sequential(backbone, head), recipe.norm_groups)
+        # The labelled form has no keys that could be told by their company: one group (release).
+        return split_norms(nn.Sequential(backbone, head), 1 if recipe.with_labels else recipe.norm_groups)
 
     @property
     def backbone(self) -> nn.Module:

@@ -51,7 +51,8 @@ class MoCo(Method):
         self.recipe = recipe
         self.mixes_batch = recipe.norm_groups > 1
         self.backbone = split_norms(ResNet(recipe.width, recipe.blocks, recipe.stem), recipe.norm_groups)
-        self.projector = mlp((self.backbone.dim, *recipe.projector), recipe.projector_last_norm)
+        head = mlp((self.backbone.dim, *recipe.projector), recipe.projector_last_norm)
+        self.projector = split_norms(head, recipe.norm_groups)
         self.momentum_backbone = frozen(copy.deepcopy(self.backbone))
         self.momentum_projector = frozen(copy.deepcopy(self.projector))
         self.queue = Queue(recipe.queue, recipe.projector[-1])

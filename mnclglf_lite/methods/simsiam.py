@@ -10,9 +10,9 @@ One constant embedding for all pictures would be the best possible answer, L = -
 straight into it, and without the predictor too (section 4.1, 4.2): the gauge `gauges.spread` falls from about 1 to 0.
 
 The projector has BatchNorm after every layer, the last one without scale and shift (release), so that the target of each
-coordinate is standardised over the batch. How many layers there are is the recipe's `projector`: three in the release and
-here, two in the paper's CIFAR experiments. The release keeps the predictor's rate constant: `predictor_lr="constant"`, as in
-`standard`; in runs of minutes a falling one did better (measured).
+coordinate is standardised over the batch. How many layers there are is the recipe's `projector`: three in the release and in
+`standard`, two in the paper's CIFAR experiments and in `quick`. The release keeps the predictor's rate constant:
+`predictor_lr="constant"`, as in `standard`; in runs of minutes a falling one did better (measured).
 """
 
 from __future__ import annotations
