@@ -5,6 +5,7 @@ python benchmarks/report.py
 
 import json
 from pathlib import Path
+from statistics import mean
 
 from mnclglf_lite import compare, evaluate
 
@@ -80,6 +81,29 @@ def location_section(path: Path) -> str:
     )
 
 
+NAMES = {
+    "random encoder": "untrained network", "simclr": "SimCLR", "moco": "MoCo v2", "simsiam": "SimSiam", "byol": "BYOL",
+    "nnclr": "NNCLR", "fastmoco": "Fast-MoCo", "mnclglf": "**MNCLGLF as drawn**",
+    "mnclglf-released": "**MNCLGLF as released**", "mcl": "MCL", "cgh": "CGH", "glnet": "GLNet",
+    "supervised": "supervised (with labels)",
+}  # fmt: skip
+BEGIN, END = "<!-- from data/runs/toybox by benchmarks/report.py -->\n", "<!-- end -->\n"
+
+
+def readme_table() -> str:
+    """The toy box in five columns, for the README."""
+    found = json.loads((RUNS / "toybox" / "compare.json").read_text())
+    rows = {name: [row] for name, row in found["baselines"].items()}
+    rows |= {name: found["rows"][name]["runs"] for name in NAMES if name in found["rows"]}
+    lines = ["| | kNN | whitened | linear | seconds |", "|---|---:|---:|---:|---:|"]
+    for name, runs in rows.items():
+        shares = [compare.cell([run["knn20"][how]["top1"] for run in runs]) for how in ("raw", "whitened")]
+        shares.append(compare.cell([run["linear"]["top1"] for run in runs]))
+        seconds = f"{mean(run['train_seconds'] for run in runs):.0f}" if name in found["rows"] else "-"
+        lines.append(f"| {NAMES.get(name, name)} | {' | '.join(shares)} | {seconds} |")
+    return "\n".join(lines) + "\n"
+
+
 def page() -> str:
     """All of results.md."""
     parts = [section(RUNS / name) for name in ASKED if (RUNS / name).is_dir()]
@@ -89,7 +113,10 @@ def page() -> str:
 
 def main() -> None:
     (HERE / "results.md").write_text(page())
-    print(f"written to {HERE / 'results.md'}")
+    readme = HERE.parent / "README.md"
+    before, rest = readme.read_text().split(BEGIN)
+    readme.write_text(before + BEGIN + readme_table() + END + rest.split(END)[1])
+    print(f"written to {HERE / 'results.md'} and the table of {readme}")
 
 
 if __name__ == "__main__":
