@@ -443,7 +443,7 @@ BAD = {
     "grid and view": ([*TRAIN, "--grid", "3"], "does not divide into a 3x3 grid"),
     "unknown preset": ([*TRAIN, "--preset", "standart"], "did you mean 'standard'"),
     "unknown device": ([*TRAIN, "--device", "gpu"], "choices: auto, cuda, mps, cpu"),
-    "no minutes": ([*TRAIN, "--minutes", "-1"], "minutes must be positive"),
+    "no minutes": (["train", *NET, "--minutes", "-1"], "minutes must be positive"),
     "word for a number": ([*TRAIN, "--steps", "many"], "invalid int value: 'many'"),
     "unknown stem": ([*TRAIN, "--stem", "cifr"], "invalid choice: 'cifr'"),
     "unknown flag": ([*TRAIN, "--temprature", "1"], "unrecognized arguments: --temprature"),
