@@ -177,7 +177,9 @@ def test_published_numbers_stand_apart_from_ours(compared):
     for i, source in enumerate(theirs.strip().split("\n\n")[-1].split("\n"), start=1):
         assert source.startswith(f"[{i}] ") and theirs.count(f"[{i}]") >= 2
     markdown = compare.published_table(result, markdown=True)
-    assert markdown[0].startswith("| published elsewhere for a ResNet-18, under other protocols ") and "\n\n[2] " in markdown[1]
+    assert (
+        markdown[0].startswith("| published elsewhere for a ResNet-18, under other protocols ") and "\n\n[2] " in markdown[1]
+    )
 
 
 # --- the plot ---
