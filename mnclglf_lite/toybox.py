@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .errors import InputError
+from .errors import InputError, unknown
 
 STENCILS = {
     "block": """
@@ -113,8 +113,12 @@ NOISE = 0.02  # standard deviation of the grain, of 1
 CHUNK = 1000  # pictures drawn at a time, to keep memory small; part of what a seed means
 
 
-def draw(n: int, seed: int, side: int = 32) -> tuple[Tensor, Tensor, dict[str, Tensor], Tensor]:
+def draw(
+    n: int, seed: int, side: int = 32, fixed: dict[str, float] | None = None
+) -> tuple[Tensor, Tensor, dict[str, Tensor], Tensor]:
     """`n` pictures: images uint8 (N, 3, S, S), labels int64 (N,), factors {name: (N,)}, masks bool (N, S, S).
+
+    `fixed` holds factors at one value, such as {"x": 0.0, "y": 0.0} for toys in the middle; the others are drawn as ever.
 
     The same n, seed and side always give the same bytes. Labels are shuffled and balanced: every ten pictures in turn are
     one of each class. Factors are float32 in the units of `FACTORS`, `toy_is_bright` int64. Masks are true where bricks
@@ -127,6 +131,10 @@ def draw(n: int, seed: int, side: int = 32) -> tuple[Tensor, Tensor, dict[str, T
     runs = torch.rand(-(-n // len(CLASSES)), len(CLASSES), generator=generator)
     labels = runs.argsort(dim=1).flatten()[:n]  # every ten pictures are the ten classes in an order of their own
     factors = _factors(n, generator)
+    for name, value in (fixed or {}).items():
+        if name not in factors:
+            raise unknown("factor of the toy box", name, factors)
+        factors[name].fill_(value)
     stencils = torch.stack([_stencil(art) for art in STENCILS.values()])  # (10, 256, 256)
     poses, toys, grounds, lights = _poses(factors), *_colours(factors), _lights(factors)
     images = torch.empty(n, 3, side, side, dtype=torch.uint8)

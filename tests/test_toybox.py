@@ -401,3 +401,16 @@ def test_the_cheap_solutions_would_find_what_there_is_to_find(monkeypatch):
     hold(monkeypatch, light=(0.0, 0.0), contrast=(0.7, 0.7))
     images, labels, _, _ = toybox.draw(500, seed=11)
     assert neighbours_accuracy(colour_counts(images), labels.numpy(), 5, train) > 0.2
+
+
+def test_a_fixed_factor_is_the_same_in_every_picture_and_leaves_the_others_as_they_were():
+    images, labels, factors, masks = toybox.draw(200, 3)
+    still, same, held, middle = toybox.draw(200, 3, fixed={"x": 0.0, "y": 0.0})
+    assert torch.equal(labels, same) and not torch.equal(images, still)
+    for name in toybox.FACTORS:
+        assert torch.equal(held[name], torch.zeros(200) if name in ("x", "y") else factors[name]), name
+    places = torch.arange(32.0) - 15.5
+    assert abs((middle.sum(1) * places).sum(1) / middle.sum((1, 2))).max() < 3.5  # every stencil is its own mirror image
+    assert ((masks.sum(1) * places).sum(1) / masks.sum((1, 2))).std() > 2
+    with pytest.raises(InputError, match="did you mean 'light'"):
+        toybox.draw(10, 0, fixed={"ligth": 1.0})
