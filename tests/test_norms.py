@@ -50,7 +50,7 @@ def test_the_formula_written_as_loops():
             mean = sum(values) / len(values)
             variance = sum((v - mean) ** 2 for v in values) / len(values)
             value = (float(x[4 * g + 1, c, 2, 3]) - mean) / (variance + 1e-5) ** 0.5
-            expected = value * float(norm.weight[c]) + float(norm.bias[c])
+            expected = value * norm.weight[c].item() + norm.bias[c].item()
             assert float(out[4 * g + 1, c, 2, 3]) == pytest.approx(expected, abs=1e-9)
 
 
