@@ -105,10 +105,7 @@ def check_same(out: Path, recipes: dict[str, Recipe], seeds: list[int], budget: 
             asked, kept = recipe.replace(seed=seed), Recipe.from_dict(json.loads(path.read_text()))
             if budget["minutes"] is not None:
                 asked = asked.replace(steps=kept.steps)  # calibrated when the run was begun
-            if differences := kept.differences(asked):
-                raise InputError(
-                    f"the run in {path.parent} was made with another recipe ({'; '.join(differences)}); give another --out"
-                )
+            train.check_recipe(path.parent, kept, asked)
 
 
 def cell(values: list[float]) -> str:

@@ -6,11 +6,10 @@ import argparse
 import dataclasses
 from typing import Any
 
-from .recipe import PRESETS, Recipe, preset
+from .recipe import PRESETS, VIEWS, Recipe, preset
 from .views import View
 
 PLAIN = {"method", "dataset"}  # named by the commands themselves
-VIEWS = ("view", "local_view", "weak_view")
 VIEW_UNITS = {
     "size": "side, pixels",
     "scale": "lowest and highest share of the picture's area",

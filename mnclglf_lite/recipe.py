@@ -37,6 +37,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "cgh-same": ("cgh", {"context": "same"}),
     "glnet-before": ("glnet", {"flip_patches": "before"}),
 }
+VIEWS = ("view", "local_view", "weak_view")  # the fields that are views
 MUTUAL = ("vcl", "icl", "soft_vcl", "soft_icl")
 WITH_QUEUE = ("moco", "nnclr", "mnclglf", "mcl", "cgh")
 
@@ -172,12 +173,11 @@ class Recipe:
                 raise InputError(f"a view of {size} pixels does not divide into a {cells}x{cells} grid")
         if self.grow and self.method in ("glnet", "cgh"):
             raise InputError(f"grow changes the size of `view` alone, and {self.method} has other views that go with it")
-        if self.method == "cgh" and self.weak_view.size < LEAST_SIDE[self.stem]:
-            least = LEAST_SIDE[self.stem]
-            raise InputError(f"a weak_view of {self.weak_view.size} pixels is too small; make it at least {least}")
-        small = self.local_view.size
-        if (self.local_views or (self.method, self.local) == ("mnclglf", "crops")) and small < LEAST_SIDE[self.stem]:
-            raise InputError(f"a local_view of {small} pixels is too small; make it at least {LEAST_SIDE[self.stem]}")
+        crops = (self.method, self.local) == ("mnclglf", "crops")
+        for name, used in (("local_view", self.local_views or crops), ("weak_view", self.method == "cgh")):
+            small, least = getattr(self, name).size, LEAST_SIDE[self.stem]
+            if used and small < least:
+                raise InputError(f"a {name} of {small} pixels is too small; make it at least {least}")
         if self.batch % self.norm_groups:
             raise InputError(f"a batch of {self.batch} does not divide into {self.norm_groups} norm_groups")
         if self.method in WITH_QUEUE and self.queue % self.batch:
@@ -223,7 +223,7 @@ def size_at(recipe: Recipe, step: int, total_steps: int) -> int:
 
 def _untuple(name: str, value: Any) -> Any:
     """JSON knows lists and dicts where a recipe has tuples and views."""
-    if name in ("view", "local_view", "weak_view") and isinstance(value, dict):
+    if name in VIEWS and isinstance(value, dict):
         return View(**{key: tuple(v) if isinstance(v, list) else v for key, v in value.items()})
     return tuple(value) if isinstance(value, list) else value
 

@@ -130,6 +130,15 @@ def check_folder(out: str | Path | None, resume: bool) -> None:
         raise InputError(f"{out} already holds a run; go on with it (--resume), or choose another folder (--out)")
 
 
+def check_recipe(out: Path, kept: Recipe, asked: Recipe) -> None:
+    """Refuse to go on with the run in `out` under another recipe than its own."""
+    if differences := kept.differences(asked):
+        raise InputError(
+            f"the run in {out} was made with another recipe ({'; '.join(differences)}); "
+            "resume with the same recipe, or choose another folder (--out)"
+        )
+
+
 def open_run(recipe: Recipe, splits: data.Splits, out: Path | None, resume: bool, device: torch.device) -> Run:
     """A fresh run, or the one whose checkpoint lies in `out`. Refuses before anything is touched."""
     run = start(recipe, len(splits.train), len(splits.train.classes), device)
@@ -139,12 +148,7 @@ def open_run(recipe: Recipe, splits: data.Splits, out: Path | None, resume: bool
     path = run.out / "checkpoint.pt"
     if resume and path.exists():
         state = checkpoint.load(path, device)
-        differences = Recipe.from_dict(state["recipe"]).differences(recipe)
-        if differences:
-            raise InputError(
-                f"the run in {run.out} was made with another recipe ({'; '.join(differences)}); "
-                "resume with the same recipe, or choose another folder (--out)"
-            )
+        check_recipe(run.out, Recipe.from_dict(state["recipe"]), recipe)
         run.restore(state)
         run.history = [row for row in checkpoint.read_lines(run.out / "history.jsonl") if row["step"] <= run.step]
     run.out.mkdir(parents=True, exist_ok=True)

@@ -15,8 +15,8 @@ import torch
 from mnclglf_lite import data, train
 from mnclglf_lite import run as runs
 from mnclglf_lite.__main__ import main, parser
-from mnclglf_lite.flags import VIEWS, recipe_from
-from mnclglf_lite.recipe import METHODS, VARIANTS, Recipe, preset
+from mnclglf_lite.flags import recipe_from
+from mnclglf_lite.recipe import METHODS, VARIANTS, VIEWS, Recipe, preset
 from mnclglf_lite.views import View
 
 NET = "--width 8 --blocks 1 1 --projector 16 8 --predictor 8 --view-size 16 --device cpu".split()

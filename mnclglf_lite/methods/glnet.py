@@ -52,7 +52,7 @@ SOLARIZE = (0.5, 0.2)  # probability in view 1 and in view 2, whatever the recip
 def same_picture(a: Tensor, b: Tensor, temperature: float) -> Tensor:
     """SC of the formula above: the patches of N pictures, quadrant by quadrant, (4N, D) and (4N, D) -> scalar.
 
-    It is `losses.supervised_contrastive` with the picture as class, in half the time: every class has eight members here, so
+    It is `losses.supervised_contrastive` with the picture as class, at less cost: every class has eight members here, so
     an anchor's sum over P(i) is its product with the sum of its picture's vectors, less that with itself.
     """
     with torch.autocast(a.device.type, enabled=False):
