@@ -33,6 +33,7 @@ from mnclglf_lite import __version__, checkpoint, data, toybox, train, views
 from mnclglf_lite.device import autocast_dtype, describe
 from mnclglf_lite.recipe import Recipe, preset
 from mnclglf_lite.run import Run, start
+from mnclglf_lite.step import Step
 
 OUT = Path(__file__).resolve().parents[1] / "data" / "runs" / "glnet-location.json"
 CPU = torch.device("cpu")
@@ -74,13 +75,15 @@ def on_holdout(run: Run, holdout: data.ImageSet) -> dict[str, float]:
 
 def seconds_a_step(recipes: dict[str, Recipe], pictures: data.ImageSet) -> dict[str, float]:
     """Median seconds of one training step of each recipe, one step of each in turn."""
-    runs = {name: start(recipe, len(pictures), len(pictures.classes), CPU) for name, recipe in recipes.items()}
-    times: dict[str, list[float]] = {name: [] for name in runs}
+    steps = {}
+    for name, recipe in recipes.items():
+        run = start(recipe, len(pictures), len(pictures.classes), CPU)
+        steps[name] = Step(run, pictures.images, pictures.labels, autocast_dtype("auto", CPU), "eager")
+    times: dict[str, list[float]] = {name: [] for name in steps}
     for at in range(ROUNDS + 3):
-        for name, run in runs.items():
-            batch = slice(run.recipe.batch)
+        for name, step in steps.items():
             begun = time.perf_counter()
-            train.one_step(run, pictures.images[batch], pictures.labels[batch], autocast_dtype("auto", CPU))
+            step(torch.arange(step.run.recipe.batch))
             if at >= 3:
                 times[name].append(time.perf_counter() - begun)
     return {name: statistics.median(values) for name, values in times.items()}

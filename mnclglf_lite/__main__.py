@@ -45,6 +45,9 @@ def _run_flags(parser: argparse.ArgumentParser, without: tuple[str, ...] = ()) -
     parser.add_argument(
         "--minutes", type=float, help="size the run by time: 3 s of timing fix the steps (default: by --epochs)"
     )
+    parser.add_argument("--engine", default="auto", help=(
+        "how a step is run: eager, views, compiled or captured; all compute the same (default: auto, by device and length)"
+    ))  # fmt: skip
     add_recipe_flags(parser, without)
 
 
@@ -172,8 +175,9 @@ def train(args: argparse.Namespace) -> int:
     out = args.out or Path("runs") / f"{recipe.method}-{slug(recipe.dataset)}-seed{recipe.seed}"
     room.check_folder(out, args.resume)
     run = room.train(
-        recipe, _splits(args, recipe.dataset), out=out, resume=args.resume, device=args.device, minutes=args.minutes
-    )
+        recipe, _splits(args, recipe.dataset), out=out, resume=args.resume, device=args.device, minutes=args.minutes,
+        engine=args.engine,
+    )  # fmt: skip
     print(f"the run is in {out}; next: mnclglf-lite evaluate {out}")
     return 0 if run.finished else 130  # the customary code of an interrupted program
 
@@ -265,7 +269,9 @@ def compare(args: argparse.Namespace) -> None:
     sized = f"-{args.minutes:g}min" if args.minutes else f"-{args.image_views}views" if args.image_views else ""
     out = args.out or Path("runs") / f"compare-{slug(args.dataset)}{sized}"
     splits = _splits(args, args.dataset)
-    result = room.compare(recipes, seeds, splits, out, args.on, args.minutes, args.device, image_views=args.image_views)
+    result = room.compare(
+        recipes, seeds, splits, out, args.on, args.minutes, args.device, image_views=args.image_views, engine=args.engine
+    )
     text = room.table(result, args.markdown)
     (out / "compare.md").write_text(room.table(result, markdown=True) + "\n")
     print(f"\n{text}")

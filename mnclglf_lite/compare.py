@@ -37,6 +37,7 @@ def compare(
     device: str = "auto",
     log: Callable[[str], None] = print,
     image_views: int | None = None,
+    engine: str = "auto",
 ) -> dict[str, Any]:
     """Train every recipe with every seed and evaluate them, with the baselines, under the same protocols.
 
@@ -78,7 +79,7 @@ def compare(
         for seed in seeds:
             folder = out / f"{name}-seed{seed}"
             asked = recipe.replace(seed=seed)
-            run = train.train(asked, splits, out=folder, resume=True, device=device, minutes=minutes, log=log)
+            run = train.train(asked, splits, out=folder, resume=True, device=device, minutes=minutes, engine=engine, log=log)
             if not run.finished:
                 raise KeyboardInterrupt  # the run said where it stopped; comparing goes on from there next time
             found = evaluate.evaluate(run.backbone, splits, on, size=recipe.test_size or None)

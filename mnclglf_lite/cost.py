@@ -44,7 +44,7 @@ def views_a_picture(recipe: Recipe, method: Method) -> float:
     GLNet's eight views of half the side count 2. Where whole views grow, it is the mean over the run.
     """
     whole = mean((size / recipe.view.size) ** 2 for size in recipe.grow or (recipe.view.size,))
-    # only the recipe's own view grows: see `train.one_step`
+    # only the recipe's own view grows: see `step.kinds_at`
     return sum(whole if view is recipe.view else (view.size / recipe.view.size) ** 2 for view in method.views)
 
 

@@ -119,7 +119,8 @@ def start(recipe: Recipe, pictures: int, classes: int, device: torch.device) -> 
 
 
 def make_optimiser(recipe: Recipe, method: nn.Module) -> torch.optim.SGD:
-    """SGD. Biases and BatchNorm go without weight decay unless `decay_all`; the predictor may keep its rate constant."""
+    """SGD, one kernel for all parameters. Biases and BatchNorm go without weight decay unless `decay_all`; the predictor may
+    keep its rate constant."""
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in method.named_parameters():
         if parameter.requires_grad:
@@ -134,6 +135,7 @@ def make_optimiser(recipe: Recipe, method: nn.Module) -> torch.optim.SGD:
         lr=recipe.lr,
         momentum=recipe.sgd_momentum,
         nesterov=recipe.nesterov,
+        fused=next(method.parameters()).device.type in ("cpu", "cuda"),
     )
 
 

@@ -8,7 +8,6 @@ never stopped, bit by bit: every random draw comes from a generator whose state 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import signal
 import threading
@@ -18,16 +17,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from . import checkpoint, data, views
+from . import checkpoint, data
 from .device import autocast_dtype, describe, pick
 from .errors import InputError
 from .evaluate import features
 from .gauges import effective_rank, spread
 from .knn import KnnProtocol, knn
-from .recipe import Recipe, size_at
-from .run import Meter, Run, rate, start
+from .recipe import Recipe
+from .run import Meter, Run, start
+from .step import Step
 
 # The monitor is a glance, not a result: a part of train as bank, a part of the hold-out as queries (sizes ours: about a
 # second on two cores with the slim net). Results come from `evaluate`, on everything.
@@ -39,32 +39,6 @@ CHECKPOINT_SECONDS = 60.0
 def batch_order(seed: int, epoch: int, pictures: int) -> Tensor:
     """The shuffled picture numbers of an epoch: a function of seed and epoch alone, so nothing of it need be saved."""
     return torch.randperm(pictures, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch))
-
-
-def one_step(run: Run, images: Tensor, labels: Tensor, dtype: torch.dtype | None) -> dict[str, Tensor]:
-    """One optimiser step on a batch: uint8 pictures (N, 3, H, W) and labels (N,). Returns the method's outputs."""
-    recipe, method = run.recipe, run.method
-    cut, size = [], size_at(recipe, run.step, run.total_steps)
-    for view in method.views:
-        if view is recipe.view and size != view.size:
-            view = dataclasses.replace(view, size=size)
-        draw = views.sample(view, len(images), images.shape[-2:], run.draws, images.device)
-        cut.append(views.render(images, view, draw).contiguous(memory_format=torch.channels_last))
-    scale = recipe.lr * recipe.batch / 256
-    share = rate(recipe, run.step, run.total_steps)
-    for group in run.optimiser.param_groups:
-        group["lr"] = scale * (1.0 if group["constant"] else share)
-    method.progress.fill_(run.step / run.total_steps)
-    with torch.autocast(images.device.type, dtype=dtype, enabled=dtype is not None):
-        outputs = method(cut, labels)
-    run.optimiser.zero_grad(set_to_none=True)
-    outputs["loss"].backward()
-    if recipe.clip:
-        nn.utils.clip_grad_norm_(method.parameters(), recipe.clip)
-    run.optimiser.step()
-    method.after_step(outputs)
-    run.step += 1
-    return outputs
 
 
 def evenly(pictures: data.ImageSet, most: int) -> data.ImageSet:
@@ -104,12 +78,14 @@ def between_steps() -> Iterator[Callable[[], bool]]:
             signal.signal(signal.SIGINT, before)
 
 
-def steps_for(minutes: float, recipe: Recipe, splits: data.Splits, device: torch.device) -> int:
+def steps_for(minutes: float, recipe: Recipe, splits: data.Splits, device: torch.device, engine: str = "auto") -> int:
     """How many steps fit into `minutes` on this machine: three seconds of throw-away steps are timed, the median counts."""
     if not minutes > 0:
         raise InputError(f"minutes must be positive; got {minutes}")
     run = start(recipe, len(splits.train), len(splits.train.classes), device)
-    dtype, train = autocast_dtype(recipe.precision, device), splits.train
+    run.total_steps = 1
+    step = Step(run, splits.train.images, splits.train.labels, autocast_dtype(recipe.precision, device), engine)
+    rows = torch.arange(recipe.batch, device=device)
     shares = max(1, len(recipe.grow))  # views may grow: each size is timed, and each has its share of the steps
     medians = []
     for share in range(shares):
@@ -117,8 +93,7 @@ def steps_for(minutes: float, recipe: Recipe, splits: data.Splits, device: torch
         while len(times) < 3 or time.perf_counter() - begun < 3.0 / shares:
             run.step, run.total_steps = share, shares
             at = time.perf_counter()
-            outputs = one_step(run, train.images[: recipe.batch], train.labels[: recipe.batch], dtype)
-            float(outputs["loss"].detach())  # waits for the device
+            float(step(rows)["loss"].detach())  # waits for the device
             times.append(time.perf_counter() - at)
         medians.append(sorted(times)[len(times) // 2])
     return max(1, round(minutes * 60 * shares / sum(medians)))
@@ -166,6 +141,7 @@ def train(
     resume: bool = False,
     device: str = "auto",
     minutes: float | None = None,
+    engine: str = "auto",
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     log: Callable[[str], None] = print,
 ) -> Run:
@@ -178,6 +154,7 @@ def train(
         device: "auto", "cuda", "mps" or "cpu".
         minutes: size the run by time: a short calibration fixes recipe.steps for this machine. A run that is gone on with
             keeps the steps of its beginning.
+        engine: how a step is run, one of `step.ENGINES`; all compute the same, to rounding.
 
     Raises `InputError` before any work for settings that cannot be, and `TrainingError` when the loss is no longer finite
     or a checkpoint cannot be written.
@@ -193,7 +170,7 @@ def train(
     if minutes is not None and resume and saved and saved.exists():
         recipe = recipe.replace(steps=checkpoint.load(saved, where)["recipe"]["steps"])  # calibrated when it was begun
     elif minutes is not None:
-        recipe = recipe.replace(steps=steps_for(minutes, recipe, splits, where))
+        recipe = recipe.replace(steps=steps_for(minutes, recipe, splits, where, engine))
     run = open_run(recipe, splits, Path(out) if out else None, resume, where)
     pictures, batch = len(splits.train), recipe.batch
     per_epoch = pictures // batch
@@ -202,8 +179,8 @@ def train(
         f"({run.total_steps / per_epoch:.1f} epochs), seed {recipe.seed}, {describe(where)}"
         + (f", going on from step {run.step}" if run.step else "")
     )
-    dtype = autocast_dtype(recipe.precision, where)
     run.method.train()
+    one = Step(run, splits.train.images, splits.train.labels, autocast_dtype(recipe.precision, where), engine, log)
     saved_at = counted_at = time.perf_counter()
 
     def count_time() -> None:
@@ -239,8 +216,7 @@ def train(
             if epoch != shuffled:
                 order, shuffled = batch_order(recipe.seed, epoch, pictures).to(where), epoch
             index = order[position * batch : (position + 1) * batch]
-            outputs = one_step(run, splits.train.images[index], splits.train.labels[index], dtype)
-            run.meter.add(outputs, run.step)
+            run.meter.add(one(index), run.step)
             if run.step % per_epoch == 0 or run.finished:
                 end_epoch()
             if interrupted():

@@ -12,11 +12,12 @@ import signal
 import pytest
 import torch
 
-from mnclglf_lite import data, train
+from mnclglf_lite import data
 from mnclglf_lite import run as runs
 from mnclglf_lite.__main__ import main, parser
 from mnclglf_lite.flags import recipe_from
 from mnclglf_lite.recipe import METHODS, VARIANTS, VIEWS, Recipe, preset
+from mnclglf_lite.step import Step
 from mnclglf_lite.views import View
 
 NET = "--width 8 --blocks 1 1 --projector 16 8 --predictor 8 --view-size 16 --device cpu".split()
@@ -544,16 +545,16 @@ def test_a_loss_that_is_no_number_ends_with_code_1():
 
 
 def test_an_interrupt_ends_with_code_130_and_resume_finishes(tmp_path, monkeypatch):
-    real = train.one_step
+    real = Step.__call__
 
-    def step(run, *args):
-        if run.step == 1:
+    def step(self, index):
+        if self.run.step == 1:
             os.kill(os.getpid(), signal.SIGINT)
-        return real(run, *args)
+        return real(self, index)
 
     argv = ["train", "--out", "r", *TINY, "--steps", "4"]
     with monkeypatch.context() as patch:
-        patch.setattr(train, "one_step", step)
+        patch.setattr(Step, "__call__", step)
         code, out, err = cli(*argv)
     assert code == 130 and err == "" and "stopped at step 2 of 4" in out
     code, out, err = cli(*argv, "--resume")

@@ -11,6 +11,7 @@ from conftest import tiny
 
 from mnclglf_lite import compare, cost, methods, recipe, run, train
 from mnclglf_lite.errors import InputError
+from mnclglf_lite.step import Step
 
 PAGE = (Path(__file__).resolve().parents[1] / "docs" / "add_your_own_method.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
@@ -41,8 +42,8 @@ def test_the_page_trains_and_resumes_to_the_very_same_weights(own, toys, tmp_pat
     weight = "backbone.conv1.weight"
     assert not torch.equal(methods.build(asked, 10).state_dict()[weight], whole.method.state_dict()[weight])
     with monkeypatch.context() as patch:
-        real = train.one_step
-        patch.setattr(train, "one_step", lambda *args: os.kill(os.getpid(), signal.SIGINT) or real(*args))
+        real = Step.__call__
+        patch.setattr(Step, "__call__", lambda *args: os.kill(os.getpid(), signal.SIGINT) or real(*args))
         assert train.train(asked, toys, out=tmp_path, **QUIET).step == 1
     again = train.train(asked, toys, out=tmp_path, resume=True, **QUIET)
     theirs = whole.method.state_dict()

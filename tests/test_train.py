@@ -15,11 +15,12 @@ import pytest
 import torch
 from conftest import tiny
 
-from mnclglf_lite import checkpoint, train
+from mnclglf_lite import checkpoint, train, views
 from mnclglf_lite import run as runs
 from mnclglf_lite.errors import InputError, TrainingError
 from mnclglf_lite.methods import build
 from mnclglf_lite.recipe import METHODS
+from mnclglf_lite.step import Step
 
 QUIET = {"device": "cpu", "log": lambda text: None}
 
@@ -31,14 +32,14 @@ def same(one, two):
 
 def interrupt_after(steps, monkeypatch):
     """Press the stop button during the given step, as Ctrl-C does."""
-    real = train.one_step
+    real = Step.__call__
 
-    def step(run, *args):
-        if run.step == steps - 1:
+    def step(self, index):
+        if self.run.step == steps - 1:
             os.kill(os.getpid(), signal.SIGINT)
-        return real(run, *args)
+        return real(self, index)
 
-    monkeypatch.setattr(train, "one_step", step)
+    monkeypatch.setattr(Step, "__call__", step)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -119,15 +120,15 @@ def test_a_batch_larger_than_the_set_is_refused(toys):
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_names_step_and_checkpoint(toys, tmp_path, monkeypatch):
-    real = train.one_step
+    real = Step.__call__
 
-    def step(run, *args):
-        if run.step == 12:
+    def step(self, index):
+        if self.run.step == 12:
             with torch.no_grad():
-                run.method.backbone.conv1.weight.fill_(float("nan"))
-        return real(run, *args)
+                self.run.method.backbone.conv1.weight.fill_(float("nan"))
+        return real(self, index)
 
-    monkeypatch.setattr(train, "one_step", step)
+    monkeypatch.setattr(Step, "__call__", step)
     with pytest.raises(TrainingError, match="step 13 of 30; the last good checkpoint is .*checkpoint.pt") as error:
         train.train(tiny(steps=30), toys, out=tmp_path, checkpoint_seconds=0.0, **QUIET)
     assert "smaller lr" in str(error.value)
@@ -246,8 +247,8 @@ def test_every_epoch_is_one_line_that_tells_all(toys):
 
 def test_without_a_holdout_its_pictures_are_trained_on_too(toys, monkeypatch):
     seen = []
-    real = train.one_step
-    monkeypatch.setattr(train, "one_step", lambda run, images, *rest: seen.append(images) or real(run, images, *rest))
+    real = Step.__call__
+    monkeypatch.setattr(Step, "__call__", lambda self, index: seen.append(self.images[index]) or real(self, index))
     for holdout, count in ((True, 320), (False, 360)):
         seen.clear()
         train.train(tiny("simclr", batch=40, steps=count // 40, holdout=holdout), toys, **QUIET)
@@ -262,10 +263,8 @@ def test_the_monitors_pictures_are_spread_over_the_whole_set(toys):
 
 def test_views_may_grow_in_equal_shares_of_the_steps(toys, monkeypatch):
     sides = []
-    real = train.views.render
-    monkeypatch.setattr(
-        train.views, "render", lambda images, view, draw: sides.append(view.size) or real(images, view, draw)
-    )
+    real = views.render
+    monkeypatch.setattr(step.views, "render", lambda images, view, draw: sides.append(view.size) or real(images, view, draw))
     train.train(tiny("simclr", grow=(8, 12, 16), steps=6), toys, **QUIET)
     assert sides == [8] * 4 + [12] * 4 + [16] * 4  # two views a step
 

@@ -1,0 +1,204 @@
+"""One step of training, and four engines to run it that compute the same.
+
+    eager      operation by operation, as it is written: starts at once
+    views      making the views is compiled into a few loops over the batch, the rest is eager
+    compiled   making the views, the networks and the losses are compiled
+    captured   CUDA alone: the compiled step is recorded once as a graph, optimiser, moving averages and queues included,
+               and replayed; the host then says one word a step in place of hundreds
+
+`auto` is `compiled` on CUDA. On a CPU a compiler gains nothing on the networks, whose convolutions are oneDNN's either way
+(measured: `benchmarks/results.md`), and takes seconds that runs of a minute do not have: there `auto` is `views` for long
+runs, `eager` for short ones. Whatever cannot be compiled or captured here runs eagerly, and the log says why.
+
+Nothing in a step reads a tensor's value into Python, so that the host runs ahead of the device. On CUDA the views are made
+on a stream of their own: those of the next batch while the networks are busy with this one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from . import views
+from .errors import unknown
+from .recipe import Recipe, size_at
+from .run import Run, rate
+
+Outputs = dict[str, Tensor]
+ENGINES = ("auto", "eager", "views", "compiled", "captured")
+# A CPU's compiler works some 7 s and then saves some 4 ms a step of SimCLR's slim net (measured): even after 2,000 steps
+CPU_COMPILES_FROM = 2000
+RECORD_AT = 12  # steps before a graph is recorded (ours): buffers and compiled code are ready by then
+RECOMPILE_LIMIT = 256  # of one function; torch stops at 8, which the methods and views of one process exceed
+
+
+def make_views(
+    images: Tensor, kinds: Sequence[views.View], draws: torch.Generator, render: Callable[..., Tensor] = views.render
+) -> list[Tensor]:
+    """Every view of a batch: uint8 pictures (N, 3, H, W) -> one float32 tensor (N, 3, S, S) for each kind, channels last."""
+    cut = []
+    for view in kinds:
+        draw = views.sample(view, len(images), images.shape[-2:], draws, images.device)
+        cut.append(render(images, view, draw).contiguous(memory_format=torch.channels_last))
+    return cut
+
+
+def kinds_at(recipe: Recipe, wanted: Sequence[views.View], step: int, total_steps: int) -> list[views.View]:
+    """The method's views as they are at a step: where whole views grow, the recipe's own has another size."""
+    size = size_at(recipe, step, total_steps)
+    return [dataclasses.replace(v, size=size) if v is recipe.view and size != v.size else v for v in wanted]
+
+
+def set_rate(run: Run) -> None:
+    """The learning rates and the method's progress for the step that comes."""
+    recipe = run.recipe
+    scale, share = recipe.lr * recipe.batch / 256, rate(recipe, run.step, run.total_steps)
+    for group in run.optimiser.param_groups:
+        now = scale * (1.0 if group["constant"] else share)
+        if isinstance(group["lr"], Tensor):  # a graph reads the rate from where it was when it was recorded
+            group["lr"].fill_(now)
+        else:
+            group["lr"] = now
+    run.method.progress.fill_(run.step / run.total_steps)
+
+
+def learn(
+    run: Run, cut: list[Tensor], labels: Tensor, dtype: torch.dtype | None, forward: Callable | None = None
+) -> Outputs:
+    """Networks, loss, backward, optimiser, moving averages and queues: views and labels (N,) -> the method's outputs."""
+    capturing = labels.is_cuda and torch.cuda.is_current_stream_capturing()
+    with torch.autocast(labels.device.type, dtype=dtype, enabled=dtype is not None, cache_enabled=not capturing):
+        outputs = forward(cut, labels)
+    run.optimiser.zero_grad(set_to_none=True)
+    outputs["loss"].backward()
+    if run.recipe.clip:
+        nn.utils.clip_grad_norm_(run.method.parameters(), run.recipe.clip)
+    run.optimiser.step()
+    run.method.after_step(outputs)
+    return outputs
+
+
+def engine_for(name: str, device: torch.device, steps: int) -> str:
+    """What "auto" means for so many steps on this device; any other name is itself."""
+    if name not in ENGINES:
+        raise unknown("engine", name, ENGINES)
+    if name != "auto":
+        return name
+    if device.type == "cuda":
+        return "compiled"
+    return "views" if device.type == "cpu" and steps >= CPU_COMPILES_FROM else "eager"
+
+
+class Step:
+    """The steps of one run, on pictures that lie on its device: `step(index)` trains on the rows `index` (N,) of the set.
+
+    Args:
+        images, labels: the whole training set, uint8 (M, 3, H, W) and (M,).
+        engine: one of `ENGINES`; `self.engine` is what it became.
+        log: told in one line what cannot be had here, and why.
+    """
+
+    def __init__(
+        self, run: Run, images: Tensor, labels: Tensor, dtype: torch.dtype | None, engine: str = "auto",
+        log: Callable[[str], None] = print,
+    ):  # fmt: skip
+        self.run, self.images, self.labels, self.dtype, self.log = run, images, labels, dtype, log
+        self.engine = engine_for(engine, images.device, run.total_steps - run.step)
+        self.render: Callable[..., Tensor] = views.render
+        self.forward: Callable[..., Outputs] = run.method
+        self.aside = torch.cuda.Stream(images.device) if images.is_cuda else None
+        self.graph: torch.cuda.CUDAGraph | None = None
+        self.done = 0
+        if self.engine == "captured" and not images.is_cuda:
+            self.fall_back("compiled", f"a graph is recorded on CUDA, and this run is on {images.device.type}")
+        if self.engine == "captured" and run.recipe.grow:
+            self.fall_back("compiled", "a graph has one size of views, and this recipe's grow")
+        if self.engine != "eager":
+            self.render = torch.compile(views.render, dynamic=False)
+        if self.engine in ("compiled", "captured"):
+            self.forward = torch.compile(run.method, dynamic=False)
+        if self.engine == "captured":
+            for group in run.optimiser.param_groups:
+                group["lr"] = torch.as_tensor(float(group["lr"]), device=images.device)
+
+    def fall_back(self, engine: str, why: str) -> None:
+        self.log(f"the engine {self.engine!r} is not to be had here ({why}); going on {engine}")
+        self.engine = engine
+
+    def __call__(self, index: Tensor) -> Outputs:
+        set_rate(self.run)
+        if self.graph is not None:
+            self.rows.copy_(index)
+            self.graph.replay()
+            outputs = self.outputs
+        elif self.engine == "captured" and self.done == RECORD_AT:
+            outputs = self.record(index)
+        elif self.engine != "eager" and self.done == 0:
+            outputs = self.first(index)
+        else:
+            outputs = self.work(index)
+        self.run.step += 1
+        self.done += 1
+        return outputs
+
+    def work(self, index: Tensor) -> Outputs:
+        """One step on the rows `index`, and nothing that a graph could not hold."""
+        run = self.run
+        kinds = kinds_at(run.recipe, run.method.views, run.step, run.total_steps)
+        with self.beside():
+            cut = make_views(self.images[index], kinds, run.draws, self.render)
+            labels = self.labels[index]
+        if self.aside is not None:
+            torch.cuda.current_stream().wait_stream(self.aside)
+            for made in (*cut, labels):
+                made.record_stream(torch.cuda.current_stream())
+        return learn(run, cut, labels, self.dtype, self.forward)
+
+    @contextlib.contextmanager
+    def beside(self):
+        """Work queued in here need not wait for the step before: it reads the image set and the generator alone."""
+        if self.aside is None:
+            yield
+        else:
+            if torch.cuda.is_current_stream_capturing():  # a graph's branches must all begin inside it
+                self.aside.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(self.aside):
+                yield
+
+    def first(self, index: Tensor) -> Outputs:
+        """The first step, in which torch compiles. What cannot be compiled is taken back and done eagerly."""
+        run = self.run
+        before = copy.deepcopy((run.method.state_dict(), run.draws.get_state()))
+        try:
+            with torch._dynamo.config.patch(recompile_limit=RECOMPILE_LIMIT):
+                return self.work(index)
+        except Exception as error:  # torch and its compilers raise of all kinds: no C++ compiler, no Triton, an old driver
+            run.method.load_state_dict(before[0])
+            run.draws.set_state(before[1])
+            why = str(error).strip().splitlines() or [""]
+            self.fall_back("eager", f"{type(error).__name__}: {why[0][:200]}")
+            self.render, self.forward = views.render, run.method
+            return self.work(index)
+
+    def record(self, index: Tensor) -> Outputs:
+        """Record the step as a graph and replay it once; recording alone changes nothing."""
+        self.rows = index.clone()
+        graph = torch.cuda.CUDAGraph()
+        try:
+            graph.register_generator_state(self.run.draws)
+            torch.cuda.synchronize()
+            with torch.cuda.graph(graph):
+                self.outputs = self.work(self.rows)
+        except Exception as error:
+            torch.cuda.synchronize()
+            why = str(error).strip().splitlines() or [""]
+            self.fall_back("compiled", f"{type(error).__name__}: {why[0][:200]}")
+            return self.work(index)
+        self.graph = graph
+        graph.replay()
+        return self.outputs
