@@ -264,7 +264,7 @@ def test_the_monitors_pictures_are_spread_over_the_whole_set(toys):
 def test_views_may_grow_in_equal_shares_of_the_steps(toys, monkeypatch):
     sides = []
     real = views.render
-    monkeypatch.setattr(step.views, "render", lambda images, view, draw: sides.append(view.size) or real(images, view, draw))
+    monkeypatch.setattr(views, "render", lambda images, view, draw: sides.append(view.size) or real(images, view, draw))
     train.train(tiny("simclr", grow=(8, 12, 16), steps=6), toys, **QUIET)
     assert sides == [8] * 4 + [12] * 4 + [16] * 4  # two views a step
 
