@@ -27,7 +27,7 @@ from .gauges import effective_rank, spread
 from .knn import KnnProtocol, knn
 from .recipe import Recipe
 from .run import Meter, Run, start
-from .step import Step
+from .step import Step, engine_for
 
 # The monitor is a glance, not a result: a part of train as bank, a part of the hold-out as queries (sizes ours: about a
 # second on two cores with the slim net). Results come from `evaluate`, on everything.
@@ -160,6 +160,7 @@ def train(
     or a checkpoint cannot be written.
     """
     where = pick(device)
+    engine_for(engine, where, recipe.steps)  # refuses a name it does not know
     check_folder(out, resume)
     splits = splits or data.load(recipe.dataset, device=where)
     if splits.train.device != where:
