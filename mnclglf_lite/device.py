@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
+from pathlib import Path
 
 import torch
 
@@ -11,6 +13,7 @@ from .errors import InputError, unknown
 
 # torch's own questions to the processor; absent from some versions, which then count as a no
 CPU_BF16 = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+CPU_MAX = Path("/sys/fs/cgroup/cpu.max")  # Linux: "QUOTA PERIOD" in microseconds, or "max PERIOD"
 
 
 def pick(name: str = "auto") -> torch.device:
@@ -42,6 +45,26 @@ def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
             native = device.type == "cpu" and any(getattr(torch.cpu, name, bool)() for name in CPU_BF16)
         precision = "bf16" if native else "fp32"
     return torch.bfloat16 if precision == "bf16" else None
+
+
+def allowed_cores() -> float:
+    """How many cores this process may use: those it is bound to, or a container's share of them (0.5: half a core)."""
+    cores = float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    try:
+        quota, period = CPU_MAX.read_text().split()
+        return cores if quota == "max" else min(cores, int(quota) / int(period))
+    except (OSError, ValueError):
+        return cores  # no container, or one of another kind
+
+
+def settle_threads() -> None:
+    """No more of torch's threads than cores for them: torch counts a container's cores, not its share of them.
+
+    Threads that wait for a core cost more than they bring. Never raises the number, so that a number set by hand stays.
+    """
+    most = max(1, math.ceil(allowed_cores()))
+    if torch.get_num_threads() > most:
+        torch.set_num_threads(most)
 
 
 def describe(device: torch.device) -> str:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -94,6 +94,19 @@ def engine_for(name: str, device: torch.device, steps: int) -> str:
     return "views" if device.type == "cpu" and steps >= CPU_COMPILES_FROM else "eager"
 
 
+@contextlib.contextmanager
+def on_stream(stream: torch.cuda.Stream | None) -> Iterator[None]:
+    """Work queued in here runs on `stream`, after all that was queued before and before all that is queued later."""
+    if stream is None:
+        yield
+        return
+    outside = torch.cuda.current_stream()
+    stream.wait_stream(outside)
+    with torch.cuda.stream(stream):
+        yield
+    outside.wait_stream(stream)
+
+
 class Step:
     """The steps of one run, on pictures that lie on its device: `step(index)` trains on the rows `index` (N,) of the set.
 
@@ -101,6 +114,8 @@ class Step:
         images, labels: the whole training set, uint8 (M, 3, H, W) and (M,).
         engine: one of `ENGINES`; `self.engine` is what it became.
         log: told in one line what cannot be had here, and why.
+
+    `index` lies on the CPU: a step then has no need to wait for the one before it to cut its views.
     """
 
     def __init__(
@@ -111,7 +126,6 @@ class Step:
         self.engine = engine_for(engine, images.device, run.total_steps - run.step)
         self.render: Callable[..., Tensor] = views.render
         self.forward: Callable[..., Outputs] = run.method
-        self.aside = torch.cuda.Stream(images.device) if images.is_cuda else None
         self.graph: torch.cuda.CUDAGraph | None = None
         self.done = 0
         if self.engine == "captured" and not images.is_cuda:
@@ -122,7 +136,13 @@ class Step:
             self.render = torch.compile(views.render, dynamic=False)
         if self.engine in ("compiled", "captured"):
             self.forward = torch.compile(run.method, dynamic=False)
-        if self.engine == "captured":
+        captured = self.engine == "captured"
+        # One stream to make views beside the step before; one to record a graph on, which cannot be the default stream
+        self.aside = torch.cuda.Stream(images.device) if images.is_cuda and not captured else None
+        self.recorder = torch.cuda.Stream(images.device) if captured else None
+        if images.is_cuda:
+            torch.backends.cudnn.benchmark = True  # shapes are fixed: the fastest convolution is looked for once
+        if captured:
             for group in run.optimiser.param_groups:
                 group["lr"] = torch.as_tensor(float(group["lr"]), device=images.device)
 
@@ -132,16 +152,17 @@ class Step:
 
     def __call__(self, index: Tensor) -> Outputs:
         set_rate(self.run)
-        if self.graph is not None:
-            self.rows.copy_(index)
-            self.graph.replay()
-            outputs = self.outputs
-        elif self.engine == "captured" and self.done == RECORD_AT:
-            outputs = self.record(index)
-        elif self.engine != "eager" and self.done == 0:
-            outputs = self.first(index)
-        else:
-            outputs = self.work(index)
+        with on_stream(self.recorder):
+            if self.graph is not None:
+                self.rows.copy_(index)
+                self.graph.replay()
+                outputs = self.outputs
+            elif self.engine == "captured" and self.done == RECORD_AT:
+                outputs = self.record(index)
+            elif self.engine != "eager" and self.done == 0:
+                outputs = self.first(index)
+            else:
+                outputs = self.work(index)
         self.run.step += 1
         self.done += 1
         return outputs
@@ -150,25 +171,15 @@ class Step:
         """One step on the rows `index`, and nothing that a graph could not hold."""
         run = self.run
         kinds = kinds_at(run.recipe, run.method.views, run.step, run.total_steps)
-        with self.beside():
-            cut = make_views(self.images[index], kinds, run.draws, self.render)
-            labels = self.labels[index]
+        with torch.cuda.stream(self.aside):  # no stream, no effect
+            rows = index.to(self.images.device, non_blocking=True)
+            cut, labels = make_views(self.images[rows], kinds, run.draws, self.render), self.labels[rows]
         if self.aside is not None:
-            torch.cuda.current_stream().wait_stream(self.aside)
+            now = torch.cuda.current_stream()
+            now.wait_stream(self.aside)
             for made in (*cut, labels):
-                made.record_stream(torch.cuda.current_stream())
+                made.record_stream(now)  # their memory is not given to a later view before the networks are through
         return learn(run, cut, labels, self.dtype, self.forward)
-
-    @contextlib.contextmanager
-    def beside(self):
-        """Work queued in here need not wait for the step before: it reads the image set and the generator alone."""
-        if self.aside is None:
-            yield
-        else:
-            if torch.cuda.is_current_stream_capturing():  # a graph's branches must all begin inside it
-                self.aside.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(self.aside):
-                yield
 
     def first(self, index: Tensor) -> Outputs:
         """The first step, in which torch compiles. What cannot be compiled is taken back and done eagerly."""
@@ -187,12 +198,12 @@ class Step:
 
     def record(self, index: Tensor) -> Outputs:
         """Record the step as a graph and replay it once; recording alone changes nothing."""
-        self.rows = index.clone()
+        self.rows = index.to(self.images.device)
         graph = torch.cuda.CUDAGraph()
         try:
             graph.register_generator_state(self.run.draws)
             torch.cuda.synchronize()
-            with torch.cuda.graph(graph):
+            with torch.cuda.graph(graph, stream=self.recorder):
                 self.outputs = self.work(self.rows)
         except Exception as error:
             torch.cuda.synchronize()

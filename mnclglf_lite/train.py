@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from . import checkpoint, data
-from .device import autocast_dtype, describe, pick
+from .device import autocast_dtype, describe, pick, settle_threads
 from .errors import InputError
 from .evaluate import features
 from .gauges import effective_rank, spread
@@ -85,7 +85,7 @@ def steps_for(minutes: float, recipe: Recipe, splits: data.Splits, device: torch
     run = start(recipe, len(splits.train), len(splits.train.classes), device)
     run.total_steps = 1
     step = Step(run, splits.train.images, splits.train.labels, autocast_dtype(recipe.precision, device), engine)
-    rows = torch.arange(recipe.batch, device=device)
+    rows = torch.arange(recipe.batch)
     shares = max(1, len(recipe.grow))  # views may grow: each size is timed, and each has its share of the steps
     medians = []
     for share in range(shares):
@@ -160,6 +160,7 @@ def train(
     or a checkpoint cannot be written.
     """
     where = pick(device)
+    settle_threads()
     engine_for(engine, where, recipe.steps)  # refuses a name it does not know
     check_folder(out, resume)
     splits = splits or data.load(recipe.dataset, device=where)
@@ -215,7 +216,7 @@ def train(
         while not run.finished:
             epoch, position = divmod(run.step, per_epoch)
             if epoch != shuffled:
-                order, shuffled = batch_order(recipe.seed, epoch, pictures).to(where), epoch
+                order, shuffled = batch_order(recipe.seed, epoch, pictures), epoch
             index = order[position * batch : (position + 1) * batch]
             run.meter.add(one(index), run.step)
             if run.step % per_epoch == 0 or run.finished:

@@ -7,8 +7,8 @@ import torch
 from conftest import tiny
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from mnclglf_lite import device, step, train
 from mnclglf_lite import run as runs
-from mnclglf_lite import step, train
 from mnclglf_lite.errors import InputError
 from mnclglf_lite.recipe import METHODS
 from mnclglf_lite.step import Step
@@ -168,3 +168,26 @@ def test_the_fused_optimiser_is_plain_sgd(toys):
 
 def name_of(module, parameter):
     return next(name for name, value in module.named_parameters() if value is parameter)
+
+
+@pytest.mark.parametrize(
+    ("text", "cores"), [("max 100000", 8), ("150000 100000", 1.5), ("900000 100000", 8), ("nonsense", 8), (None, 8)]
+)
+def test_a_containers_share_of_the_cores_counts(text, cores, tmp_path, monkeypatch):
+    monkeypatch.setattr(device.os, "sched_getaffinity", lambda who: set(range(8)), raising=False)
+    monkeypatch.setattr(device, "CPU_MAX", tmp_path / "cpu.max")
+    if text:
+        device.CPU_MAX.write_text(text + "\n")
+    assert device.allowed_cores() == cores
+
+
+def test_threads_are_lowered_to_the_cores_and_never_raised(monkeypatch):
+    before = torch.get_num_threads()
+    try:
+        for have, allowed, left in ((4, 1.5, 2), (4, 0.5, 1), (1, 8, 1), (3, 3, 3)):
+            torch.set_num_threads(have)
+            monkeypatch.setattr(device, "allowed_cores", lambda cores=allowed: cores)
+            device.settle_threads()
+            assert torch.get_num_threads() == left
+    finally:
+        torch.set_num_threads(before)
