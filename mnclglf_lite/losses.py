@@ -25,7 +25,7 @@ def info_nce(anchors: Tensor, targets: Tensor, temperature: float) -> Tensor:
     both arguments: the caller detaches the side that is to be a fixed target. (MNCLGLF's global-local term; Fast-MoCo.)
     """
     with torch.autocast(anchors.device.type, enabled=False):
-        logits = unit(anchors) @ unit(targets).T / temperature  # (N, D) x (D, N) -> (N, N)
+        logits = (unit(anchors) / temperature) @ unit(targets).T  # (N, D) x (D, N) -> (N, N)
         return F.cross_entropy(logits, torch.arange(len(logits), device=logits.device))
 
 
@@ -41,9 +41,8 @@ def nt_xent(a: Tensor, b: Tensor, temperature: float) -> Tensor:
     with torch.autocast(a.device.type, enabled=False):
         n = len(a)
         both = torch.cat([unit(a), unit(b)])  # (N, D), (N, D) -> (2N, D)
-        logits = both @ both.T / temperature  # (2N, 2N)
-        itself = torch.eye(2 * n, dtype=torch.bool, device=logits.device)
-        logits = logits.masked_fill(itself, float("-inf"))
+        logits = (both / temperature) @ both.T  # (2N, 2N); the smaller matrix is divided
+        logits = logits.fill_diagonal_(float("-inf"))  # no anchor meets itself
         partner = torch.arange(2 * n, device=logits.device).roll(n)
         return F.cross_entropy(logits, partner)
 
@@ -51,7 +50,7 @@ def nt_xent(a: Tensor, b: Tensor, temperature: float) -> Tensor:
 def similarities(a: Tensor, b: Tensor, temperature: float) -> Tensor:
     """s(a_i, b_k) / T for every pair: (N, D), (K, D) -> (N, K). Logits of a softmax over the rows of b."""
     with torch.autocast(a.device.type, enabled=False):
-        return unit(a) @ unit(b).T / temperature  # (N, D) x (D, K) -> (N, K)
+        return (unit(a) / temperature) @ unit(b).T  # (N, D) x (D, K) -> (N, K)
 
 
 def queue_logits(queries: Tensor, keys: Tensor, queue: Tensor, temperature: float) -> Tensor:
@@ -62,9 +61,9 @@ def queue_logits(queries: Tensor, keys: Tensor, queue: Tensor, temperature: floa
     Cross-entropy against index 0 is MoCo's InfoNCE (He et al. 2020, equation 1); all-equal embeddings give ln(1 + K).
     """
     with torch.autocast(queries.device.type, enabled=False):
-        q, k = unit(queries), unit(keys)
+        q, k = unit(queries) / temperature, unit(keys)  # the smallest matrix is divided
         own = (q * k).sum(dim=1, keepdim=True)  # (N, 1)
-        return torch.cat([own, q @ unit(queue).T], dim=1) / temperature  # (N, 1 + K)
+        return torch.cat([own, q @ unit(queue).T], dim=1)  # (N, 1 + K)
 
 
 def queue_nce(queries: Tensor, keys: Tensor, queue: Tensor, temperature: float) -> Tensor:

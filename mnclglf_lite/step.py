@@ -37,15 +37,17 @@ RECORD_AT = 12  # steps before a graph is recorded (ours): buffers and compiled 
 RECOMPILE_LIMIT = 256  # of one function; torch stops at 8, which the methods and views of one process exceed
 
 
+def render(images: Tensor, view: views.View, draw: views.Draw) -> Tensor:
+    """`views.render` in the memory layout that convolutions like best: channels last."""
+    return views.render(images, view, draw).contiguous(memory_format=torch.channels_last)
+
+
 def make_views(
-    images: Tensor, kinds: Sequence[views.View], draws: torch.Generator, render: Callable[..., Tensor] = views.render
+    images: Tensor, kinds: Sequence[views.View], draws: torch.Generator, render: Callable[..., Tensor] = render
 ) -> list[Tensor]:
     """Every view of a batch: uint8 pictures (N, 3, H, W) -> one float32 tensor (N, 3, S, S) for each kind, channels last."""
-    cut = []
-    for view in kinds:
-        draw = views.sample(view, len(images), images.shape[-2:], draws, images.device)
-        cut.append(render(images, view, draw).contiguous(memory_format=torch.channels_last))
-    return cut
+    n, hw = len(images), images.shape[-2:]
+    return [render(images, view, views.sample(view, n, hw, draws, images.device)) for view in kinds]
 
 
 def kinds_at(recipe: Recipe, wanted: Sequence[views.View], step: int, total_steps: int) -> list[views.View]:
@@ -124,7 +126,7 @@ class Step:
     ):  # fmt: skip
         self.run, self.images, self.labels, self.dtype, self.log = run, images, labels, dtype, log
         self.engine = engine_for(engine, images.device, run.total_steps - run.step)
-        self.render: Callable[..., Tensor] = views.render
+        self.render: Callable[..., Tensor] = render
         self.forward: Callable[..., Outputs] = run.method
         self.graph: torch.cuda.CUDAGraph | None = None
         self.done = 0
@@ -133,7 +135,7 @@ class Step:
         if self.engine == "captured" and run.recipe.grow:
             self.fall_back("compiled", "a graph has one size of views, and this recipe's grow")
         if self.engine != "eager":
-            self.render = torch.compile(views.render, dynamic=False)
+            self.render = torch.compile(render, dynamic=False)
         if self.engine in ("compiled", "captured"):
             self.forward = torch.compile(run.method, dynamic=False)
         captured = self.engine == "captured"
@@ -193,7 +195,7 @@ class Step:
             run.draws.set_state(before[1])
             why = str(error).strip().splitlines() or [""]
             self.fall_back("eager", f"{type(error).__name__}: {why[0][:200]}")
-            self.render, self.forward = views.render, run.method
+            self.render, self.forward = render, run.method
             return self.work(index)
 
     def record(self, index: Tensor) -> Outputs:
