@@ -1,7 +1,7 @@
 """A method's networks with nothing around them: the ceiling that `benchmarks/speed.py` holds a whole step against.
 
-`networks(method, views)` sends views through every backbone and head that the method sends them through, with gradient where
-the method has gradient. No loss, no look-up in a queue, no shuffle for BatchNorm's sake, no optimiser. What it must leave in:
+`networks(method, views)` sends views through every backbone and head that the method sends them through, with gradient
+where the method has gradient. No loss, no look-up in a queue, no shuffle for BatchNorm's sake, no optimiser. What must stay:
 cutting views into patches and gluing montages, without which a network has nothing to eat.
 
 Nobody has to believe that these functions are faithful: `tests/test_speed.py` counts convolutions and compares the
@@ -11,7 +11,7 @@ parameters that get a gradient, method by method.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import singledispatch
+from functools import partial, singledispatch
 
 import torch
 from torch import Tensor, nn
@@ -133,7 +133,7 @@ class Bare:
 
     def __init__(self, method: nn.Module, views: list[Tensor], dtype: torch.dtype | None, compiled: bool):
         self.method, self.views, self.dtype = method, views, dtype
-        forward: Callable = lambda views: networks(method, views)  # noqa: E731
+        forward: Callable[[list[Tensor]], list[Tensor]] = partial(networks.dispatch(type(method)), method)
         self.forward = torch.compile(forward, dynamic=False) if compiled else forward
         self.gradients: list[Tensor] | None = None
 

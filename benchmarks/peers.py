@@ -1,12 +1,12 @@
 """The other way to make a SimCLR step: one picture at a time in a DataLoader, as lightly and solo-learn do it.
 
-Built so that the work is equal: our encoder with our weights, our head's layers, our view's strengths and probabilities, the
-same batch, temperature and optimiser settings. What differs is how: Pillow or torchvision picture by picture, in processes of
-their own, and lightly's classes for transform, head and loss.
+Built so that the work is equal: our encoder with our weights, our head's layers, our view's strengths and probabilities,
+the same batch, temperature and optimiser settings. What differs is how: Pillow or torchvision picture by picture, in
+processes of their own, and lightly's classes for transform, head and loss.
 
-solo-learn itself is not installed (its newest package pins torch 1.9): its row is the chain of torchvision transforms that
-its recipes compose, with our bilinear filter in place of its bicubic one, in the same loop as lightly's. No Lightning trainer
-runs around any of them, which favours both.
+solo-learn itself is not installed (its newest package pins torch 1.9): its row is the chain of torchvision transforms
+that its recipes compose, with our bilinear filter in place of its bicubic one, in the same loop as lightly's. No Lightning
+trainer runs around any of them, which favours both.
 """
 
 from __future__ import annotations
@@ -287,7 +287,7 @@ def crop_traits(images: Tensor, made: Tensor) -> dict[str, Tensor]:
 
 
 def whole_traits(images: Tensor, made: Tensor) -> dict[str, Tensor]:
-    """Of real pictures: mean and deviation a channel, and how far brightness and contrast are from the picture's own: (N,)."""
+    """Of real pictures: mean and deviation a channel, and how far brightness and contrast are from the picture's: (N,)."""
     traits = {f"mean {name}": made[:, i].mean((1, 2)) for i, name in enumerate("rgb")}
     traits |= {f"std {name}": made[:, i].std((1, 2)) for i, name in enumerate("rgb")}
     before, after = (x.mean(1).flatten(1) for x in (images.float() / 255, made))  # (N, pixels) grey

@@ -1,8 +1,8 @@
 """The worker's side of `benchmarks/speed.py`: one row of the comparison, in a process of its own.
 
-The worker builds its row, takes steps until it is warm, and says so; then it waits. Told `go N` it takes a few steps that are
-not counted, N that are, and answers with the seconds. Between two blocks it is idle, its loader's processes too: it says that
-a block is over only when they have stopped working.
+The worker builds its row, takes steps until it is warm, and says so; then it waits. Told `go N` it takes a few steps that
+are not counted, N that are, and answers with the seconds. Between two blocks it is idle, its loader's processes too: it says
+that a block is over only when they have stopped working.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from mnclglf_lite.train import batch_order
 STEPS = 100_000  # of the schedule that the timed steps are the beginning of
 LEAST_WARM = 3  # steps, however slow
 LEAST_WARM_CUDA = 20
-CONVERGED = 0.98  # of two ways the second must be faster than this share of the first to be taken
+FASTER = 0.98  # share of the eager time that compiled code must stay below to be taken
 
 
 class Row:
@@ -90,7 +90,7 @@ class Row:
         except Exception as error:  # torch and its compilers raise of all kinds
             self.note(f"{what} cannot be compiled here: {type(error).__name__}: {str(error).splitlines()[0][:160]}")
         self.told["trials"][what] = {name: round(seconds, 5) for name, seconds in times.items()}
-        return times.get("compiled", float("inf")) < CONVERGED * times["eager"]
+        return times.get("compiled", float("inf")) < FASTER * times["eager"]
 
 
 # --- ours ------------------------------------------------------------------------------------------------------------------
@@ -272,7 +272,7 @@ class Peer(Row):
             self.choose_workers(dataset)
 
     def best_form(self, library: str, transform: Callable, images: Tensor) -> str:
-        """Pillow pictures or tensors: whichever this chain takes faster, on one processor. lightly's takes Pillow pictures."""
+        """Pillow pictures or tensors: whichever this chain is faster with, on one processor. lightly's has Pillow's."""
         if library == "lightly":
             return "pillow"
         threads, times = torch.get_num_threads(), {}
@@ -397,7 +397,7 @@ def in_proc(pid: int, file: str, field: str) -> int:
 
 
 def memory(device: torch.device) -> dict[str, float]:
-    """MiB. `pss`: now, pages that processes share counted once; `peak_rss`: the sum of all peaks, which counts them often."""
+    """MiB. `pss`: now, pages that processes share counted once; `peak_rss`: the sum of all peaks, shared pages in each."""
     pids = family()
     found = {
         "pss": round(sum(in_proc(pid, "smaps_rollup", "Pss") for pid in pids) / 1024, 1),
@@ -485,9 +485,11 @@ def serve(name: str, spec: dict[str, Any], say: Callable[[dict[str, Any]], None]
     begun = time.perf_counter()
     row = BUILD[name][1](spec)
     built = time.perf_counter() - begun
-    told = warm(row) if name != "ceilings" else {}
+    told: dict[str, Any] = warm(row) if name != "ceilings" else {}
     rest(row)
-    say({"event": "ready", "build_s": round(built, 3), **told, **row.told, **facts(row.device), "memory": memory(row.device)})
+    say(
+        {"event": "ready", "build_s": round(built, 3), **told, **row.told, **facts(row.device), "memory": memory(row.device)}
+    )
     for line in commands:
         word, *rest_of = line.split()
         if word == "quit":
