@@ -58,11 +58,11 @@ PEERS = ("lightly", "lightly-tuned", "lightly-fp32", "lightly-fixed", "torchvisi
 BAR = 1.10  # a whole step may take this many times as long as its bare networks
 PICTURES = 50_000  # as many as CIFAR-10's training files hold
 START_SECONDS = 900.0  # that a row may take until it is warm; compiling is in it
-STEP_BACK = 40.0  # a block may take this many times as long as it should, and a minute
+SLOWEST = 40.0  # a block may take this many times as long as it should, and a minute
 PROTOCOL = (
     "one process a row, all rows built and warmed first, then {rounds} rounds of blocks of about {seconds:g} s, every "
-    "second round in reverse order; one row works at a time; the clock stops after the device has finished; medians, lowest and "
-    "highest block"
+    "second round in reverse order; one row works at a time; the clock stops after the device has finished; medians, lowest "
+    "and highest block"
 )
 
 
@@ -263,7 +263,7 @@ def block(name: str, workers: dict[str, Worker], rows: dict, found: dict, plan: 
             return
         row = rows[name]
         steps = max(2, round(plan.seconds / row["step_s"]))
-        told = workers[name].ask(f"go {steps}", 60 + STEP_BACK * max(plan.seconds, 2 * row["step_s"]))
+        told = workers[name].ask(f"go {steps}", 60 + SLOWEST * max(plan.seconds, 2 * row["step_s"]))
         row["blocks"].append({"steps": told["steps"], "seconds": told["seconds"]})
         row["notes"], row["memory"] = told["notes"], {k: max(v, row["memory"].get(k, 0)) for k, v in told["memory"].items()}
     except Failed as error:

@@ -1,4 +1,4 @@
-"""The speed comparison measures what it says: equal work, equal views, one process a row, and a reason for what is missing."""
+"""The speed comparison measures what it says: equal work and views, one process a row, and a reason for what is missing."""
 
 import dataclasses
 import json
