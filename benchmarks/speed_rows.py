@@ -76,13 +76,18 @@ class Row:
         once = self.timed(work, 1)
         return self.timed(work, max(3, round(self.spec["trial_seconds"] / once)))
 
-    def faster_compiled(self, what: str, eager: Callable[[], Any], compiled: Callable[[], Any]) -> bool:
-        """Is the second way faster? Both times are told. A compiler that fails has lost."""
+    def faster_compiled(self, what: str, way: Callable[[bool], Callable[[], Any]]) -> tuple[Callable[[], Any], bool]:
+        """`way(False)` or, where it is faster, `way(True)`: which, and is it compiled? Both times are told.
+
+        A compiler that fails has lost.
+        """
+        eager = way(False)
         if not self.spec["compile"]:
-            return False
-        times = {"eager": self.trial(eager)}
+            return eager, False
+        times, compiled = {"eager": self.trial(eager)}, eager
         try:
             begun = time.perf_counter()
+            compiled = way(True)
             compiled()
             self.sync()
             self.told["compile_s"] = round(time.perf_counter() - begun, 3)
@@ -90,7 +95,8 @@ class Row:
         except Exception as error:  # torch and its compilers raise of all kinds
             self.note(f"{what} cannot be compiled here: {type(error).__name__}: {str(error).splitlines()[0][:160]}")
         self.told["trials"][what] = {name: round(seconds, 5) for name, seconds in times.items()}
-        return times.get("compiled", float("inf")) < FASTER * times["eager"]
+        faster = times.get("compiled", float("inf")) < FASTER * times["eager"]
+        return (compiled, True) if faster else (eager, False)
 
 
 # --- ours ------------------------------------------------------------------------------------------------------------------
@@ -204,13 +210,12 @@ class Networks(Row):
         for view in kinds_at(self.recipe, method.views, 0, STEPS):
             x = torch.randn(self.recipe.batch, 3, view.size, view.size, generator=generator, device=self.device)
             cut.append(x.contiguous(memory_format=torch.channels_last))
-        if loss:
-            labels = torch.arange(self.recipe.batch, device=self.device) % classes
-            ways = [self.with_loss(method, cut, labels, dtype, compiled) for compiled in (False, True)]
-        else:
-            ways = [Bare(method, cut, dtype, compiled) for compiled in (False, True)]
-        compiled = self.faster_compiled("the networks", *ways)
-        self.step = ways[compiled]
+        labels = torch.arange(self.recipe.batch, device=self.device) % classes
+
+        def way(compiled: bool) -> Callable[[], None]:
+            return self.with_loss(method, cut, labels, dtype, compiled) if loss else Bare(method, cut, dtype, compiled)
+
+        self.step, compiled = self.faster_compiled("the networks", way)
         self.told |= {
             "dtype": str(dtype or torch.float32).removeprefix("torch."),
             "engine": "compiled" if compiled else "eager",
@@ -287,19 +292,19 @@ class Peer(Row):
     def choose_engine(self, some: tuple[list[Tensor], Tensor]) -> None:
         """Compile encoder and head where that makes the step on one batch faster."""
         one = self.one
-        compiled = torch.compile(one.model, dynamic=False)
 
-        def with_compiled() -> None:
-            one.forward = compiled
-            one(some)
+        def way(compiled: bool) -> Callable[[], None]:
+            forward = torch.compile(one.model, dynamic=False) if compiled else one.model
 
-        def with_eager() -> None:
-            one.forward = one.model
-            one(some)
+            def work() -> None:
+                one.forward = forward
+                one(some)
 
-        chosen = self.faster_compiled("encoder and head", with_eager, with_compiled)
-        one.forward = compiled if chosen else one.model
-        self.told["engine"] = "compiled" if chosen else "eager"
+            return work
+
+        work, compiled = self.faster_compiled("encoder and head", way)
+        work()  # leaves the chosen way in place
+        self.told["engine"] = "compiled" if compiled else "eager"
 
     def choose_workers(self, dataset: peers.Pictures) -> None:
         """As many loader processes as make the whole step fastest, each number tried for a moment."""
