@@ -96,9 +96,10 @@ def speed_section(path: Path) -> str:
         parts.append(f"{NAMES.get(method, method)}\n\n{table}\n\n{lines}\n")
         if told:
             load = f"; load average {min(loads):.1f} to {max(loads):.1f}" if loads else ""
+            protocol = found["protocol"][0].upper() + found["protocol"][1:]
             parts.append(
                 f"Batch {recipe['batch']}, views of {recipe['view']['size']} pixels, {found['pictures']} pictures; "
-                f"{told['hardware']}; torch {told['versions']['torch']}{load}. {found['protocol'].capitalize()}.\n"
+                f"{told['hardware']}; torch {told['versions']['torch']}{load}. {protocol}.\n"
             )
     return "\n".join(parts)
 

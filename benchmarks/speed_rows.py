@@ -44,7 +44,7 @@ class Row:
         self.spec = spec
         self.device = torch.device(spec["device"])
         self.recipe = Recipe.from_dict(spec["recipe"]).replace(steps=STEPS)
-        self.told: dict[str, Any] = {"notes": [], "trials": {}}
+        self.told: dict[str, Any] = {"notes": [], "trials": {}, "trials_s": 0.0}  # seconds that trials took in all
         self.step: Callable[[], None] = lambda: None
         self.ready_made = 0  # batches that may lie ready before they are asked for
 
@@ -81,7 +81,7 @@ class Row:
 
         A compiler that fails has lost.
         """
-        eager = way(False)
+        eager, entered = way(False), time.perf_counter()
         if not self.spec["compile"]:
             return eager, False
         times, compiled = {"eager": self.trial(eager)}, eager
@@ -95,6 +95,7 @@ class Row:
         except Exception as error:  # torch and its compilers raise of all kinds
             self.note(f"{what} cannot be compiled here: {type(error).__name__}: {str(error).splitlines()[0][:160]}")
         self.told["trials"][what] = {name: round(seconds, 5) for name, seconds in times.items()}
+        self.told["trials_s"] += time.perf_counter() - entered
         faster = times.get("compiled", float("inf")) < FASTER * times["eager"]
         return (compiled, True) if faster else (eager, False)
 
@@ -280,12 +281,13 @@ class Peer(Row):
         """Pillow pictures or tensors: whichever this chain is faster with, on one processor. lightly's has Pillow's."""
         if library == "lightly":
             return "pillow"
-        threads, times = torch.get_num_threads(), {}
+        threads, times, entered = torch.get_num_threads(), {}, time.perf_counter()
         torch.set_num_threads(1)
         for keep in ("pillow", "tensor"):
             few = peers.Pictures(images[:64], transform, keep)
             times[keep] = self.trial(lambda few=few: [few[i] for i in range(64)], first=1)
         torch.set_num_threads(threads)
+        self.told["trials_s"] += time.perf_counter() - entered
         self.told["trials"]["pictures as (64)"] = {name: round(seconds, 5) for name, seconds in times.items()}
         return min(times, key=times.get)
 
@@ -314,7 +316,7 @@ class Peer(Row):
             asked = [8]  # as its CIFAR scripts have it
         elif asked is None:
             asked = sorted({0, 2, cores} if not self.tuned else {n for n in (0, 1, 2, 4, 8, cores) if n <= cores})
-        times = {}
+        times, entered = {}, time.perf_counter()
         for workers in asked:
             batches, ready_made = peers.loader(dataset, self.recipe.batch, workers, self.tuned, self.cuda)
             if len(asked) > 1:
@@ -323,6 +325,7 @@ class Peer(Row):
             gc.collect()  # ends the loader's processes
         workers = min(times, key=times.get) if times else asked[0]
         if times:
+            self.told["trials_s"] += time.perf_counter() - entered
             self.told["trials"]["loader processes"] = {str(n): round(s, 5) for n, s in times.items()}
         self.told["workers"] = workers
         self.batches, self.ready_made = peers.loader(dataset, self.recipe.batch, workers, self.tuned, self.cuda)
@@ -492,9 +495,8 @@ def serve(name: str, spec: dict[str, Any], say: Callable[[dict[str, Any]], None]
     built = time.perf_counter() - begun
     told: dict[str, Any] = warm(row) if name != "ceilings" else {}
     rest(row)
-    say(
-        {"event": "ready", "build_s": round(built, 3), **told, **row.told, **facts(row.device), "memory": memory(row.device)}
-    )
+    told |= {"build_s": round(built - row.told["trials_s"], 3), **row.told, "memory": memory(row.device)}
+    say({"event": "ready", **told, **facts(row.device)})
     for line in commands:
         word, *rest_of = line.split()
         if word == "quit":
