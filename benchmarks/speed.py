@@ -21,6 +21,8 @@ The peers get our encoder and weights, our head's layers, our view's strengths; 
 before anything is timed; that their views have the distribution of ours is checked on thousands (`peers.parity`). Where
 that fails, no ratio is claimed. The recipe is CIFAR-10's whatever pictures are shown; the toy box is repeated to 50,000.
 
+MiB: on CUDA the allocator's peak; else what the row's processes hold at the end of a block, shared pages counted once.
+
     --methods all --sample 10       every method, ours and bare, about ten timed seconds each
 """
 
@@ -55,6 +57,7 @@ TITLES = {
     "lightly-fixed": "lightly tuned, fixed batch", "torchvision": "torchvision v2 (solo-learn's recipe)",
 }  # fmt: skip
 PEERS = ("lightly", "lightly-tuned", "lightly-fp32", "lightly-fixed", "torchvision")
+ALIKE = ("lightly-fixed", "torchvision")  # the networks of "lightly-tuned": compiled or not as it found faster
 BAR = 1.10  # a whole step may take this many times as long as its bare networks
 PICTURES = 50_000  # as many as CIFAR-10's training files hold
 START_SECONDS = 900.0  # that a row may take until it is warm; compiling is in it
@@ -81,7 +84,7 @@ class Plan:
     threads: int | None = None
     warm_steps: int = 20
     warm_seconds: float = 5.0  # beyond which no further warm-up step is begun
-    trial_seconds: float = 1.0  # of each way in a trial
+    trial_seconds: float = 0.8  # of each way in a trial
     parts: int = 10  # calls in a block of each part of our step; 0: not timed
     parity_views: int = 2500  # 0: not checked
     matrix: int = 2048  # side of the large matrices on a CPU
@@ -207,9 +210,10 @@ def measure(plan: Plan, pictures: Path, say=print) -> dict[str, Any]:
     rows: dict[str, dict[str, Any]] = {name: {"title": TITLES[name], "blocks": []} for name in plan.rows}
     found: dict[str, Any] = {"recipe": plan.recipe.to_dict(), "rows": rows, "states": [state(plan)]}
     workers: dict[str, Worker] = {}
+    eager_too: set[str] = set()  # whose networks another row has tried
 
     def begin(name: str) -> dict[str, Any] | None:
-        worker = Worker(name, spec, plan.command, scratch)
+        worker = Worker(name, spec | ({"compile": False} if name in eager_too else {}), plan.command, scratch)
         try:
             told = worker.listen(START_SECONDS)
         except Failed as error:
@@ -231,6 +235,8 @@ def measure(plan: Plan, pictures: Path, say=print) -> dict[str, Any]:
             begun = time.perf_counter()
             if told := begin(name):
                 rows[name] |= {key: value for key, value in told.items() if key != "event"}
+                if name == "lightly-tuned" and told["engine"] == "eager":
+                    eager_too.update(ALIKE)
                 spent = time.perf_counter() - begun
                 say(f"  {TITLES[name]}: warm after {spent:.0f} s, {1000 * told['step_s']:.1f} ms a step")
         if plan.ceilings and workers and (told := begin("ceilings")):
