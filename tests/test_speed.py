@@ -54,9 +54,9 @@ def test_bare_networks_are_those_of_the_method(name, changes):
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory):
-    """Two rounds of three rows at tiny size, each in its own process."""
+    """Two rounds of three rows at tiny size, each in its own process; and what was said meanwhile."""
     folder = tmp_path_factory.mktemp("speed")
-    rows = ["ours", "bare", *(["lightly-tuned"] if _has("lightly") else []), "ours-captured"]
+    rows = ["ours", "bare", *(["lightly-tuned"] if _has("lightly") else [])]
     plan = speed.Plan(
         tiny("simclr", view=VIEW), rows, rounds=2, seconds=0.05, engine="eager", compile=False, workers=[0], threads=1,
         warm_steps=3, warm_seconds=0.2, trial_seconds=0.02, parts=2, parity_views=0, matrix=64, ceilings=False,
@@ -100,11 +100,24 @@ def test_every_row_answers_in_blocks_and_the_numbers_are_json(measured):
         assert found["summary"]["ours_faster_than"]["lightly-tuned"]["median"] > 0
 
 
-def test_a_row_that_cannot_be_had_says_why_and_spoils_nothing(measured):
-    found, said = measured
-    assert "CUDA" in found["rows"]["ours-captured"]["skipped"]
+def test_a_row_that_cannot_be_had_says_why_and_spoils_nothing(monkeypatch, tmp_path):
+    """Stand-in processes: one refuses, one goes through its blocks, one dies in the second."""
+    code = (
+        "import json, sys; name = sys.argv[2]; told = dict(event='failed', reason='a graph is recorded on CUDA alone');"
+        "ready = dict(event='ready', step_s=0.01, first_step_s=1, build_s=1, dtype='float32', memory=dict(pss=1), notes=[]);"
+        "print(json.dumps(told if name == 'ours-captured' else ready), flush=True);"
+        "block = dict(event='block', steps=2, seconds=1.0, memory=dict(pss=2), notes=[]);"
+        "alive = lambda i: name != 'bare' or i < 1 or sys.exit('died');"
+        "[print(json.dumps(block), flush=True) for i, _ in enumerate(sys.stdin) if alive(i)]"
+    )
+    plan = speed.Plan(tiny("simclr", view=VIEW), ["ours", "ours-captured", "bare"], rounds=3, seconds=0.02, parts=0,
+                      ceilings=False, parity_views=0, command=[sys.executable, "-c", code])  # fmt: skip
+    said = []
+    found = speed.measure(plan, tmp_path / "pictures.pt", said.append)
+    assert "CUDA" in found["rows"]["ours-captured"]["skipped"] and "died" in found["rows"]["bare"]["skipped"]
     assert any("ours, captured: skipped" in line for line in said)
-    assert "ours-captured" not in found["summary"]["rates"]
+    assert list(found["summary"]["rates"]) == ["ours"] and len(found["rows"]["ours"]["blocks"]) == 3
+    assert found["rows"]["ours"]["memory"] == {"pss": 2} and found["summary"]["whole_over_bare"] is None
     assert any("ours, captured: skipped" in line for line in speed.headlines(found))
 
 
@@ -126,7 +139,7 @@ def test_the_table_and_the_section_say_what_the_file_says(measured, tmp_path):
     path = tmp_path / "tiny.json"
     path.write_text(json.dumps(kept))
     text = report.speed_section(path)
-    assert "python -m benchmarks.speed" in text and "ours, captured: skipped" in text
+    assert "python -m benchmarks.speed" in text and "whole step / bare networks" in text
     assert f"{found['summary']['rates']['ours']['images_per_s']['median']:,.0f}" in text
 
 
@@ -151,6 +164,8 @@ def test_a_missing_package_is_a_reason(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "torchvision.transforms.v2", None)
     path = speed.pictures_file(torch.zeros(8, 3, 16, 16, dtype=torch.uint8), torch.zeros(8).long(), 4, tmp_path)
     spec = speed.Plan(tiny("simclr", view=VIEW), []).spec(path)
+    with pytest.raises(peers.Unavailable, match="CUDA alone"):
+        speed_rows.BUILD["ours-captured"][1](spec)
     for name, package in (("lightly-tuned", "lightly"), ("torchvision", "torchvision.transforms.v2")):
         with pytest.raises(peers.Unavailable, match=f"{package} cannot be imported"):
             speed_rows.BUILD[name][1](spec)
