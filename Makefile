@@ -57,6 +57,7 @@ lab: .venv/installed
 
 bench: .venv/installed
 	$(BIN)/python benchmarks/import_time.py
+	$(BIN)/python -m benchmarks.speed --out out/speed.json
 
 clean:
 	rm -rf .venv notebooks/pictures

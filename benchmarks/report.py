@@ -4,6 +4,7 @@ python benchmarks/report.py
 """
 
 import json
+import sys
 from pathlib import Path
 from statistics import mean
 
@@ -81,6 +82,28 @@ def location_section(path: Path) -> str:
     )
 
 
+def speed_section(path: Path) -> str:
+    """How fast a step is, from `benchmarks/speed.py`: a table and its headlines for each method."""
+    from benchmarks import speed
+
+    found = json.loads(path.read_text())
+    parts = [f"## Speed: {path.stem}\n\n```\n{found['command']}\n```\n"]
+    for method, measured in found["methods"].items():
+        told = next((row for row in measured["rows"].values() if "hardware" in row), None)
+        recipe, loads = measured["recipe"], [state["load"][0] for state in measured["states"] if state["load"]]
+        table = evaluate.layout(speed.HEADER, speed.table(measured), markdown=True)
+        lines = "\n".join(f"- {line}" for line in speed.headlines(measured))
+        parts.append(f"{NAMES.get(method, method)}\n\n{table}\n\n{lines}\n")
+        if told:
+            load = f"; load average {min(loads):.1f} to {max(loads):.1f}" if loads else ""
+            protocol = found["protocol"][0].upper() + found["protocol"][1:]
+            parts.append(
+                f"Batch {recipe['batch']}, views of {recipe['view']['size']} pixels, {found['pictures']} pictures; "
+                f"{told['hardware']}; torch {told['versions']['torch']}{load}. {protocol}.\n"
+            )
+    return "\n".join(parts)
+
+
 NAMES = {
     "random encoder": "untrained network", "simclr": "SimCLR", "moco": "MoCo v2", "simsiam": "SimSiam", "byol": "BYOL",
     "nnclr": "NNCLR", "fastmoco": "Fast-MoCo", "mnclglf": "**MNCLGLF as drawn**",
@@ -108,7 +131,9 @@ def page() -> str:
     """All of results.md."""
     parts = [section(RUNS / name) for name in ASKED if (RUNS / name).is_dir()]
     location = RUNS / "glnet-location.json"
-    return HEAD + "\n".join([*parts, *([location_section(location)] if location.exists() else [])])
+    parts += [location_section(location)] if location.exists() else []
+    parts += [speed_section(path) for path in sorted((RUNS / "speed").glob("*.json"))]
+    return HEAD + "\n".join(parts)
 
 
 def main() -> None:
@@ -122,4 +147,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    sys.path.insert(0, str(HERE.parent))  # run as a file, it does not find its own folder by name
     main()
