@@ -114,8 +114,8 @@ def one(method: str, engine: str, args: argparse.Namespace) -> dict[str, Any]:
         rates.append(count / (time.perf_counter() - at))
     peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else timing.resident_peak()
     found = {"engine": engine, "became": step.engine, "said": said, "first_step": first, "warm_up": warmed}
-    found |= {"steps_per_s": statistics.median(rates), "stretches": rates, "peak_bytes": peak, "no_sync": no_sync(step, rows)}
-    found["losses"] = losses(recipe, device, engine, args.agree)
+    found |= {"steps_per_s": statistics.median(rates), "stretches": rates, "peak_bytes": peak}
+    found |= {"no_sync": no_sync(step, rows), "losses": losses(recipe, device, engine, args.agree)}
     return found
 
 
@@ -169,7 +169,8 @@ def main(argv: list[str] | None = None) -> None:
     if "eager" not in engines:
         raise InputError(f"the others are compared with eager, which is not among {', '.join(engines)}; add it")
     result: dict[str, Any] = {"what": "engines of a step", "dry": args.dry, **timing.stamp(pick(args.device)), "methods": {}}
-    result |= {"preset": args.preset, "agree_within": AGREE_WITHIN, "command": "python -m benchmarks.engines " + " ".join(argv)}
+    result |= {"preset": args.preset, "agree_within": AGREE_WITHIN}
+    result["command"] = " ".join(["python -m benchmarks.engines", *argv])
     for name in names:
         rows: list[dict[str, Any]] = []
         for engine in engines:

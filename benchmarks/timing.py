@@ -1,4 +1,4 @@
-"""What the benchmarks share: waiting for a device, random pictures, peak memory, the line that says where it was measured."""
+"""What the benchmarks share: waiting for a device, random pictures, peak memory, and where a number was measured."""
 
 from __future__ import annotations
 
