@@ -229,7 +229,8 @@ class Stopped(Exception):
 def run_command(command: list[str], log: Path, environment: dict[str, str], until: float) -> tuple[int, bool]:
     """Run one command, its words into the log: its exit code, and whether its time was up.
 
-    At `until` (by `time.monotonic`) it is sent SIGINT; after PATIENCE it is killed, with all that it started. An interrupt of the queue is passed on in the same way.
+    At `until` (by `time.monotonic`) it is sent SIGINT; after PATIENCE it is killed, with all that it started. An
+    interrupt of the queue is passed on in the same way.
     """
     with log.open("ab") as file:
         file.write(f"$ {' '.join(command)}\n".encode())
@@ -390,7 +391,7 @@ def page() -> str:
         "```",
         "",
         "CIFAR-10 must lie in FOLDER: `mnclglf-lite fetch cifar10 --data FOLDER`. The minutes are estimates, for an H100,",
-        "made before anything ran on a GPU; the `standard` settings are customary ones, most of which have not been trained.",
+        "made before anything ran on a GPU; the `standard` settings are customary, and most have not been trained with.",
         "In the commands, {run} is the item's folder for large things (`--scratch`), {out} that for its records (`--out`).",
         "What is done so far: `--list`.",
         "",

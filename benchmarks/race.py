@@ -7,14 +7,14 @@ neighbours, every neighbour one vote, bank the 50,000 training pictures, queries
 
 The rule here keeps the test pictures out of every choice. The network trains on 45,000 pictures. Every few epochs the 5,000
 of the hold-out are asked, with those 45,000 as bank. The first time that they say 90 %, or at the end of the epochs, the
-test set is asked: once in a run, whatever it says, and the run is over. The bank then has all 50,000 pictures; the labels of
-the hold-out vote there, but the network has never seen its pictures. Settings (`--lr`, `--epochs` and so on) are chosen on
-the hold-out too: `--no-test` leaves the test set unasked altogether. `--whole` is the last run, when all is chosen: it trains
-on all 50,000, looks at nothing on the way, and asks the test set at its end.
+test set is asked: once in a run, whatever it says, and the run is over. The bank then has all 50,000 pictures; the labels
+of the hold-out vote there, but the network has never seen its pictures. Settings (`--lr`, `--epochs` and so on) are chosen
+on the hold-out too: `--no-test` leaves the test set unasked altogether. `--whole` is the last run, when all is chosen: it
+trains on all 50,000, looks at nothing on the way, and asks the test set at its end.
 
 The clock counts seconds of training: compiling, drawing the views, everything in the loop; not reading the pictures, which
-lie on disk, nor measuring, whose seconds stand apart. An interrupt is obeyed between two steps; the same command goes on from
-the checkpoint in --folder, and the clock with it.
+lie on disk, nor measuring, whose seconds stand apart. An interrupt is obeyed between two steps; the same command goes on
+from the checkpoint in --folder, and the clock with it.
 """
 
 from __future__ import annotations
