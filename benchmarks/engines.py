@@ -112,7 +112,7 @@ def one(method: str, engine: str, args: argparse.Namespace) -> dict[str, Any]:
             step(rows)
         timing.wait(device)
         rates.append(count / (time.perf_counter() - at))
-    peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else timing.resident_peak()
+    peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else timing.resident()
     found = {"engine": engine, "became": step.engine, "said": said, "first_step": first, "warm_up": warmed}
     found |= {"steps_per_s": statistics.median(rates), "stretches": rates, "peak_bytes": peak}
     found |= {"no_sync": no_sync(step, rows), "losses": losses(recipe, device, engine, args.agree)}

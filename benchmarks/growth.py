@@ -187,12 +187,12 @@ def held_apart(row: Row, size: int, args: argparse.Namespace) -> int | None:
 
 
 def point(name: str, size: int, args: argparse.Namespace) -> None:
-    """The inside of `held_apart`: two steps, and how much the largest resident memory rose."""
-    before = timing.resident_peak()
+    """The inside of `held_apart`: two steps, and how far the largest resident memory is above what was held before."""
+    before = timing.resident("VmRSS")
     step = Timed(row_of(name), size, args.preset, torch.device("cpu"), args.engine, args.dry)
     for _ in range(2):
         step()
-    print(json.dumps({"bytes": timing.resident_peak() - before}))
+    print(json.dumps({"bytes": max(0, timing.resident() - before)}))
 
 
 def row_of(name: str) -> Row:
@@ -272,23 +272,27 @@ def plot(result: dict[str, Any], path: Path) -> bool:
     return True
 
 
-def main(argv: list[str] | None = None) -> None:
-    argv = sys.argv[1:] if argv is None else argv
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--preset", default="quick", help="quick is the slim net, standard the ResNet-18 (default: quick)")
-    parser.add_argument("--rows", help=f"with ; between, of {'; '.join(row.name for row in ROWS)} (default: all)")
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"counted steps of each size (default: {ROUNDS})")
-    parser.add_argument("--most-seconds", type=float, default=40.0, help="of timing a row, about (default: 40)")
-    parser.add_argument("--largest", type=float, default=math.inf, help="no size beyond this (default: none)")
-    parser.add_argument(
+def parser() -> argparse.ArgumentParser:
+    flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    flags.add_argument("--preset", default="quick", help="quick is the slim net, standard the ResNet-18 (default: quick)")
+    flags.add_argument("--rows", help=f"with ; between, of {'; '.join(row.name for row in ROWS)} (default: all)")
+    flags.add_argument("--rounds", type=int, default=ROUNDS, help=f"counted steps of each size (default: {ROUNDS})")
+    flags.add_argument("--most-seconds", type=float, default=25.0, help="of timing a row, about (default: 25)")
+    flags.add_argument("--largest", type=float, default=math.inf, help="no size beyond this (default: none)")
+    flags.add_argument(
         "--engine", default="eager", help="how a step is run; compilers start anew at each size (default: eager)"
     )
-    parser.add_argument("--no-memory", action="store_true", help="on a CPU: no fresh process a size (default: off)")
-    parser.add_argument("--device", default="auto", help="auto, cuda, mps or cpu (default: auto)")
-    parser.add_argument("--out", type=Path, default=FOLDER, metavar="DIR", help="(default: data/runs/growth)")
-    parser.add_argument("--dry", action="store_true", help="a tiny net: does it run? (default: off)")
-    parser.add_argument("--point", nargs=2, metavar=("ROW", "SIZE"), help=argparse.SUPPRESS)
-    args = parser.parse_args(argv)
+    flags.add_argument("--no-memory", action="store_true", help="on a CPU: no fresh process a size (default: off)")
+    flags.add_argument("--device", default="auto", help="auto, cuda, mps or cpu (default: auto)")
+    flags.add_argument("--out", type=Path, default=FOLDER, metavar="DIR", help="(default: data/runs/growth)")
+    flags.add_argument("--dry", action="store_true", help="a tiny net: does it run? (default: off)")
+    flags.add_argument("--point", nargs=2, metavar=("ROW", "SIZE"), help=argparse.SUPPRESS)
+    return flags
+
+
+def main(argv: list[str] | None = None) -> None:
+    argv = sys.argv[1:] if argv is None else argv
+    args = parser().parse_args(argv)
     if args.point:
         point(args.point[0], int(args.point[1]), args)
         return

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +32,18 @@ def pictures(count: int, side: int, device: torch.device) -> tuple[Tensor, Tenso
     return shown, torch.arange(count, device=device) % 10
 
 
-def resident_peak() -> int:
-    """Bytes of the largest resident memory this process ever had. Unix alone."""
-    import resource
+def resident(what: str = "VmHWM") -> int:
+    """Bytes of resident memory of this process: the largest so far ("VmHWM") or now ("VmRSS"). Linux alone knows the second.
 
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak  # kilobytes on Linux
+    The largest is not getrusage's on Linux, where a process starts with that of the one that started it.
+    """
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(what))
+    except (OSError, StopIteration):
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
 
 
 def commit() -> str | None:
