@@ -98,7 +98,7 @@ def race(
         found |= {"images_per_second": round(run.step * recipe.batch / max(run.seconds, 1e-9), 1)}
         found |= {"curve": curve, "complete": False, **timing.stamp(device), **more}
         checkpoint.save_json(path, found)
-        return found
+        return json.loads(path.read_text())  # plain JSON types, as a later call would return it
 
     with train.between_steps() as interrupted:
         while not run.finished and not reached and not interrupted():

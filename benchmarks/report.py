@@ -81,6 +81,33 @@ def location_section(path: Path) -> str:
     )
 
 
+def growth_section(path: Path) -> str:
+    """Fitted exponents of a step's time and memory, from `benchmarks/growth.py`."""
+    found = json.loads(path.read_text())
+    lines = []
+    for row in found["rows"]:
+        points = row["points"]
+        cells = [f"{points[0]['size']:,} to {points[-1]['size']:,}"]
+        for what, scale in (("seconds", 1e3), ("bytes", 1e-6)):
+            ends = [scale * points[at][what] for at in (0, -1) if points[at][what]]
+            cells.append(" to ".join(f"{value:,.0f}" for value in ends) or "-")
+            fit = row["fits"][what]
+            cells += (
+                [f"{fit['exponent']:.2f} ×/÷ {fit['residual']:.2f}", f"{fit['last_exponent']:.2f}"] if fit else ["-", "-"]
+            )
+        lines.append([f"{row['row']} ({row['method']})", *cells])
+    head = ["", "sizes", "ms a step", "exponent", "at the end", "MB", "exponent", "at the end"]
+    picture = f"![panels of time and memory](../data/runs/growth/{path.stem}.png)\n\n" * path.with_suffix(".png").exists()
+    return (
+        f"## How a step grows, {path.stem}\n\n```\n{found['command']}\n```\n\n{picture}"
+        f"{evaluate.layout(head, lines, markdown=True)}\n\n"
+        f"`{found['preset']}` preset, engine {found['engine']}; medians of {found['rounds']} steps, sizes in turn; exponent "
+        "of a fitted power law, with the factor by which the points lie off it (rms), and of the two largest sizes alone; "
+        "views are fitted by their area; memory beyond the program's own. "
+        f"{found['hardware']}, load {found['load'][0]:g}\n"
+    )
+
+
 NAMES = {
     "random encoder": "untrained network", "simclr": "SimCLR", "moco": "MoCo v2", "simsiam": "SimSiam", "byol": "BYOL",
     "nnclr": "NNCLR", "fastmoco": "Fast-MoCo", "mnclglf": "**MNCLGLF as drawn**",
@@ -108,7 +135,8 @@ def page() -> str:
     """All of results.md."""
     parts = [section(RUNS / name) for name in ASKED if (RUNS / name).is_dir()]
     location = RUNS / "glnet-location.json"
-    return HEAD + "\n".join([*parts, *([location_section(location)] if location.exists() else [])])
+    parts += [location_section(location)] if location.exists() else []
+    return HEAD + "\n".join([*parts, *(growth_section(path) for path in sorted((RUNS / "growth").glob("*.json")))])
 
 
 def main() -> None:
