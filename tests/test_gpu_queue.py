@@ -71,7 +71,7 @@ print(evaluate.table(rows))
 
 
 def test_a_bare_machine_can_measure_a_run(bare):
-    """All of `evaluate`, on a set that takes no time: that of a dry run is the toy box, whose raw pixels take half a minute."""
+    """All of `evaluate`, on a set that takes no time; a dry run has the toy box, whose raw pixels take half a minute."""
     done = subprocess.run([sys.executable, "-c", MEASURE], cwd=gpu_queue.ROOT, capture_output=True, text=True)
     assert done.returncode == 0 and "random encoder" in done.stdout, done.stderr
 
