@@ -30,7 +30,7 @@ from torchvision.transforms.functional import to_pil_image
 from mnclglf_lite import __version__, checkpoint, crops, toybox, views
 from mnclglf_lite.device import describe
 
-OUT = Path(__file__).resolve().parents[1] / "data" / "runs" / "speed" / "augment.json"
+OUT = Path(__file__).resolve().parents[1] / "data" / "runs" / "augment.json"
 BATCH, SIDE, PICTURES = 512, 32, 4096
 VIEW = views.View()
 CHAINS = ("whole chain", "crop alone")
@@ -139,7 +139,9 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7, help="blocks of every row (default: 7)")
     parser.add_argument("--pictures", type=int, default=PICTURES, help=f"in memory (default: {PICTURES})")
-    parser.add_argument("--out", type=Path, default=OUT, metavar="FILE", help="where to write (default: data/runs/speed)")
+    parser.add_argument(
+        "--out", type=Path, default=OUT, metavar="FILE", help="where to write (default: data/runs/augment.json)"
+    )
     args = parser.parse_args(argv)
     images = toybox.draw(args.pictures, 0)[0]
     result: dict[str, Any] = {

@@ -28,7 +28,7 @@ from mnclglf_lite.backbone import ResNet
 from mnclglf_lite.device import autocast_dtype, describe, pick
 from mnclglf_lite.recipe import preset
 
-OUT = Path(__file__).resolve().parents[1] / "data" / "runs" / "speed"
+OUT = Path(__file__).resolve().parents[1] / "data" / "runs"
 ROUNDS = 9
 
 
@@ -87,7 +87,7 @@ def main(argv: list[str] | None = None) -> dict:
     parser.add_argument("--batch", type=int, default=256, help="pictures (default: 256)")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"(default: {ROUNDS})")
     parser.add_argument("--compile", action="store_true", help="compile both forms (default: off)")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="(default: data/runs/speed/joined_views-DEVICE.json)")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="(default: data/runs/joined_views-DEVICE.json)")
     args = parser.parse_args(argv)
     recipe, device = preset(args.preset, "simclr", "cifar10"), pick()
     dtype, size = autocast_dtype("auto", device), recipe.view.size

@@ -104,6 +104,33 @@ def speed_section(path: Path) -> str:
     return "\n".join(parts)
 
 
+def growth_section(path: Path) -> str:
+    """Fitted exponents of a step's time and memory, from `benchmarks/growth.py`."""
+    found = json.loads(path.read_text())
+    lines = []
+    for row in found["rows"]:
+        points = row["points"]
+        cells = [f"{points[0]['size']:,} to {points[-1]['size']:,}"]
+        for what, scale in (("seconds", 1e3), ("bytes", 1e-6)):
+            ends = [scale * points[at][what] for at in (0, -1) if points[at][what]]
+            cells.append(" to ".join(f"{value:,.0f}" for value in ends) or "-")
+            fit = row["fits"][what]
+            cells += (
+                [f"{fit['exponent']:.2f} ×/÷ {fit['residual']:.2f}", f"{fit['last_exponent']:.2f}"] if fit else ["-", "-"]
+            )
+        lines.append([f"{row['row']} ({row['method']})", *cells])
+    head = ["", "sizes", "ms a step", "exponent", "at the end", "MB", "exponent", "at the end"]
+    picture = f"![panels of time and memory](../data/runs/growth/{path.stem}.png)\n\n" * path.with_suffix(".png").exists()
+    return (
+        f"## How a step grows, {path.stem}\n\n```\n{found['command']}\n```\n\n{picture}"
+        f"{evaluate.layout(head, lines, markdown=True)}\n\n"
+        f"`{found['preset']}` preset, engine {found['engine']}; medians of {found['rounds']} steps, sizes in turn; exponent "
+        "of a fitted power law, with the factor by which the points lie off it (rms), and of the two largest sizes alone; "
+        "views are fitted by their area; memory beyond the program's own. "
+        f"{found['hardware']}, load {found['load'][0]:g}\n"
+    )
+
+
 NAMES = {
     "random encoder": "untrained network", "simclr": "SimCLR", "moco": "MoCo v2", "simsiam": "SimSiam", "byol": "BYOL",
     "nnclr": "NNCLR", "fastmoco": "Fast-MoCo", "mnclglf": "**MNCLGLF as drawn**",
@@ -133,6 +160,7 @@ def page() -> str:
     location = RUNS / "glnet-location.json"
     parts += [location_section(location)] if location.exists() else []
     parts += [speed_section(path) for path in sorted((RUNS / "speed").glob("*.json"))]
+    parts += [growth_section(path) for path in sorted((RUNS / "growth").glob("*.json"))]
     return HEAD + "\n".join(parts)
 
 

@@ -66,8 +66,8 @@ def forward_units(recipe: Recipe, method: Method) -> float:
     quadratic = (double - 2 * flops) / (2 * few**2)  # b, from a n + b n^2 and 2 a n + 4 b n^2
     linear = flops / few - quadratic * few  # a
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        method.backbone(_pictures(method, 2, recipe.view.size))
-    return (linear + quadratic * recipe.batch) / (counter.get_total_flops() / 2)
+        method.backbone(_pictures(method, few, recipe.view.size))
+    return (linear + quadratic * recipe.batch) / (counter.get_total_flops() / few)
 
 
 def step_flops(method: Method, pictures: int) -> int:

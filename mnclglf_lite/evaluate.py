@@ -26,6 +26,7 @@ from .device import describe
 from .errors import InputError, unknown
 from .gauges import effective_rank, spread
 from .knn import KNN_20, KNN_DEFAULT, KNN_PLAIN, TRANSFORMS, KnnProtocol, check, neighbours, transformed, vote
+from .norms import SplitNorm
 from .probes import LinearProtocol, linear_probe
 from .recipe import Recipe
 
@@ -96,6 +97,8 @@ def with_statistics(encoder: nn.Module, pictures: ImageSet, count: int = 2000, s
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.reset_running_stats()
             module.momentum = None  # a plain average over all batches
+            if isinstance(module, SplitNorm):  # of whole batches: an untrained network hides nothing from itself
+                module.__class__ = nn.BatchNorm2d
     for images in pictures.images[:: max(1, len(pictures) // count)].split(500):
         encoder(views.plain(images, size))
     return encoder.eval()

@@ -140,3 +140,9 @@ def test_steps_for_views_come_as_near_as_whole_batches_can():
         assert steps >= 1 and (steps == 1 or abs(steps * batch * per_picture - views) <= batch * per_picture / 2)
     with pytest.raises(InputError, match="image_views must be at least 1; got 0"):
         cost.steps_for_views(0, tiny(), 2.0)
+
+
+def test_the_cost_of_a_network_with_statistics_of_parts_of_the_batch():
+    """Eight groups need at least sixteen pictures, also where the backbone alone is counted."""
+    units = [cost.forward_units(r, build(r, 10)) for r in (tiny("moco", norm_groups=g, batch=32) for g in (1, 8))]
+    assert units[1] == pytest.approx(units[0], rel=1e-6)

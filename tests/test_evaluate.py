@@ -71,6 +71,14 @@ def test_a_random_encoder_is_judged_under_its_own_statistics(toys):
     assert torch.equal(backbone.bn1.running_mean, torch.zeros(8))
 
 
+def test_a_random_encoder_with_groups_is_judged_under_statistics_of_whole_batches(toys):
+    """A last batch that does not divide into eight groups is no obstacle, and the numbers are those without groups."""
+    one, eight = (build(tiny("moco", norm_groups=groups, batch=32), 10).backbone for groups in (1, 8))
+    a, b = (evaluate.with_statistics(backbone, toys.train, count=77) for backbone in (one, eight))
+    torch.testing.assert_close(a.layer1[0].bn1.running_var, b.layer1[0].bn1.running_var)
+    assert eight.bn1.groups == 8  # the copy alone is another
+
+
 def test_statistics_come_from_all_classes_of_a_set_that_is_stored_class_by_class():
     labels = torch.arange(4000) // 2000
     images = (labels * 200).to(torch.uint8)[:, None, None, None].expand(-1, 3, 8, 8).contiguous()

@@ -1,0 +1,72 @@
+"""What the benchmarks share: waiting for a device, random pictures, peak memory, and where a number was measured."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mnclglf_lite import __version__, checkpoint
+from mnclglf_lite.device import describe
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def wait(device: torch.device) -> None:
+    """Return when the device has done all that was queued, so that a clock read now is honest."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def pictures(count: int, side: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Random uint8 pictures (count, 3, side, side) and ten classes in turn: what they show costs nothing."""
+    draws = torch.Generator(device).manual_seed(0)
+    shown = torch.randint(0, 256, (count, 3, side, side), dtype=torch.uint8, device=device, generator=draws)
+    return shown, torch.arange(count, device=device) % 10
+
+
+def resident(what: str = "VmHWM") -> int:
+    """Bytes of resident memory of this process: the largest so far ("VmHWM") or now ("VmRSS"). Linux alone knows the second.
+
+    The largest is not getrusage's on Linux, where a process starts with that of the one that started it.
+    """
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(what))
+    except (OSError, StopIteration):
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
+
+
+def commit() -> str | None:
+    """The commit of this checkout, where there is a git that knows it."""
+    try:
+        found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return found.stdout.strip() if found.returncode == 0 else None
+
+
+def stamp(device: torch.device) -> dict[str, Any]:
+    """Where and with what a number was measured."""
+    return {
+        "hardware": describe(device),
+        "load": [round(value, 2) for value in os.getloadavg()],  # other work on the machine shows here
+        "versions": {"python": platform.python_version(), "torch": torch.__version__, "mnclglf_lite": __version__},
+    }
+
+
+def save(path: str | Path, result: dict[str, Any]) -> None:
+    """A result as JSON, whole or not at all; its folder is made."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    checkpoint.save_json(path, result)
+    print(f"written to {path}")
