@@ -10,6 +10,9 @@
 (measured: `benchmarks/results.md`), and takes seconds that runs of a minute do not have: there `auto` is `views` for long
 runs, `eager` for short ones. Whatever cannot be compiled or captured here runs eagerly, and the log says why.
 
+With many processes (`ranks`) the networks run eagerly in torch's DistributedDataParallel, which averages the gradients while
+the backward pass still runs: `compiled` and `captured` become `views` there.
+
 Nothing in a step reads a tensor's value into Python, so that the host runs ahead of the device. On CUDA the views are made
 on a stream of their own: those of the next batch while the networks are busy with this one.
 """
@@ -23,8 +26,9 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
-from . import views
+from . import ranks, views
 from .errors import unknown
 from .recipe import Recipe, size_at
 from .run import Run, rate
@@ -40,10 +44,15 @@ RECOMPILE_LIMIT = 256  # of one function; torch stops at 8, which the methods an
 def make_views(
     images: Tensor, kinds: Sequence[views.View], draws: torch.Generator, render: Callable[..., Tensor] = views.render
 ) -> list[Tensor]:
-    """Every view of a batch: uint8 pictures (N, 3, H, W) -> one float32 tensor (N, 3, S, S) for each kind, channels last."""
+    """Every view of a batch: uint8 pictures (N, 3, H, W) -> one float32 tensor (N, 3, S, S) for each kind, channels last.
+
+    With many processes the pictures are this rank's; the numbers are drawn for all pictures, the same ones on all ranks.
+    """
     cut = []
+    whole = len(images) * ranks.world()
     for view in kinds:
-        draw = views.sample(view, len(images), images.shape[-2:], draws, images.device)
+        draw = views.sample(view, whole, images.shape[-2:], draws, images.device)
+        draw = draw if ranks.world() == 1 else draw.rows(ranks.own(whole))
         cut.append(render(images, view, draw).contiguous(memory_format=torch.channels_last))
     return cut
 
@@ -114,6 +123,12 @@ class Step:
         self.aside = torch.cuda.Stream(images.device) if images.is_cuda else None
         self.graph: torch.cuda.CUDAGraph | None = None
         self.done = 0
+        if ranks.world() > 1:
+            if self.engine in ("compiled", "captured"):
+                self.fall_back("views", "with many processes the networks run eagerly")
+            # static_graph: every step is like the first, so parameters that no loss reaches are known after one step.
+            # Buffers need no broadcast: they are the same on all ranks.
+            self.forward = DistributedDataParallel(run.method, broadcast_buffers=False, static_graph=True)
         if self.engine == "captured" and not images.is_cuda:
             self.fall_back("compiled", f"a graph is recorded on CUDA, and this run is on {images.device.type}")
         if self.engine == "captured" and run.recipe.grow:
@@ -151,7 +166,7 @@ class Step:
         run = self.run
         kinds = kinds_at(run.recipe, run.method.views, run.step, run.total_steps)
         with self.beside():
-            cut = make_views(self.images[index], kinds, run.draws, self.render)
+            cut = make_views(self.images[index[ranks.own(len(index))]], kinds, run.draws, self.render)
             labels = self.labels[index]
         if self.aside is not None:
             torch.cuda.current_stream().wait_stream(self.aside)
@@ -178,11 +193,14 @@ class Step:
             with torch._dynamo.config.patch(recompile_limit=RECOMPILE_LIMIT):
                 return self.work(index)
         except Exception as error:  # torch and its compilers raise of all kinds: no C++ compiler, no Triton, an old driver
+            if ranks.is_loss_of_peer(error):
+                raise
             run.method.load_state_dict(before[0])
             run.draws.set_state(before[1])
             why = str(error).strip().splitlines() or [""]
             self.fall_back("eager", f"{type(error).__name__}: {why[0][:200]}")
-            self.render, self.forward = views.render, run.method
+            self.render = views.render
+            self.forward = run.method if ranks.world() == 1 else self.forward
             return self.work(index)
 
     def record(self, index: Tensor) -> Outputs:
