@@ -60,7 +60,8 @@ def some(order: Tensor) -> Tensor:
 def split(maps: Tensor) -> Tensor:
     """One vector for each cell: maps of montages (N, D, h, w) -> (4N, D), number cell * N + montage.
 
-    Taken in the order `order.argsort()` they lie as the patches did before the shuffle by `order`. A quarter of the map is averaged. A map of odd side is enlarged by one row and column first (release: 7x7 to 8x8).
+    Taken in the order `order.argsort()` they lie as the patches did before the shuffle by `order`. A quarter of the map is
+    averaged. A map of odd side is enlarged by one row and column first (release: 7x7 to 8x8).
     """
     n, d, h, w = maps.shape
     if min(h, w) < 2:

@@ -43,7 +43,9 @@ class SplitNorm(nn.modules.batchnorm._BatchNorm):
         # Parts along N are cheap in every memory layout; folding the groups into the channels copies channels_last twice.
         parts = zip(x.chunk(groups), means, variances, strict=True)
         out = torch.cat([F.batch_norm(part, mean, variance, *settings) for part, mean, variance in parts])
-        mean, variance = ranks.averaged(torch.stack([means.mean(dim=0), variances.mean(dim=0)]))  # (2, C)
+        mean, variance = ranks.every(torch.stack([means.mean(dim=0), variances.mean(dim=0)])).mean(
+            dim=0
+        )  # (W, 2, C) -> (2, C)
         self.running_mean.copy_(mean)
         self.running_var.copy_(variance)
         self.num_batches_tracked.add_(1)
@@ -67,8 +69,8 @@ def split_norms(module: nn.Module, groups: int) -> nn.Module:
 class WholeNorm(nn.modules.batchnorm._BatchNorm):
     """BatchNorm, 1d or 2d, over the rows of all ranks, for the CPU: what torch.nn.SyncBatchNorm is on CUDA.
 
-    Two sums go round in the forward pass (the mean, then the squares about it, which loses no digits) and, as gradients,
-    two in the backward pass. All ranks have equally many rows.
+    Each rank's mean and variance go round in the forward pass, and their gradients in the backward pass. All ranks have
+    equally many rows, so the mean is the mean of the means, and the variance that within the ranks plus that between them.
     """
 
     def _check_input_dim(self, x: Tensor) -> None:
@@ -81,10 +83,10 @@ class WholeNorm(nn.modules.batchnorm._BatchNorm):
             wide = x if x.dtype == torch.float64 else x.float()
             rest = [d for d in range(x.ndim) if d != 1]  # all dimensions but that of the channels
             shape = (1, -1, *[1] * (x.ndim - 2))
-            mean = ranks.averaged(wide.mean(dim=rest))  # (C,)
-            centred = wide - mean.view(shape)
-            variance = ranks.averaged(centred.square().mean(dim=rest))  # (C,)
-            out = centred * (variance + self.eps).rsqrt().view(shape)
+            variances, means = torch.var_mean(wide, dim=rest, correction=0)  # (C,) each, of this rank's rows
+            means, variances = ranks.every(torch.stack([means, variances])).unbind(1)  # (W, C) each
+            mean, variance = means.mean(dim=0), variances.mean(dim=0) + means.var(dim=0, correction=0)  # (C,) each
+            out = (wide - mean.view(shape)) * (variance + self.eps).rsqrt().view(shape)
             if self.affine:
                 out = out * self.weight.view(shape) + self.bias.view(shape)
             count = x.numel() // x.shape[1] * ranks.world()

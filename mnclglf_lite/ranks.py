@@ -9,12 +9,12 @@
 So loss, gauges, queues and weights are the same on all ranks after each step, and one rank's checkpoint is everybody's.
 With one process every function here gives back what it was given.
 
-The factor W. Let L be the loss of the whole batch, and let rank r own the rows Z_r of the gathered Z. Rank r's own networks
-know only of Z_r, so their gradient is G_r = dL/dZ_r * dZ_r/dw, and the gradient of L is the *sum* of the G_r. The ranks'
-average, which is what DistributedDataParallel makes, is that sum divided by W; hence the backward of `gathered` gives W times
-the rank's own slice of dL/dZ. What stands behind the gathering (a head applied to all N rows) has the whole gradient on every
-rank, and the average changes nothing. The rule for a method: what is gathered must be computed from own rows, and
-everything behind it from gathered rows alone.
+The factor W. Let L be the loss of the whole batch, and let rank r own the rows Z_r of the gathered Z. Its own networks know
+of Z_r alone, so their gradient is G_r = dL/dZ_r * dZ_r/dw, and the gradient of L is the *sum* of the G_r. What
+DistributedDataParallel makes is their average, the sum over W; hence the backward of `gathered` gives W times the rank's own
+slice of dL/dZ. What stands behind the gathering (a head applied to all N rows) has the whole gradient on every rank, and
+averaging changes nothing. The rule for a method: what is gathered is computed from own rows, and what comes behind it from
+gathered rows alone.
 """
 
 from __future__ import annotations
@@ -73,21 +73,27 @@ def gathered(x: Tensor, dim: int = 0) -> Tensor:
     return x if _world == 1 else _Gathered.apply(x, dim)
 
 
-class _Summed(torch.autograd.Function):
+class _Every(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x: Tensor) -> Tensor:
-        x = x.clone(memory_format=torch.contiguous_format)
-        dist.all_reduce(x)
-        return x
+        x = x.contiguous()
+        parts = [torch.empty_like(x) for _ in range(_world)]
+        dist.all_gather(parts, x)
+        return torch.stack(parts)
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> Tensor:
-        return _Summed.apply(grad)  # every rank's result depends on every rank's x
+        grad = grad.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(grad)
+        return grad[_rank]
 
 
-def averaged(x: Tensor) -> Tensor:
-    """The mean of x over the ranks, with gradient: any shape, the same on all of them."""
-    return x if _world == 1 else _Summed.apply(x) / _world
+def every(x: Tensor) -> Tensor:
+    """Each rank's x, of the same shape on all: (...) -> (W, ...), for sums that the ranks go on from with rows of their own.
+
+    There each rank has a gradient of its own for every x, and the backward pass adds them up; no factor W.
+    """
+    return x[None] if _world == 1 else _Every.apply(x)
 
 
 def of_first(value: int) -> int:
@@ -119,7 +125,7 @@ def check(recipe: Recipe) -> None:
         if count % _world and not (name == "norm_groups" and count == 1):
             fits = [str(n) for n in (count // _world * _world, -(-count // _world) * _world) if n]
             raise InputError(
-                f"{name} ({count}, of the whole batch) does not divide among {_world} processes; give a multiple of {_world}, "
+                f"{name} ({count}, of the whole batch) does not divide among {_world} processes; give a multiple of it, "
                 f"such as {' or '.join(fits)}, or another --nproc-per-node"
             )
 
@@ -137,9 +143,7 @@ def device_of(name: str) -> torch.device:
     if device.type == "cuda":
         local, cards = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
         if local >= cards:
-            raise InputError(
-                f"process {local} of this machine has no graphics card: there are {cards}; --nproc-per-node {cards}"
-            )
+            raise InputError(f"no graphics card for process {local} of this machine: start --nproc-per-node {cards}")
         device = torch.device("cuda", local)
         torch.cuda.set_device(device)
     elif device.type != "cpu":
@@ -161,9 +165,8 @@ def joined(device: str = "auto") -> Iterator[str]:
     where = device_of(device)
     _store, number, count = next(dist.rendezvous("env://"))
     try:
-        dist.init_process_group(
-            "cpu:gloo,cuda:nccl" if where.type == "cuda" else "gloo", _store, rank=number, world_size=count
-        )
+        backend = "cpu:gloo,cuda:nccl" if where.type == "cuda" else "gloo"
+        dist.init_process_group(backend, store=_store, rank=number, world_size=count)
         _world, _rank = count, number
         yield str(where)
         wait()  # torchrun ends the rest as soon as one has left with a code: rank 0 may still be writing or talking

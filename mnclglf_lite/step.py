@@ -22,6 +22,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
+import inspect
 from collections.abc import Callable, Sequence
 
 import torch
@@ -38,6 +39,10 @@ ENGINES = ("auto", "eager", "views", "compiled", "captured")
 # A CPU's compiler works some 7 s and then saves some 4 ms a step of SimCLR's slim net (measured): even after 2,000 steps
 CPU_COMPILES_FROM = 2000
 RECORD_AT = 12  # steps before a graph is recorded (ours): buffers and compiled code are ready by then
+# Buffers are the same on all ranks and need no broadcast; torch has renamed the switch
+KEEP_BUFFERS = "forward_sync_buffers"
+if KEEP_BUFFERS not in inspect.signature(DistributedDataParallel).parameters:
+    KEEP_BUFFERS = "broadcast_buffers"
 RECOMPILE_LIMIT = 256  # of one function; torch stops at 8, which the methods and views of one process exceed
 
 
@@ -126,9 +131,7 @@ class Step:
         if ranks.world() > 1:
             if self.engine in ("compiled", "captured"):
                 self.fall_back("views", "with many processes the networks run eagerly")
-            # static_graph: every step is like the first, so parameters that no loss reaches are known after one step.
-            # Buffers need no broadcast: they are the same on all ranks.
-            self.forward = DistributedDataParallel(run.method, broadcast_buffers=False, static_graph=True)
+            self.forward = DistributedDataParallel(run.method, **{KEEP_BUFFERS: False})
         if self.engine == "captured" and not images.is_cuda:
             self.fall_back("compiled", f"a graph is recorded on CUDA, and this run is on {images.device.type}")
         if self.engine == "captured" and run.recipe.grow:

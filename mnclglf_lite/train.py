@@ -4,8 +4,8 @@ A run can live in a folder: recipe.json (what), history.jsonl (one line an epoch
 weights, optimiser, queue, twin, random states, position). On a CPU a resumed run ends in exactly the weights of one that was
 never stopped, bit by bit: every random draw comes from a generator whose state is in the checkpoint.
 
-Many processes (`ranks`) go through this loop side by side, each with its own rows of every batch. Rank 0 alone watches, writes
-and talks, and its clock decides; the others wait at the next step.
+Many processes (`ranks`) go through this loop side by side, each with its own rows of every batch. Rank 0 alone watches,
+writes and talks, and its clock decides; the others wait at the next step.
 """
 
 from __future__ import annotations
@@ -130,8 +130,8 @@ def open_run(recipe: Recipe, splits: data.Splits, out: Path | None, resume: bool
     run = start(recipe, len(splits.train), len(splits.train.classes), device)
     if ranks.world() > 1 and not run.method.gathers:
         raise InputError(
-            f"the method {recipe.method!r} is not written for many processes: gather what its loss compares (ranks.gathered) "
-            "and say gathers = True, or train with one process"
+            f"the method {recipe.method!r} is not written for many processes: gather what its loss compares "
+            "(ranks.gathered) and say gathers = True, or train with one process"
         )
     if out is None:
         return run
@@ -175,7 +175,7 @@ def train(
             keeps the steps of its beginning.
         engine: how a step is run, one of `step.ENGINES`; all compute the same, to rounding.
 
-    With many processes (torchrun) call it inside `ranks.joined()`, with the device that it names. Then every rank gets the run
+    With many processes (torchrun) call it inside `ranks.joined()`, with the device that it names. Every rank gets the run
     back, rank 0 with its history.
 
     Raises `InputError` before any work for settings that cannot be, and `TrainingError` when the loss is no longer finite

@@ -88,6 +88,9 @@ class MCL(Method):
         if recipe.with_labels:
             self.views = (recipe.view,)
             self.classifiers = nn.ModuleList(nn.Linear(self.backbone.dim, classes) for _ in self.online)
+            if alone or not recipe.mutual:  # no loss reaches the heads
+                for _, head in self.online:
+                    frozen(head)
         else:
             self.views = (recipe.view, recipe.view)
             self.twins = nn.ModuleList(frozen(copy.deepcopy(network)) for network in self.online)
@@ -139,9 +142,8 @@ class MCL(Method):
         recipe = self.recipe
         features = [backbone(x) for backbone, _ in self.online]  # (N, 3, S, S) -> M times (N, dim)
         e = [gathered(head(h)) for (_, head), h in zip(self.online, features, strict=True)]  # M times (N, D)
-        guesses = [
-            gathered(classifier(h)).float() for classifier, h in zip(self.classifiers, features, strict=True)
-        ]  # (N, classes)
+        guesses = [classifier(h).float() for classifier, h in zip(self.classifiers, features, strict=True)]  # (N, classes)
+        guesses = [gathered(guess) for guess in guesses]
         s = [[similarities(a, b, recipe.temperature) for b in e] for a in e]  # M x M of (N, N)
         losses = mutual_losses(s, lambda logits: supervised_contrastive(logits, labels), recipe.soft_temperature)
         outputs = {"loss_labels": sum(F.cross_entropy(guess, labels) for guess in guesses)}
