@@ -28,11 +28,10 @@ from unittest import mock
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from mnclglf_lite import checkpoint, methods
 from mnclglf_lite.cost import step_flops
-from mnclglf_lite.methods import Method, build
+from mnclglf_lite.methods import build
 from mnclglf_lite.norms import SplitNorm
 from mnclglf_lite.recipe import WITH_QUEUE, Recipe, preset
 
@@ -91,21 +90,14 @@ def count(name: str) -> dict[str, float]:
 
 
 def loss_flops(recipe: Recipe, batch: int) -> float:
-    """FLOPs of a step outside the networks: a N + b N^2 in the pictures N, from two small counts."""
-    few = 2
-    slim = recipe.replace(width=2, blocks=(1,), norm_groups=1)  # the networks do not count here
-    one, two = (_outside(build(slim, 10), n) for n in (few, 2 * few))
-    b = (two - 2 * one) / (2 * few**2)
-    return (one / few - b * few) * batch + b * batch**2
+    """FLOPs of the losses and look-ups in a step: b N^2 + c N K for N pictures and a queue of K.
 
-
-def _outside(method: Method, pictures: int) -> int:
-    x = [torch.zeros(pictures, 3, view.size, view.size) for view in method.views]
-    with FlopCounterMode(display=False) as counter:
-        method(x, torch.zeros(pictures, dtype=torch.long))["loss"].backward()
-    counts = {name: sum(ops.values()) for name, ops in counter.get_flop_counts().items()}
-    whole = type(method).__name__
-    return counts["Global"] - sum(n for name, n in counts.items() if name.count(".") == 1 and name.startswith(whole + "."))
+    Networks cost a N, so three counts of the whole step, with networks as small as can be, tell b and c.
+    """
+    slim = recipe.replace(width=2, blocks=(1,), norm_groups=1, batch=2, queue=4)
+    one, wider, longer = (step_flops(build(slim.replace(queue=k), 10), n) for n, k in ((2, 4), (4, 4), (2, 8)))
+    b, c = (wider - 2 * one) / 8, (longer - one) / 8
+    return b * batch**2 + c * batch * recipe.queue
 
 
 def predict(name: str, seconds: float, world: int, batch: int) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """Many processes against one: gradients, statistics, files; and what happens when one of them is killed or interrupted."""
 
+import importlib.util
 import json
 import os
 import re
@@ -18,6 +19,7 @@ from conftest import tiny
 from mnclglf_lite import checkpoint, methods, norms, ranks, train
 from mnclglf_lite import run as runs
 from mnclglf_lite.errors import InputError
+from mnclglf_lite.recipe import preset
 from mnclglf_lite.step import Step
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -257,3 +259,20 @@ def test_rows_are_dealt_out_without_gap_or_overlap(monkeypatch):
         monkeypatch.setattr(ranks, "_rank", rank)
         dealt += range(24)[ranks.own(24)]
     assert dealt == list(range(24))
+
+
+def test_the_paper_counts_what_the_methods_send():
+    spec = importlib.util.spec_from_file_location("ranks_on_paper", ROOT / "benchmarks" / "ranks_on_paper.py")
+    paper = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(paper)
+    found = paper.count("simclr")
+    method = methods.build(preset("standard", "simclr", "cifar10"), 10)
+    assert found["parameters"] == sum(p.numel() for p in method.parameters())
+    assert found["gathered_bytes_a_picture"] == 2 * 128 * 4 and found["gathers"] == 2
+    layers = sum(isinstance(m, torch.nn.modules.batchnorm._BatchNorm) for m in method.modules())
+    assert found["norm_messages"] == 2 * 2 * layers  # two views, forward and backward
+    assert paper.count("moco")["gathered_bytes_a_picture"] == 4 * (4 * 128 + 2 * 3 * 32 * 32)  # keys in another order
+    n, d = 512, 128  # NT-Xent: a product of (2N, D) with itself, and two such for the gradient
+    assert paper.loss_flops(paper.recipe_for("simclr", 1, n), n) == pytest.approx(3 * 2 * (2 * n) ** 2 * d, rel=0.01)
+    kept = json.loads((ROOT / "benchmarks" / "ranks_on_paper.json").read_text())
+    assert "predictions" in kept["what"] and len(kept["rows"]) == 16
