@@ -20,6 +20,7 @@ gathered rows alone.
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -170,6 +171,7 @@ def joined(device: str = "auto") -> Iterator[str]:
         _world, _rank = count, number
         yield str(where)
         wait()  # torchrun ends the rest as soon as one has left with a code: rank 0 may still be writing or talking
+        gc.collect()  # a finished run still holds the group, and with it threads that must end before the program does
         dist.destroy_process_group()
     except (InputError, TrainingError, KeyboardInterrupt) as error:
         if not _speaks_first():
