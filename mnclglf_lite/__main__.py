@@ -167,18 +167,22 @@ def slug(dataset: str) -> str:
 
 
 def train(args: argparse.Namespace) -> int:
+    from . import ranks
     from . import train as room
     from .flags import recipe_from
 
-    one_size(args)
-    recipe = recipe_from(args, args.method)
-    out = args.out or Path("runs") / f"{recipe.method}-{slug(recipe.dataset)}-seed{recipe.seed}"
-    room.check_folder(out, args.resume)
-    run = room.train(
-        recipe, _splits(args, recipe.dataset), out=out, resume=args.resume, device=args.device, minutes=args.minutes,
-        engine=args.engine,
-    )  # fmt: skip
-    print(f"the run is in {out}; next: mnclglf-lite evaluate {out}")
+    with ranks.joined(args.device) as args.device:  # one of many processes where torchrun has started this one
+        one_size(args)
+        recipe = recipe_from(args, args.method)
+        out = args.out or Path("runs") / f"{recipe.method}-{slug(recipe.dataset)}-seed{recipe.seed}"
+        room.check_folder(out, args.resume)
+        ranks.check(recipe)
+        run = room.train(
+            recipe, _splits(args, recipe.dataset), out=out, resume=args.resume, device=args.device, minutes=args.minutes,
+            engine=args.engine,
+        )  # fmt: skip
+        if ranks.rank() == 0:
+            print(f"the run is in {out}; next: mnclglf-lite evaluate {out}")
     return 0 if run.finished else 130  # the customary code of an interrupted program
 
 

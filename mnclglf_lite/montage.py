@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from . import ranks
 from .errors import InputError
 from .patches import divide
 
@@ -38,26 +39,33 @@ def glue(patches: Tensor, order: Tensor) -> Tensor:
     """Shuffle by `order`, a permutation of 4N, and glue: patches (4N, C, h, w) -> montages (N, C, 2h, 2w).
 
     Montage n gets the patches order[n], order[N + n], order[2N + n], order[3N + n], placed as `patches.divide` numbers them.
+    The order may be `some` of a permutation: as many montages as it has fours.
     """
-    count, c, h, w = patches.shape
-    if count % 4 or order.shape != (count,):
+    (count, c, h, w), n = patches.shape, len(order) // 4
+    if count % 4 or order.ndim != 1 or len(order) % 4:
         raise InputError(
             f"cannot glue {count} patches in the order of {tuple(order.shape)} numbers into 2x2 montages: expected a "
-            "multiple of four patches and a permutation of as many"
+            "multiple of four patches and four numbers a montage"
         )
-    cells = patches[order].reshape(2, 2, count // 4, c, h, w)  # (4N, C, h, w) -> (across, down, N, C, h, w)
-    return cells.permute(2, 3, 1, 4, 0, 5).reshape(count // 4, c, 2 * h, 2 * w)  # (N, C, down, h, across, w)
+    cells = patches[order].reshape(2, 2, n, c, h, w)  # (4N, C, h, w) -> (across, down, N, C, h, w)
+    return cells.permute(2, 3, 1, 4, 0, 5).reshape(n, c, 2 * h, 2 * w)  # (N, C, down, h, across, w)
 
 
-def split(maps: Tensor, order: Tensor) -> Tensor:
-    """One vector for each patch, in the order before the shuffle: maps of montages (N, D, h, w) -> (4N, D).
+def some(order: Tensor) -> Tensor:
+    """The part of a permutation (4N,) that makes this rank's montages: all of it with one process."""
+    cells = order.view(4, -1)  # (4, N)
+    return cells[:, ranks.own(cells.shape[1])].flatten()
 
-    A quarter of the map is averaged. A map of odd side is enlarged by one row and column first (release: 7x7 to 8x8).
+
+def split(maps: Tensor) -> Tensor:
+    """One vector for each cell: maps of montages (N, D, h, w) -> (4N, D), number cell * N + montage.
+
+    Taken in the order `order.argsort()` they lie as the patches did before the shuffle by `order`. A quarter of the map is
+    averaged. A map of odd side is enlarged by one row and column first (release: 7x7 to 8x8).
     """
     n, d, h, w = maps.shape
     if min(h, w) < 2:
         raise InputError(f"a map of {h}x{w} cannot be split in four: make the view larger, or the network less deep")
     if h % 2 or w % 2:
         maps = F.interpolate(maps, (h + h % 2, w + w % 2), mode="bilinear", align_corners=False)
-    cells = divide(maps).mean(dim=(3, 4)).reshape(4 * n, d)  # (N, D, h, w) -> (4, N, D, h/2, w/2) -> (4N, D)
-    return cells[order.argsort()]
+    return divide(maps).mean(dim=(3, 4)).reshape(4 * n, d)  # (N, D, h, w) -> (4, N, D, h/2, w/2) -> (4N, D)

@@ -8,6 +8,9 @@ what the pictures show. MoCo's authors put the keys in another order on the way 
 section 3.3), which parts query and key only where BatchNorm sees less than the whole batch: on several cards, or with the
 groups of this file. (Their CIFAR-10 notebook has 8 groups of 64, and notes that leaving the new order out costs 4 points
 after 800 epochs.)
+
+Where many processes share a batch (`ranks`), the statistics stay what the recipe says: those of the whole batch with one
+group, and otherwise each rank has some of the groups.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from . import ranks
 from .errors import InputError
 
 
@@ -30,16 +34,20 @@ class SplitNorm(nn.modules.batchnorm._BatchNorm):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return super().forward(x)
-        if len(x) % self.groups:
-            raise InputError(f"a batch of {len(x)} does not divide into {self.groups} norm_groups; change one of them")
+        groups = self.groups // ranks.world()  # a rank has its share of the groups
+        if len(x) % groups:
+            raise InputError(f"a batch of {len(x)} does not divide into {groups} norm_groups; change one of them")
         # Each group moves its own copy of the running statistics, and the mean of the copies is kept: (G, C) -> (C,).
-        means, variances = self.running_mean.repeat(self.groups, 1), self.running_var.repeat(self.groups, 1)
+        means, variances = self.running_mean.repeat(groups, 1), self.running_var.repeat(groups, 1)
         settings = (self.weight, self.bias, True, self.momentum, self.eps)
         # Parts along N are cheap in every memory layout; folding the groups into the channels copies channels_last twice.
-        parts = zip(x.chunk(self.groups), means, variances, strict=True)
+        parts = zip(x.chunk(groups), means, variances, strict=True)
         out = torch.cat([F.batch_norm(part, mean, variance, *settings) for part, mean, variance in parts])
-        self.running_mean.copy_(means.mean(dim=0))
-        self.running_var.copy_(variances.mean(dim=0))
+        mean, variance = ranks.every(torch.stack([means.mean(dim=0), variances.mean(dim=0)])).mean(
+            dim=0
+        )  # (W, 2, C) -> (2, C)
+        self.running_mean.copy_(mean)
+        self.running_var.copy_(variance)
         self.num_batches_tracked.add_(1)
         return out
 
@@ -55,4 +63,48 @@ def split_norms(module: nn.Module, groups: int) -> nn.Module:
     for child in module.modules():
         if isinstance(child, SplitNorm) or (isinstance(child, (nn.BatchNorm1d, nn.BatchNorm2d)) and groups > 1):
             child.__class__, child.groups = SplitNorm, groups
+    return module
+
+
+class WholeNorm(nn.modules.batchnorm._BatchNorm):
+    """BatchNorm, 1d or 2d, over the rows of all ranks, for the CPU: what torch.nn.SyncBatchNorm is on CUDA.
+
+    Each rank's mean and variance go round in the forward pass, and their gradients in the backward pass. All ranks have
+    equally many rows, so the mean is the mean of the means, and the variance that within the ranks plus that between them.
+    """
+
+    def _check_input_dim(self, x: Tensor) -> None:
+        """(N, D) and (N, C, H, W) both pass: the formula is the same."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(x)
+        with torch.autocast(x.device.type, enabled=False):
+            wide = x if x.dtype == torch.float64 else x.float()
+            rest = [d for d in range(x.ndim) if d != 1]  # all dimensions but that of the channels
+            shape = (1, -1, *[1] * (x.ndim - 2))
+            variances, means = torch.var_mean(wide, dim=rest, correction=0)  # (C,) each, of this rank's rows
+            means, variances = ranks.every(torch.stack([means, variances])).unbind(1)  # (W, C) each
+            mean, variance = means.mean(dim=0), variances.mean(dim=0) + means.var(dim=0, correction=0)  # (C,) each
+            out = (wide - mean.view(shape)) * (variance + self.eps).rsqrt().view(shape)
+            if self.affine:
+                out = out * self.weight.view(shape) + self.bias.view(shape)
+            count = x.numel() // x.shape[1] * ranks.world()
+            with torch.no_grad():  # as nn.BatchNorm: the unbiased variance
+                self.running_mean.lerp_(mean, self.momentum)
+                self.running_var.lerp_(variance * (count / (count - 1)), self.momentum)
+                self.num_batches_tracked.add_(1)
+        return out.to(x.dtype)
+
+
+def whole_norms(module: nn.Module, device: torch.device) -> nn.Module:
+    """The same module, every BatchNorm in it taking statistics from the rows of all ranks while it trains.
+
+    With one process nothing changes. As in `split_norms` only the class does, so that a state dict fits any number of ranks;
+    a `SplitNorm` stays one.
+    """
+    for child in module.modules():
+        if isinstance(child, (nn.BatchNorm1d, nn.BatchNorm2d)) and ranks.world() > 1:
+            child.__class__ = nn.SyncBatchNorm if device.type == "cuda" else WholeNorm
+            child.process_group = None  # SyncBatchNorm's word for all ranks
     return module

@@ -14,6 +14,7 @@ from . import checkpoint
 from .device import pick
 from .errors import InputError, TrainingError
 from .methods import Method, build
+from .norms import whole_norms
 from .recipe import Recipe
 
 NEVER = 2**62  # a step that is never reached
@@ -113,6 +114,7 @@ def start(recipe: Recipe, pictures: int, classes: int, device: torch.device) -> 
             f"make batch at most {pictures}"
         )
     method = build(recipe, classes).to(device, memory_format=torch.channels_last)
+    whole_norms(method, device)
     steps = recipe.steps or max(1, math.floor(recipe.epochs * (pictures // recipe.batch)))
     draws = method.draws = torch.Generator(device).manual_seed(recipe.seed)
     return Run(recipe, method, make_optimiser(recipe, method), classes, draws, steps, Meter(device))

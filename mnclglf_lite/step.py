@@ -10,6 +10,9 @@
 (measured: `benchmarks/results.md`), and takes seconds that runs of a minute do not have: there `auto` is `views` for long
 runs, `eager` for short ones. Whatever cannot be compiled or captured here runs eagerly, and the log says why.
 
+With many processes (`ranks`) the networks run eagerly in torch's DistributedDataParallel, which averages the gradients while
+the backward pass still runs: `compiled` and `captured` become `views` there.
+
 Nothing in a step reads a tensor's value into Python, so that the host runs ahead of the device. On CUDA the views are made
 on a stream of their own: those of the next batch while the networks are busy with this one.
 """
@@ -19,12 +22,14 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
-from . import views
+from . import ranks, views
 from .errors import unknown
 from .recipe import Recipe, size_at
 from .run import Run, rate
@@ -34,6 +39,10 @@ ENGINES = ("auto", "eager", "views", "compiled", "captured")
 # A CPU's compiler works some 7 s and then saves some 4 ms a step of SimCLR's slim net (measured): even after 2,000 steps
 CPU_COMPILES_FROM = 2000
 RECORD_AT = 12  # steps before a graph is recorded (ours): buffers and compiled code are ready by then
+# Buffers are the same on all ranks and need no broadcast; torch has renamed the switch
+KEEP_BUFFERS = "forward_sync_buffers"
+if KEEP_BUFFERS not in inspect.signature(DistributedDataParallel).parameters:
+    KEEP_BUFFERS = "broadcast_buffers"
 RECOMPILE_LIMIT = 256  # of one function; torch stops at 8, which the methods and views of one process exceed
 
 
@@ -45,9 +54,15 @@ def render(images: Tensor, view: views.View, draw: views.Draw) -> Tensor:
 def make_views(
     images: Tensor, kinds: Sequence[views.View], draws: torch.Generator, render: Callable[..., Tensor] = render
 ) -> list[Tensor]:
-    """Every view of a batch: uint8 pictures (N, 3, H, W) -> one float32 tensor (N, 3, S, S) for each kind, channels last."""
-    n, hw = len(images), images.shape[-2:]
-    return [render(images, view, views.sample(view, n, hw, draws, images.device)) for view in kinds]
+    """Every view of a batch: uint8 pictures (N, 3, H, W) -> one float32 tensor (N, 3, S, S) for each kind, channels last.
+
+    With many processes the pictures are this rank's; the numbers are drawn for all pictures, the same ones on all ranks.
+    """
+    whole, cut = len(images) * ranks.world(), []
+    for view in kinds:
+        draw = views.sample(view, whole, images.shape[-2:], draws, images.device)
+        cut.append(render(images, view, draw if ranks.world() == 1 else draw.rows(ranks.own(whole))))
+    return cut
 
 
 def kinds_at(recipe: Recipe, wanted: Sequence[views.View], step: int, total_steps: int) -> list[views.View]:
@@ -130,6 +145,10 @@ class Step:
         self.forward: Callable[..., Outputs] = run.method
         self.graph: torch.cuda.CUDAGraph | None = None
         self.done = 0
+        if ranks.world() > 1:
+            if self.engine in ("compiled", "captured"):
+                self.fall_back("views", "with many processes the networks run eagerly")
+            self.forward = DistributedDataParallel(run.method, **{KEEP_BUFFERS: False})
         if self.engine == "captured" and not images.is_cuda:
             self.fall_back("compiled", f"a graph is recorded on CUDA, and this run is on {images.device.type}")
         if self.engine == "captured" and run.recipe.grow:
@@ -175,7 +194,8 @@ class Step:
         kinds = kinds_at(run.recipe, run.method.views, run.step, run.total_steps)
         with torch.cuda.stream(self.aside):  # no stream, no effect
             rows = index.to(self.images.device, non_blocking=True)
-            cut, labels = make_views(self.images[rows], kinds, run.draws, self.render), self.labels[rows]
+            cut = make_views(self.images[rows[ranks.own(len(rows))]], kinds, run.draws, self.render)
+            labels = self.labels[rows]
         if self.aside is not None:
             now = torch.cuda.current_stream()
             now.wait_stream(self.aside)
@@ -191,11 +211,14 @@ class Step:
             with torch._dynamo.config.patch(recompile_limit=RECOMPILE_LIMIT):
                 return self.work(index)
         except Exception as error:  # torch and its compilers raise of all kinds: no C++ compiler, no Triton, an old driver
+            if ranks.is_loss_of_peer(error):
+                raise
             run.method.load_state_dict(before[0])
             run.draws.set_state(before[1])
             why = str(error).strip().splitlines() or [""]
             self.fall_back("eager", f"{type(error).__name__}: {why[0][:200]}")
-            self.render, self.forward = render, run.method
+            self.render = render
+            self.forward = run.method if ranks.world() == 1 else self.forward
             return self.work(index)
 
     def record(self, index: Tensor) -> Outputs:

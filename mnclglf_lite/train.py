@@ -3,6 +3,9 @@
 A run can live in a folder: recipe.json (what), history.jsonl (one line an epoch), checkpoint.pt (everything needed to go on:
 weights, optimiser, queue, twin, random states, position). On a CPU a resumed run ends in exactly the weights of one that was
 never stopped, bit by bit: every random draw comes from a generator whose state is in the checkpoint.
+
+Many processes (`ranks`) go through this loop side by side, each with its own rows of every batch. Rank 0 alone watches,
+writes and talks, and its clock decides; the others wait at the next step.
 """
 
 from __future__ import annotations
@@ -19,9 +22,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import checkpoint, data
+from . import checkpoint, data, ranks
 from .device import autocast_dtype, describe, pick, settle_threads
-from .errors import InputError
+from .errors import InputError, TrainingError
 from .evaluate import features
 from .gauges import effective_rank, spread
 from .knn import KnnProtocol, knn
@@ -59,44 +62,52 @@ def monitor(run: Run, splits: data.Splits) -> dict[str, float]:
 def between_steps() -> Iterator[Callable[[], bool]]:
     """Turn an interrupt (Ctrl-C, Jupyter's stop button) into a question asked between steps, so that no step is cut in half.
 
-    A second interrupt is raised at once.
+    A second interrupt is raised at once. Many processes stop after the same step, whichever of them was asked; there SIGTERM
+    asks too, and being asked twice changes nothing, since torchrun passes on what a terminal may have sent already.
     """
-    asked = False
+    asked, many = False, ranks.world() > 1
 
     def on_interrupt(number: int, frame: Any) -> None:
         nonlocal asked
-        if asked:
+        if asked and not many:
             raise KeyboardInterrupt
         asked = True
 
     main = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGINT, on_interrupt) if main else None
+    signals = (signal.SIGINT, signal.SIGTERM)[: 1 + many] if main else ()
+    before = [signal.signal(number, on_interrupt) for number in signals]
     try:
-        yield lambda: asked
+        yield lambda: ranks.anyone(asked)
     finally:
-        if main:
-            signal.signal(signal.SIGINT, before)
+        for number, handler in zip(signals, before, strict=True):
+            signal.signal(number, handler)
 
 
-def steps_for(minutes: float, recipe: Recipe, splits: data.Splits, device: torch.device, engine: str = "auto") -> int:
-    """How many steps fit into `minutes` on this machine: three seconds of throw-away steps are timed, the median counts."""
+def steps_for(
+    minutes: float, recipe: Recipe, splits: data.Splits, device: torch.device, engine: str = "auto",
+    log: Callable[[str], None] = print,
+) -> int:  # fmt: skip
+    """How many steps fit into `minutes` on this machine: three seconds of throw-away steps are timed, the median counts.
+
+    Of many processes rank 0 says when it is enough, and how many steps that makes.
+    """
     if not minutes > 0:
         raise InputError(f"minutes must be positive; got {minutes}")
     run = start(recipe, len(splits.train), len(splits.train.classes), device)
     run.total_steps = 1
-    step = Step(run, splits.train.images, splits.train.labels, autocast_dtype(recipe.precision, device), engine)
+    step = Step(run, splits.train.images, splits.train.labels, autocast_dtype(recipe.precision, device), engine, log)
     rows = torch.arange(recipe.batch)
     shares = max(1, len(recipe.grow))  # views may grow: each size is timed, and each has its share of the steps
     medians = []
     for share in range(shares):
         times, begun = [], time.perf_counter()
-        while len(times) < 3 or time.perf_counter() - begun < 3.0 / shares:
+        while ranks.of_first(len(times) < 3 or time.perf_counter() - begun < 3.0 / shares):
             run.step, run.total_steps = share, shares
             at = time.perf_counter()
             float(step(rows)["loss"].detach())  # waits for the device
             times.append(time.perf_counter() - at)
         medians.append(sorted(times)[len(times) // 2])
-    return max(1, round(minutes * 60 * shares / sum(medians)))
+    return ranks.of_first(max(1, round(minutes * 60 * shares / sum(medians))))
 
 
 def check_folder(out: str | Path | None, resume: bool) -> None:
@@ -117,6 +128,11 @@ def check_recipe(out: Path, kept: Recipe, asked: Recipe) -> None:
 def open_run(recipe: Recipe, splits: data.Splits, out: Path | None, resume: bool, device: torch.device) -> Run:
     """A fresh run, or the one whose checkpoint lies in `out`. Refuses before anything is touched."""
     run = start(recipe, len(splits.train), len(splits.train.classes), device)
+    if ranks.world() > 1 and not run.method.gathers:
+        raise InputError(
+            f"the method {recipe.method!r} is not written for many processes: gather what its loss compares "
+            "(ranks.gathered) and say gathers = True, or train with one process"
+        )
     if out is None:
         return run
     run.out = out
@@ -126,6 +142,9 @@ def open_run(recipe: Recipe, splits: data.Splits, out: Path | None, resume: bool
         check_recipe(run.out, Recipe.from_dict(state["recipe"]), recipe)
         run.restore(state)
         run.history = [row for row in checkpoint.read_lines(run.out / "history.jsonl") if row["step"] <= run.step]
+    ranks.wait()  # all have read before one writes
+    if ranks.rank():
+        return run
     run.out.mkdir(parents=True, exist_ok=True)
     checkpoint.save_json(run.out / "recipe.json", recipe.to_dict())
     text = "".join(json.dumps(row) + "\n" for row in run.history)
@@ -156,6 +175,9 @@ def train(
             keeps the steps of its beginning.
         engine: how a step is run, one of `step.ENGINES`; all compute the same, to rounding.
 
+    With many processes (torchrun) call it inside `ranks.joined()`, with the device that it names. Every rank gets the run
+    back, rank 0 with its history.
+
     Raises `InputError` before any work for settings that cannot be, and `TrainingError` when the loss is no longer finite
     or a checkpoint cannot be written.
     """
@@ -163,6 +185,8 @@ def train(
     settle_threads()
     engine_for(engine, where, recipe.steps)  # refuses a name it does not know
     check_folder(out, resume)
+    ranks.check(recipe)
+    log = log if ranks.rank() == 0 else lambda text: None
     splits = splits or data.load(recipe.dataset, device=where)
     if splits.train.device != where:
         splits = data.Splits(*(part.to(where) for part in splits))
@@ -172,13 +196,14 @@ def train(
     if minutes is not None and resume and saved and saved.exists():
         recipe = recipe.replace(steps=checkpoint.load(saved, where)["recipe"]["steps"])  # calibrated when it was begun
     elif minutes is not None:
-        recipe = recipe.replace(steps=steps_for(minutes, recipe, splits, where, engine))
+        recipe = recipe.replace(steps=steps_for(minutes, recipe, splits, where, engine, log))
     run = open_run(recipe, splits, Path(out) if out else None, resume, where)
     pictures, batch = len(splits.train), recipe.batch
     per_epoch = pictures // batch
     log(
         f"{recipe.method} on {recipe.dataset}: {run.total_steps} steps of {batch} pictures "
         f"({run.total_steps / per_epoch:.1f} epochs), seed {recipe.seed}, {describe(where)}"
+        + (f", {ranks.world()} processes" if ranks.world() > 1 else "")
         + (f", going on from step {run.step}" if run.step else "")
     )
     run.method.train()
@@ -194,7 +219,7 @@ def train(
     def save() -> None:
         nonlocal saved_at
         run.check_finite()
-        if run.out:
+        if run.out and ranks.rank() == 0:
             checkpoint.save(run.out / "checkpoint.pt", run.state())
         saved_at = time.perf_counter()
 
@@ -202,17 +227,20 @@ def train(
         nonlocal counted_at
         run.check_finite()  # reads from the device, so that the clock is honest after it
         count_time()
-        pace = run.meter.count / run.meter.seconds
-        row = {"epoch": round(run.step / per_epoch, 2), "step": run.step, "seconds": round(run.seconds, 2)}
-        row |= run.meter.means() | monitor(run, splits) | {"images_per_second": round(pace * batch, 1)}
-        run.history.append(row)
-        if run.out:
-            checkpoint.append_line(run.out / "history.jsonl", row)
-        log(line(row, (run.total_steps - run.step) / pace))
+        if ranks.rank() == 0:
+            pace = run.meter.count / run.meter.seconds
+            row = {"epoch": round(run.step / per_epoch, 2), "step": run.step, "seconds": round(run.seconds, 2)}
+            row |= run.meter.means() | monitor(run, splits) | {"images_per_second": round(pace * batch, 1)}
+            run.history.append(row)
+            if run.out:
+                checkpoint.append_line(run.out / "history.jsonl", row)
+            log(line(row, (run.total_steps - run.step) / pace))
         run.meter, counted_at = Meter(where), time.perf_counter()  # monitoring is not training time
 
     shuffled = -1
-    with between_steps() as interrupted:
+    with between_steps() as interrupted, peers_watched(run):
+        if ranks.world() > 1 and not run.finished:
+            save()  # so that there is a checkpoint to go on from, whoever dies when
         while not run.finished:
             epoch, position = divmod(run.step, per_epoch)
             if epoch != shuffled:
@@ -226,12 +254,32 @@ def train(
             if time.perf_counter() - saved_at > checkpoint_seconds:
                 count_time()
                 save()
-    count_time()
-    save()
+        count_time()
+        save()
+        ranks.wait()  # until all is written
     if not run.finished:
         go_on = "run the same again with resume to go on" if run.out else "it lives in memory only: give `out` to keep it"
         log(f"stopped at step {run.step} of {run.total_steps}; everything so far is kept: {go_on}")
     return run
+
+
+@contextlib.contextmanager
+def peers_watched(run: Run) -> Iterator[None]:
+    """When another process is gone, say so in place of what the network layer says."""
+    try:
+        yield
+    except RuntimeError as error:
+        if ranks.world() == 1 or not ranks.is_loss_of_peer(error):
+            raise
+        path = run.out / "checkpoint.pt" if run.out else None
+        kept = "there is no checkpoint, since the run has no folder"
+        if path and path.exists():
+            kept = f"the last whole checkpoint is that of step {checkpoint.load(path, torch.device('cpu'))['step']}, {path}"
+            kept += "; to go on, run the same again with --resume, on as many processes as you like"
+        raise TrainingError(
+            f"another of the {ranks.world()} processes is gone or does not answer (noticed by rank {ranks.rank()} in step "
+            f"{run.step + 1} of {run.total_steps}); {kept}"
+        ) from error
 
 
 def line(row: dict[str, Any], left: float) -> str:

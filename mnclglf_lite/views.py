@@ -111,7 +111,7 @@ class Draw:
     def __len__(self) -> int:
         return len(self.boxes)
 
-    def rows(self, index: Tensor) -> Draw:
+    def rows(self, index: Tensor | slice) -> Draw:
         """The draw of some rows only, or of rows in another order."""
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         picked = {name: value[index] for name, value in fields.items() if isinstance(value, Tensor)}

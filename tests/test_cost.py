@@ -5,7 +5,7 @@ import torch
 from conftest import tiny
 from torch import nn
 
-from mnclglf_lite import cost, train
+from mnclglf_lite import cost, train, views
 from mnclglf_lite.errors import InputError
 from mnclglf_lite.methods import build
 from mnclglf_lite.patches import divide
@@ -121,13 +121,13 @@ def test_views_a_picture_of_the_methods(name, views):
 def test_views_a_picture_are_the_pixels_that_the_loop_cuts(name, changes, toys, monkeypatch):
     local = tiny().local_view
     recipe = named(name, steps=6, local_view=type(local)(size=8, scale=local.scale), **changes)
-    pixels, real = [], train.views.render
+    pixels, real = [], views.render
 
     def spy(images, view, draw):
         pixels.append(len(images) * view.size**2)
         return real(images, view, draw)
 
-    monkeypatch.setattr(train.views, "render", spy)
+    monkeypatch.setattr(views, "render", spy)
     train.train(recipe, toys, device="cpu", log=lambda text: None)
     monkeypatch.undo()
     a_picture = sum(pixels) / 16**2 / (6 * recipe.batch)

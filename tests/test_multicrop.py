@@ -6,7 +6,7 @@ from conftest import cosine, slow_nt_xent, tiny
 from test_methods import assert_order_does_not_matter, batch
 from test_train import QUIET, interrupt_after, same
 
-from mnclglf_lite import train
+from mnclglf_lite import train, views
 from mnclglf_lite.errors import InputError
 from mnclglf_lite.losses import info_nce, nt_xent
 from mnclglf_lite.methods import build
@@ -213,10 +213,8 @@ def test_a_run_with_small_views_and_more_networks_resumes_exactly(name, toys, tm
 
 
 def test_whole_views_grow_and_small_ones_stay(toys, monkeypatch):
-    sides, real = [], train.views.render
-    monkeypatch.setattr(
-        train.views, "render", lambda images, view, draw: sides.append(view.size) or real(images, view, draw)
-    )
+    sides, real = [], views.render
+    monkeypatch.setattr(views, "render", lambda images, view, draw: sides.append(view.size) or real(images, view, draw))
     train.train(cropped("simclr", grow=(12, 16), steps=2), toys, **QUIET)
     assert sides == [12, 12, 8, 8, 16, 16, 8, 8]
 

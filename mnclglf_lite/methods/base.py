@@ -12,6 +12,10 @@ A method is a module that says which views it wants, turns a batch of them into 
 
 All its other state (networks, twins, queues) is in `state_dict()`, so an exact resume is one file. Nothing in the forward
 pass or in `after_step` reads a tensor's value into Python.
+
+Where many processes share a batch (`ranks`), `views` are this rank's rows and `labels` those of the whole batch. A method
+gathers whatever a loss, a queue or a gauge looks at (`ranks.gathered`), and then computes the same on all ranks; what it
+returns for looking alone may stay this rank's rows.
 """
 
 from __future__ import annotations
@@ -31,6 +35,7 @@ class Method(nn.Module):
     backbone: nn.Module
     views: tuple[View, ...]
     draws: torch.Generator | None = None
+    gathers = False  # True where the method is written for many processes, as said above
     mixes_batch = False  # True where a random draw mixes the pictures of a batch, so that their order matters
 
     def __init__(self) -> None:

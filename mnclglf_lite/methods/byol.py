@@ -32,6 +32,7 @@ from ..backbone import ResNet
 from ..heads import predictor, projector
 from ..losses import negative_cosine
 from ..memory import follow, frozen, rising
+from ..ranks import gathered
 from ..recipe import Recipe
 from .base import Method, Outputs
 from .multicrop import across, together
@@ -39,6 +40,8 @@ from .multicrop import across, together
 
 class BYOL(Method):
     """BYOL as a recipe says: online network with predictor, twin that follows it, small views. `classes` is not used."""
+
+    gathers = True
 
     def __init__(self, recipe: Recipe, classes: int):
         super().__init__()
@@ -62,7 +65,7 @@ class BYOL(Method):
         x1, x2, *small = views
         z = (self.embed(x1), self.embed(x2), *together(self.embed, small))
         p = (self.predictor(z[0]), self.predictor(z[1]), *together(self.predictor, z[2:]))
-        m = (self.target(x1), self.target(x2))
+        p, m = tuple(map(gathered, p)), (gathered(self.target(x1)), gathered(self.target(x2)))
         loss = 2 * across(lambda target, guess: 2 + 2 * negative_cosine(guess, target), m, p)
         named = {f"{name}{v}": value for name, values in (("z", z), ("p", p), ("m", m)) for v, value in enumerate(values, 1)}
         return {"loss": loss, **named}

@@ -43,6 +43,7 @@ from ..heads import mlp
 from ..losses import queue_logits, similarities, soft_cross_entropy
 from ..memory import Queue, follow, frozen
 from ..norms import split_norms
+from ..ranks import gathered, own, world
 from ..recipe import Recipe
 from .base import Method, Outputs
 
@@ -89,6 +90,8 @@ class Contexts(nn.Module):
 class CGH(Method):
     """CGH as a recipe says, or one of its controls (`context`). `classes` is not used."""
 
+    gathers = True
+
     def __init__(self, recipe: Recipe, classes: int):
         super().__init__()
         self.recipe = recipe
@@ -110,15 +113,15 @@ class CGH(Method):
         """The teacher's embeddings, computed in shuffled order: with `norm_groups`, student and teacher see a picture in
         different company; without, the shuffle changes nothing."""
         if not self.recipe.shuffle:
-            return self.teacher(y)
-        order = torch.randperm(len(y), generator=self.draws, device=y.device)
-        back = order.argsort()
-        return {name: t[back] for name, t in self.teacher(y[order]).items()}
+            return {name: gathered(t) for name, t in self.teacher(y).items()}
+        order = torch.randperm(len(y) * world(), generator=self.draws, device=y.device)
+        mixed, back = gathered(y)[order[own(len(order))]], order.argsort()
+        return {name: gathered(t)[back] for name, t in self.teacher(mixed).items()}
 
     def forward(self, views: list[Tensor], labels: Tensor | None = None) -> Outputs:
         x, y = views
-        student, teacher = self.student(x), self.teach(y)
-        own = torch.zeros(len(x), dtype=torch.long, device=x.device)  # NCE's right answer is index 0
+        student, teacher = {name: gathered(s) for name, s in self.student(x).items()}, self.teach(y)
+        first = torch.zeros(len(x) * world(), dtype=torch.long, device=x.device)  # NCE's right answer is index 0
         targets, guesses, nce, outputs = {}, {}, {}, {}
         for name, queue in self.queues.items():
             s, t = student[name], teacher[name]
@@ -126,7 +129,7 @@ class CGH(Method):
             targets[name] = opinion.softmax(dim=1)
             cosines = queue_logits(s, t, queue.entries, temperature=1.0)  # (N, 1 + K)
             guesses[name] = cosines[:, 1:] / self.student_temperatures[name]  # (N, K)
-            nce[name] = F.cross_entropy(cosines / NCE_TEMPERATURE, own)
+            nce[name] = F.cross_entropy(cosines / NCE_TEMPERATURE, first)
             outputs |= {f"s_{name}": s, f"t_{name}": t, f"target_{name}": targets[name]}
             outputs[f"perplexity_{name}"] = soft_cross_entropy(opinion, targets[name]).exp()
         soft = {name: soft_cross_entropy(guess, targets[self.teacher_of[name]]) for name, guess in guesses.items()}

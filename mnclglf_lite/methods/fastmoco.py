@@ -28,12 +28,15 @@ from ..heads import predictor, projector
 from ..losses import info_nce
 from ..memory import follow, frozen
 from ..patches import combine, divide
+from ..ranks import gathered
 from ..recipe import Recipe
 from .base import Method, Outputs
 
 
 class FastMoCo(Method):
     """Fast-MoCo as a recipe says: `grid` and `combine` make the patches' combinations. `classes` is not used."""
+
+    gathers = True
 
     def __init__(self, recipe: Recipe, classes: int):
         super().__init__()
@@ -49,17 +52,21 @@ class FastMoCo(Method):
         return backbone, projector((backbone.dim, *recipe.projector), recipe.projector_last_norm)
 
     def embed(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The online branch: whole views (N, 3, S, S) -> projections z and predictions p of all combinations, (C, N, D)."""
+        """The online branch: whole views (N, 3, S, S) -> projections z and predictions p of all combinations, (C, N, D).
+
+        With many processes the predictions are those of all ranks, the projections this rank's.
+        """
         patches = divide(x, self.recipe.grid)  # (N, 3, S, S) -> (P, N, 3, s, s)
         features = self.backbone(patches.flatten(0, 1)).unflatten(0, patches.shape[:2])  # -> (P, N, dim)
         pairs = combine(features, self.recipe.combine)  # (P, N, dim) -> (C, N, dim)
         z = self.projector(pairs.flatten(0, 1))  # (C*N, D): one batch, and BatchNorm over all of it (release)
-        return z.unflatten(0, pairs.shape[:2]), self.predictor(z).unflatten(0, pairs.shape[:2])
+        p = self.predictor(z).unflatten(0, pairs.shape[:2])
+        return z.unflatten(0, pairs.shape[:2]), gathered(p, dim=1)
 
     @torch.no_grad()
     def target(self, x: Tensor) -> Tensor:
         """The twin's branch: whole views (N, 3, S, S) -> m (N, D)."""
-        return self.momentum_projector(self.momentum_backbone(x))
+        return gathered(self.momentum_projector(self.momentum_backbone(x)))
 
     def forward(self, views: list[Tensor], labels: Tensor | None = None) -> Outputs:
         x1, x2 = views

@@ -43,6 +43,7 @@ from ..backbone import ResNet
 from ..heads import predictor, projector
 from ..losses import unit
 from ..memory import follow, frozen, rising
+from ..ranks import gathered, own, world
 from ..recipe import Recipe
 from .base import Method, Outputs
 
@@ -66,6 +67,7 @@ def same_picture(a: Tensor, b: Tensor, temperature: float) -> Tensor:
 class GLNet(Method):
     """GLNet as a recipe says, on MoCo v3's frame or on SimCLR's (`base`). `classes` is not used."""
 
+    gathers = True
     mixes_batch = True
 
     def __init__(self, recipe: Recipe, classes: int):
@@ -89,9 +91,10 @@ class GLNet(Method):
         patches = torch.stack(views).unflatten(0, (2, 4))  # 8 x (N, 3, s, s) -> (V, P, N, 3, s, s)
         if self.recipe.flip_patches == "before":
             x = views[0]
-            coin = torch.rand(len(x), generator=self.draws, device=x.device) < self.recipe.view.flip  # (N,)
+            whole = len(x) * world()
+            coin = torch.rand(whole, generator=self.draws, device=x.device)[own(whole)] < self.recipe.view.flip  # (N,)
             patches = torch.stack([montage.mirror(each, coin) for each in patches])
-        return patches.flatten(1, 2)  # (V, P, N, 3, s, s) -> (V, 4N, 3, s, s)
+        return gathered(patches, dim=2).flatten(1, 2)  # (V, P, N, 3, s, s) -> (V, 4N, 3, s, s)
 
     def orders(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """A permutation (4N,) for each view's patches: the same one (release), or one each."""
@@ -99,29 +102,38 @@ class GLNet(Method):
         return first, first if self.recipe.one_order else torch.randperm(len(x), generator=self.draws, device=x.device)
 
     @staticmethod
-    def encode(backbone: ResNet, patches: Tensor, order: Tensor) -> Tensor:
-        """Patches (4N, 3, s, s) -> one feature vector each (4N, dim), by way of N montages and their last map."""
-        maps = backbone.maps(montage.glue(patches, order))  # (4N, 3, s, s) -> (N, 3, S, S) -> (N, dim, h, w)
-        return montage.split(maps[backbone.stages[-1]], order)  # (N, dim, h, w) -> (4N, dim)
+    def encode(backbone: ResNet, montages: Tensor) -> Tensor:
+        """Montages (N, 3, S, S) -> a feature vector of each of their cells (4N, dim), number cell * N + montage."""
+        return montage.split(backbone.maps(montages)[backbone.stages[-1]])  # (N, dim, h, w) -> (4N, dim)
 
     def forward(self, views: list[Tensor], labels: Tensor | None = None) -> Outputs:
         temperature, (x1, x2) = self.recipe.temperature, self.patches_of(views)
         order1, order2 = self.orders(x1)
-        h1, h2 = self.encode(self.backbone, x1, order1), self.encode(self.backbone, x2, order2)  # (4N, dim) each
-        z1, z2 = self.projector(h1), self.projector(h2)  # (4N, D) each
+        x1, x2 = montage.glue(x1, montage.some(order1)), montage.glue(x2, montage.some(order2))  # (N, 3, S, S) each
+
+        def home(*cells: Tensor) -> tuple[Tensor, Tensor]:
+            """Vectors of the cells of both views, (4N, D) each, to where their patches came from."""
+            return tuple(
+                gathered(c.unflatten(0, (4, -1)), dim=1).flatten(0, 1)[order.argsort()]
+                for c, order in zip(cells, (order1, order2), strict=True)
+            )
+
+        # Each network is given montages or cells, which are this rank's own; the loss, patches.
+        h = [self.encode(self.backbone, x) for x in (x1, x2)]
+        z = [self.projector(cells) for cells in h]
+        (h1, h2), (z1, z2) = home(*h), home(*z)  # (4N, dim) and (4N, D) each
         outputs = {"h1": h1, "h2": h2, "z1": z1, "z2": z2}
         if self.recipe.base == "moco_v3":
-            p1, p2 = self.predictor(z1), self.predictor(z2)
+            p1, p2 = home(*map(self.predictor, z))
             with torch.no_grad():
-                k1 = self.momentum_projector(self.encode(self.momentum_backbone, x1, order1))
-                k2 = self.momentum_projector(self.encode(self.momentum_backbone, x2, order2))
+                k1, k2 = home(*(self.momentum_projector(self.encode(self.momentum_backbone, x)) for x in (x1, x2)))
             loss_global = (same_picture(p1, k2, temperature) + same_picture(p2, k1, temperature)) / 2
             outputs |= {"p1": p1, "p2": p2, "k1": k1, "k2": k2}
         else:
             loss_global = same_picture(z1, z2, temperature)
 
         guess = self.location(h1).float()  # (4N, dim) -> (4N, 4)
-        quadrant = torch.arange(4, device=guess.device).repeat_interleave(len(views[0]))  # (4N,), N of each
+        quadrant = torch.arange(4, device=guess.device).repeat_interleave(len(guess) // 4)  # (4N,), N of each
         loss_location = F.cross_entropy(guess, quadrant)
         return outputs | {
             "loss": loss_global + self.recipe.location_weight * loss_location,

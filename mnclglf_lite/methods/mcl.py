@@ -48,6 +48,7 @@ from ..heads import mlp
 from ..losses import queue_logits, similarities, soften, supervised_contrastive
 from ..memory import Queue, follow, frozen
 from ..norms import split_norms
+from ..ranks import gathered, own, world
 from ..recipe import Recipe
 from .base import Method, Outputs
 
@@ -72,6 +73,8 @@ class MCL(Method):
     All four losses are reported, also those that `mutual` leaves out of the sum: how far apart are networks that never talk?
     """
 
+    gathers = True
+
     def __init__(self, recipe: Recipe, classes: int):
         super().__init__()
         alone = recipe.networks == 1 and "vcl" not in recipe.mutual
@@ -85,6 +88,9 @@ class MCL(Method):
         if recipe.with_labels:
             self.views = (recipe.view,)
             self.classifiers = nn.ModuleList(nn.Linear(self.backbone.dim, classes) for _ in self.online)
+            if alone or not recipe.mutual:  # no loss reaches the heads
+                for _, head in self.online:
+                    frozen(head)
         else:
             self.views = (recipe.view, recipe.view)
             self.twins = nn.ModuleList(frozen(copy.deepcopy(network)) for network in self.online)
@@ -108,22 +114,22 @@ class MCL(Method):
         With `norm_groups` the shuffle puts query and key of a picture among different company; without, it changes nothing.
         """
         if not self.recipe.shuffle:
-            return [twin(y) for twin in self.twins]
-        order = torch.randperm(len(y), generator=self.draws, device=y.device)
-        back = order.argsort()
-        return [twin(y[order])[back] for twin in self.twins]
+            return [gathered(twin(y)) for twin in self.twins]
+        order = torch.randperm(len(y) * world(), generator=self.draws, device=y.device)
+        mixed, back = gathered(y)[order[own(len(order))]], order.argsort()
+        return [gathered(twin(mixed))[back] for twin in self.twins]
 
     def forward(self, views: list[Tensor], labels: Tensor | None = None) -> Outputs:
         return self.with_labels(views[0], labels) if self.recipe.with_labels else self.without_labels(*views)
 
     def without_labels(self, x: Tensor, y: Tensor) -> Outputs:
         recipe = self.recipe
-        q = [network(x) for network in self.online]  # (N, 3, S, S) -> M times (N, D)
+        q = [gathered(network(x)) for network in self.online]  # (N, 3, S, S) -> M times (N, D)
         k = self.keys(y)  # (N, 3, S, S) -> M times (N, D)
         keys = list(zip(k, self.queues, strict=True))
         z = [[queue_logits(a, b, queue.entries, recipe.temperature) for b, queue in keys] for a in q]  # M x M of (N, 1 + K)
-        own = torch.zeros(len(x), dtype=torch.long, device=x.device)  # the right answer is always index 0
-        losses = mutual_losses(z, lambda logits: F.cross_entropy(logits, own), recipe.soft_temperature)
+        first = torch.zeros(len(q[0]), dtype=torch.long, device=x.device)  # the right answer is always index 0
+        losses = mutual_losses(z, lambda logits: F.cross_entropy(logits, first), recipe.soft_temperature)
         outputs = {"loss": sum(losses[name] for name in losses if name in recipe.mutual)}
         outputs |= {f"loss_{name}": value for name, value in losses.items()}
         for m in range(recipe.networks):
@@ -135,8 +141,9 @@ class MCL(Method):
             raise InputError("MCL with_labels needs labels, and got none; pass the image set's labels")
         recipe = self.recipe
         features = [backbone(x) for backbone, _ in self.online]  # (N, 3, S, S) -> M times (N, dim)
-        e = [head(h) for (_, head), h in zip(self.online, features, strict=True)]  # M times (N, D)
+        e = [gathered(head(h)) for (_, head), h in zip(self.online, features, strict=True)]  # M times (N, D)
         guesses = [classifier(h).float() for classifier, h in zip(self.classifiers, features, strict=True)]  # (N, classes)
+        guesses = [gathered(guess) for guess in guesses]
         s = [[similarities(a, b, recipe.temperature) for b in e] for a in e]  # M x M of (N, N)
         losses = mutual_losses(s, lambda logits: supervised_contrastive(logits, labels), recipe.soft_temperature)
         outputs = {"loss_labels": sum(F.cross_entropy(guess, labels) for guess in guesses)}

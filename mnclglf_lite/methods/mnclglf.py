@@ -45,6 +45,7 @@ from ..heads import predictor, projector
 from ..losses import info_nce, nt_xent
 from ..memory import Queue, follow, frozen
 from ..patches import combine, divide
+from ..ranks import gathered
 from ..recipe import Recipe
 from .base import Method, Outputs
 from .multicrop import across, together
@@ -52,6 +53,8 @@ from .multicrop import across, together
 
 class MNCLGLF(Method):
     """MNCLGLF as a recipe says, as drawn or as released (`local_gradient`). `classes` is not used."""
+
+    gathers = True
 
     def __init__(self, recipe: Recipe, classes: int):
         super().__init__()
@@ -90,7 +93,7 @@ class MNCLGLF(Method):
         p, n = patches.shape[:2]
         features = self.backbone(patches.flatten(0, 1)).unflatten(0, (p, n))  # (P, N, 3, s, s) -> (P, N, dim)
         pairs = combine(features, self.recipe.combine)  # (P, N, dim) -> (C, N, dim)
-        return self.projector(pairs.flatten(0, 1)).unflatten(0, pairs.shape[:2])  # (C, N, D)
+        return gathered(self.projector(pairs.flatten(0, 1)).unflatten(0, pairs.shape[:2]), dim=1)  # (C, N, D)
 
     def twin(self, end: str) -> tuple[nn.Module | None, nn.Module | None, Queue]:
         """Backbone and projector of one momentum network (None where there is no twin), and the queue of its keys."""
@@ -103,7 +106,7 @@ class MNCLGLF(Method):
         Where there is no twin, the online network's own projection z (N, D) of these views is the key.
         """
         backbone, head, queue = self.twin(end)
-        m = z.detach() if backbone is None else head(backbone(x))
+        m = gathered(z.detach() if backbone is None else head(backbone(x)))
         nearest, labels = queue.nearest(m)
         return m, nearest if self.recipe.swap else m, labels
 
@@ -124,6 +127,7 @@ class MNCLGLF(Method):
         z3, p3 = self.embed(x3)
         z_small = together(lambda x: self.projector(self.backbone(x)), small)
         p_small = together(self.predictor, z_small)
+        p1, p2, p3, *p_small = map(gathered, (p1, p2, p3, *p_small))
         c1, c2 = (self.local_targets(patches) for patches in self.patches_of(views))
 
         a1, a2 = (p1, p2) if recipe.local_gradient else (p1.detach(), p2.detach())

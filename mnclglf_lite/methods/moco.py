@@ -39,12 +39,15 @@ from ..heads import mlp
 from ..losses import queue_nce
 from ..memory import Queue, follow, frozen
 from ..norms import split_norms
+from ..ranks import gathered, own, world
 from ..recipe import Recipe
 from .base import Method, Outputs
 
 
 class MoCo(Method):
     """MoCo v2 as a recipe says: one-way or symmetric, with groups and shuffle or without. `classes` is not used."""
+
+    gathers = True
 
     def __init__(self, recipe: Recipe, classes: int):
         super().__init__()
@@ -59,15 +62,16 @@ class MoCo(Method):
         self.views = (recipe.view, recipe.view)
 
     def queries(self, x: Tensor) -> Tensor:
-        return self.projector(self.backbone(x))  # (N, 3, S, S) -> (N, D)
+        return gathered(self.projector(self.backbone(x)))  # (N, 3, S, S) -> (N, D)
 
     @torch.no_grad()
     def keys(self, x: Tensor) -> Tensor:
         """The twin's branch, in a random order that is undone: views (N, 3, S, S) -> keys (N, D), row i of picture i."""
         if not self.recipe.shuffle:
-            return self.momentum_projector(self.momentum_backbone(x))
-        order = torch.randperm(len(x), generator=self.draws, device=x.device)
-        shuffled = self.momentum_projector(self.momentum_backbone(x[order]))
+            return gathered(self.momentum_projector(self.momentum_backbone(x)))
+        order = torch.randperm(len(x) * world(), generator=self.draws, device=x.device)
+        mixed = gathered(x)[order[own(len(order))]]
+        shuffled = gathered(self.momentum_projector(self.momentum_backbone(mixed)))
         return shuffled[order.argsort()]
 
     def forward(self, views: list[Tensor], labels: Tensor | None = None) -> Outputs:

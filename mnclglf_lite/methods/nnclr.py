@@ -26,12 +26,15 @@ from ..backbone import ResNet
 from ..heads import predictor, projector
 from ..losses import info_nce
 from ..memory import Queue
+from ..ranks import gathered
 from ..recipe import Recipe
 from .base import Method, Outputs
 
 
 class NNCLR(Method):
     """NNCLR as a recipe says: backbone, projector, predictor, queue of positives. `classes` is not used."""
+
+    gathers = True
 
     def __init__(self, recipe: Recipe, classes: int):
         super().__init__()
@@ -44,7 +47,7 @@ class NNCLR(Method):
 
     def forward(self, views: list[Tensor], labels: Tensor | None = None) -> Outputs:
         z1, z2 = (self.projector(self.backbone(x)) for x in views)  # (N, 3, S, S) -> (N, D) each
-        p1, p2 = self.predictor(z1), self.predictor(z2)
+        z1, z2, p1, p2 = map(gathered, (z1, z2, self.predictor(z1), self.predictor(z2)))
         (n1, label1), (n2, label2) = self.queue.nearest(z1), self.queue.nearest(z2)  # without gradient
         loss = (info_nce(n1, p2, self.temperature) + info_nce(n2, p1, self.temperature)) / 2
         outputs = {"loss": loss, "z1": z1, "z2": z2, "p1": p1, "p2": p2, "n1": n1, "n2": n2}

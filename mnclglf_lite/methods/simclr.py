@@ -24,6 +24,7 @@ from torch import Tensor
 from ..backbone import ResNet
 from ..heads import projector
 from ..losses import nt_xent
+from ..ranks import gathered
 from ..recipe import Recipe
 from .base import Method, Outputs
 from .multicrop import together
@@ -31,6 +32,8 @@ from .multicrop import together
 
 class SimCLR(Method):
     """SimCLR as a recipe says: backbone, projector, NT-Xent, small views. `classes` is not used."""
+
+    gathers = True
 
     def __init__(self, recipe: Recipe, classes: int):
         super().__init__()
@@ -43,8 +46,7 @@ class SimCLR(Method):
         return self.projector(self.backbone(x))  # (N, 3, S, S) -> (N, D)
 
     def forward(self, views: list[Tensor], labels: Tensor | None = None) -> Outputs:
-        z1, z2 = self.embed(views[0]), self.embed(views[1])
-        small = together(self.embed, views[2:])
+        z1, z2, *small = map(gathered, (self.embed(views[0]), self.embed(views[1]), *together(self.embed, views[2:])))
         meetings = [self.loss(z1, z2)] + [(self.loss(z1, z) + self.loss(z2, z)) / 2 for z in small]
         named = {f"z{v}": z for v, z in enumerate((z1, z2, *small), start=1)}
         return {"loss": torch.stack(meetings).mean(), **named}

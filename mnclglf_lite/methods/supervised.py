@@ -10,12 +10,15 @@ from torch import Tensor, nn
 
 from ..backbone import ResNet
 from ..errors import InputError
+from ..ranks import gathered
 from ..recipe import Recipe
 from .base import Method, Outputs
 
 
 class Supervised(Method):
     """The reference with labels, as a recipe says: backbone and a linear classifier of `classes` outputs."""
+
+    gathers = True
 
     def __init__(self, recipe: Recipe, classes: int):
         super().__init__()
@@ -26,7 +29,7 @@ class Supervised(Method):
     def forward(self, views: list[Tensor], labels: Tensor | None = None) -> Outputs:
         if labels is None:
             raise InputError("the supervised reference needs labels, and got none; pass the image set's labels")
-        logits = self.classifier(self.backbone(views[0]))  # (N, 3, S, S) -> (N, classes)
+        logits = gathered(self.classifier(self.backbone(views[0])))  # (N, 3, S, S) -> (N, classes)
         return {
             "loss": F.cross_entropy(logits.float(), labels),
             "accuracy": (logits.argmax(1) == labels).float().mean(),

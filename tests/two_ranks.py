@@ -1,0 +1,151 @@
+"""The proof's other half: what each of two processes runs. Not a test file; `test_ranks.py` starts it.
+
+python two_ranks.py proof FILE         whole BatchNorm, and 20 steps of every method in float64, alone and as one of two;
+                                       the largest differences to FILE.RANK
+python two_ranks.py train OUT [STOP]   a short run, gone on with if OUT has one; rank 1 alone is interrupted in step STOP
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import torch
+from conftest import tiny
+
+from mnclglf_lite import data, norms, ranks, train, views
+from mnclglf_lite.run import start
+from mnclglf_lite.step import Step
+from mnclglf_lite.views import View
+
+STEPS, PICTURES = 20, 48
+SMALL = {"local_view": View(size=8, blur=0.0)}
+FORMS = {
+    "supervised": {},
+    "simclr, small views": {"local_views": 2, **SMALL},
+    "moco, groups": {"norm_groups": 2},
+    "moco, one-way in order": {"norm_groups": 4, "shuffle": False, "symmetric": False},
+    "simsiam": {},
+    "byol": {"momentum_end": 1.0, "clip": 0.5},
+    "nnclr": {},
+    "fastmoco": {},
+    "mnclglf": {},
+    "mnclglf, as released": {"local_gradient": False},
+    "mnclglf, crops": {"local": "crops", **SMALL},
+    "mnclglf, one network": {"networks": 1, "local_views": 1, **SMALL},
+    "mcl": {},
+    "mcl, labels": {"with_labels": True},
+    "mcl, labels alone": {"with_labels": True, "mutual": ()},
+    "cgh": {"blocks": (1, 1)},
+    "cgh, ressl in groups": {"blocks": (1, 1), "context": "ressl", "norm_groups": 2},
+    "glnet, simclr": {"base": "simclr", "one_order": False},
+    "glnet, before": {"flip_patches": "before", "momentum_end": 1.0},
+}
+
+
+def trajectory(form: str, parts: data.Splits):
+    """One form's 20 steps in float64: yields loss and gradients (name -> tensor) of each, and the state dict at the end."""
+    # A small rate: at a large one rounding, which doubles every few steps, would be seen after 20 of them
+    small = {"steps": STEPS, "lr": 0.02, "width": 4, "blocks": (1,), "projector": (8,)}
+    recipe = tiny(form.split(",")[0], **{**small, **FORMS[form]})
+    run = start(recipe, PICTURES, 10, torch.device("cpu"))
+    run.method.double().train()
+    step = Step(run, parts.train.images, parts.train.labels, None, "eager")
+    step.render = lambda *a: views.render(*a).double()
+    for number in range(STEPS):
+        index = torch.randperm(PICTURES, generator=torch.Generator().manual_seed(number))[: recipe.batch]
+        loss = step(index)["loss"].detach()
+        yield loss, {name: p.grad.clone() for name, p in run.method.named_parameters() if p.grad is not None}
+    yield torch.zeros(()), {name: value.clone() for name, value in run.method.state_dict().items()}
+
+
+def apart(a: torch.Tensor, b: torch.Tensor, scale: float) -> float:
+    """The largest difference, as a share of a scale."""
+    return float((a.double() - b.double()).abs().max()) / scale if a.numel() else 0.0
+
+
+def methods(parts: data.Splits, alone: dict) -> dict[str, dict[str, float]]:
+    """For each form the largest differences of loss, gradients and final state from those of one process."""
+    found = {}
+    for form in FORMS:
+        loss, gradient = [], []
+        for (loss1, named1), (loss2, named2) in zip(alone[form], trajectory(form, parts), strict=True):
+            assert named1.keys() == named2.keys(), (form, named1.keys() ^ named2.keys())
+            scale = max(float(value.abs().max()) for value in named1.values() if value.is_floating_point())
+            loss.append(apart(loss1, loss2, max(1.0, abs(float(loss1)))))
+            gradient.append(max(apart(named1[name], named2[name], scale) for name in named1))
+        found[form] = {"loss": max(loss), "gradient": max(gradient[:-1]), "state": gradient[-1]}
+    return found
+
+
+def whole_norm() -> dict[str, float]:
+    """`norms.WholeNorm` on two ranks against nn.BatchNorm on the joined batch: values, gradients, running statistics."""
+    found = {}
+    for kind, shape in ((torch.nn.BatchNorm1d, (12, 5)), (torch.nn.BatchNorm2d, (12, 5, 3, 4))):
+        for affine in (True, False):
+            draws = torch.Generator().manual_seed(3)
+            x, way = (torch.randn(shape, generator=draws, dtype=torch.float64) * 3 + 7 for _ in range(2))
+            one = kind(5, affine=affine).double()
+            if affine:
+                torch.nn.init.normal_(one.weight, generator=draws)
+                torch.nn.init.normal_(one.bias, generator=draws)
+            other = kind(5, affine=affine).double()
+            other.load_state_dict(one.state_dict())
+            norms.whole_norms(other, torch.device("cpu"))
+            assert isinstance(other, norms.WholeNorm) and other.state_dict().keys() == one.state_dict().keys()
+            part = ranks.own(12)
+            x1, x2 = x.clone().requires_grad_(), x[part].clone().requires_grad_()
+            for _ in range(2):
+                y1, y2 = one(x1), other(x2)
+            (y1.sin() * way).sum().backward()
+            (y2.sin() * way[part]).sum().backward()
+            pairs = {"value": (y1[part], y2), "gradient": (x1.grad[part], x2.grad)}
+            if affine:
+                pairs |= {"weight": (one.weight.grad, ranks.every(other.weight.grad).sum(0))}
+                pairs |= {"bias": (one.bias.grad, ranks.every(other.bias.grad).sum(0))}
+            pairs |= {name: (value, other.state_dict()[name]) for name, value in one.state_dict().items()}
+            pairs["eval"] = (one.eval()(x1)[part], other.eval()(x2))
+            name = f"{kind.__name__} affine={affine}"
+            found |= {f"{name} {what}": apart(a.detach(), b.detach(), 1.0) for what, (a, b) in pairs.items()}
+    return found
+
+
+def proof(path: Path) -> None:
+    """Everything that one process can be compared with, in one start of two."""
+    parts = toys(PICTURES)
+    alone = {form: list(trajectory(form, parts)) for form in FORMS}
+    with ranks.joined("cpu"):
+        torch.save({"norm": whole_norm(), "methods": methods(parts, alone)}, f"{path}.{ranks.rank()}")
+
+
+def toys(count: int) -> data.Splits:
+    """The first toys of each part, 16 pixels wide."""
+    return data.Splits(*(part.subset(torch.arange(min(count, len(part)))) for part in data.load("toybox", side=16)))
+
+
+SHORT = {"method": "moco", "steps": 40, "lr": 0.02, "precision": "fp32"}  # no nearest neighbour: one may flip by rounding
+
+
+def short(out: Path, stop: int = 0) -> None:
+    """The short run; the interrupt comes to rank 1, twice, in the middle of step `stop`."""
+    splits = toys(320)
+    with ranks.joined("cpu"):
+        real = Step.__call__
+
+        def step(self, index):
+            if ranks.rank() == 1 and self.run.step == stop - 1:
+                os.kill(os.getpid(), signal.SIGINT)
+                os.kill(os.getpid(), signal.SIGTERM)
+            return real(self, index)
+
+        Step.__call__ = step
+        run = train.train(tiny(**SHORT), splits, out=out, resume=True, device="cpu")
+        torch.save({"step": run.step, "method": run.method.state_dict()}, out / f"final.{ranks.rank()}")
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    if sys.argv[1] == "proof":
+        proof(Path(sys.argv[2]))
+    else:
+        short(Path(sys.argv[2]), *map(int, sys.argv[3:]))
