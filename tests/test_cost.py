@@ -135,9 +135,9 @@ def test_views_a_picture_are_the_pixels_that_the_loop_cuts(name, changes, toys, 
 
 
 def test_steps_for_views_come_as_near_as_whole_batches_can():
-    for views, batch, per_picture in ((4000, 256, 2.0), (4000, 128, 3.0), (100_000, 64, 3.5), (1, 256, 2.0)):
-        steps = cost.steps_for_views(views, tiny(batch=batch, queue=256), per_picture)
-        assert steps >= 1 and (steps == 1 or abs(steps * batch * per_picture - views) <= batch * per_picture / 2)
+    for shown, batch, per_picture in ((4000, 256, 2.0), (4000, 128, 3.0), (100_000, 64, 3.5), (1, 256, 2.0)):
+        steps = cost.steps_for_views(shown, tiny(batch=batch, queue=256), per_picture)
+        assert steps >= 1 and (steps == 1 or abs(steps * batch * per_picture - shown) <= batch * per_picture / 2)
     with pytest.raises(InputError, match="image_views must be at least 1; got 0"):
         cost.steps_for_views(0, tiny(), 2.0)
 
