@@ -16,6 +16,7 @@ from functools import partial, singledispatch
 import torch
 from torch import Tensor, nn
 
+from mnclglf_lite import montage
 from mnclglf_lite.errors import InputError
 from mnclglf_lite.methods.byol import BYOL
 from mnclglf_lite.methods.cgh import CGH
@@ -112,16 +113,15 @@ def _(method: CGH, views: list[Tensor]) -> list[Tensor]:
 
 @networks.register
 def _(method: GLNet, views: list[Tensor]) -> list[Tensor]:
-    x1, x2 = method.patches_of(views)
-    order1, order2 = method.orders(x1)
-    h1, h2 = method.encode(method.backbone, x1, order1), method.encode(method.backbone, x2, order2)
+    patches = method.patches_of(views)
+    x1, x2 = (montage.glue(x, order) for x, order in zip(patches, method.orders(patches[0]), strict=True))
+    h1, h2 = method.encode(method.backbone, x1), method.encode(method.backbone, x2)
     z1, z2, place = method.projector(h1), method.projector(h2), method.location(h1)
     if method.recipe.base == "simclr":
         return [z1, z2, place]
     found = [method.predictor(z1), method.predictor(z2), place]
     with torch.no_grad():
-        for x, order in ((x1, order1), (x2, order2)):
-            found.append(method.momentum_projector(method.encode(method.momentum_backbone, x, order)))
+        found += [method.momentum_projector(method.encode(method.momentum_backbone, x)) for x in (x1, x2)]
     return found
 
 
