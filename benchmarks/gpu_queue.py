@@ -111,19 +111,30 @@ ITEMS = (
         1.0,
     ),
     Item(
-        "speed",
-        "Image views a second of every method, as the package runs and bare",
-        (module("benchmarks.speed", "--methods", "all", "--rows", "ours,bare", "--seconds", "2",
-                "--out", "{out}/speed.json"),),
-        8.0,
-        ("benchmarks/speed.py",),
+        "speed-peers",
+        "SimCLR's image views a second beside lightly's and torchvision's; ours over bare networks; peak memory",
+        (module("benchmarks.speed", "--methods", "simclr", "--out", "{out}/speed.json"),),
+        9.0,
+        ("lightly",),
+    ),
+    *(
+        Item(
+            f"speed-{number}",
+            f"Image views a second and share of the ceilings, as the package runs and bare: {', '.join(methods)}",
+            (module("benchmarks.speed", "--methods", ",".join(methods), "--sample", "10", "--out", "{out}/speed.json"),),
+            8.0,
+        )
+        # four at a time: each compiles twice
+        for number, methods in enumerate((METHODS[7:11], METHODS[:4], METHODS[4:7]), start=1)
     ),
     Item(
-        "speed-peers",
-        "SimCLR's image views a second beside lightly's",
-        (module("benchmarks.speed", "--method", "simclr", "--out", "{out}/speed.json"),),
-        5.0,
-        ("benchmarks/speed.py", "lightly"),
+        "joined-views",
+        "Does it pay to send whole views through the network as one batch, each with statistics of its own?",
+        tuple(
+            module("benchmarks.joined_views", "--preset", "standard", "--batch", "512", *flags, "--out", "{out}/" + file)
+            for flags, file in (((), "eager.json"), (("--compile",), "compiled.json"))
+        ),
+        3.0,
     ),
     engines("simclr"),
     engines("mnclglf"),
@@ -163,9 +174,22 @@ DRY = {
     "benchmarks.ceilings": ("--dry",),
     "benchmarks.engines": ("--dry", "--engines", "eager"),
     "benchmarks.race": SLIM,
-    "benchmarks.speed": ("--seconds", "0.02"),
+    "benchmarks.joined_views": ("--preset", "quick", "--batch", "8", "--rounds", "1"),
+    "benchmarks.speed": (
+        "--preset",
+        "quick",
+        "--batch",
+        "16",
+        "--no-compile",
+        "--rounds",
+        "1",
+        "--seconds",
+        "0.02",
+        "--rows",
+        "ours,bare",
+    ),
 }
-KNOW_DEVICE = ("mnclglf_lite", "benchmarks.ceilings", "benchmarks.engines", "benchmarks.race")
+KNOW_DEVICE = ("mnclglf_lite", "benchmarks.ceilings", "benchmarks.engines", "benchmarks.race", "benchmarks.speed")
 
 
 def cut_down(command: tuple[str, ...]) -> tuple[str, ...]:

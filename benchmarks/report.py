@@ -104,6 +104,36 @@ def speed_section(path: Path) -> str:
     return "\n".join(parts)
 
 
+def augment_section(path: Path) -> str:
+    """Views a second against torchvision picture by picture, from `benchmarks/augment.py`."""
+    found = json.loads(path.read_text())
+    parts = [f"## Making views, against torchvision picture by picture\n\n```\n{found['command']}\n```\n"]
+    for name, chain in found["chains"].items():
+        lines = []
+        for row, value in chain["median"].items():
+            each = chain["views_per_second"][row]
+            lines.append([row, f"{value:,.0f}", f"{min(each):,.0f} to {max(each):,.0f}", f"{chain['ratio'][row]:.2f}"])
+        head = [name, "views/s", "range", f"over the fastest of torchvision ({chain['fastest_peer'].split(' ', 1)[1]})"]
+        parts.append(evaluate.layout(head, lines, markdown=True) + "\n")
+    versions = found["versions"]
+    parts.append(
+        f"{found['what']}; {found['hardware']}; torch {versions['torch']}, torchvision {versions['torchvision']}. The same "
+        "operations with the same probabilities and strengths. That boxes and draws have torchvision's distributions is "
+        "tested (`tests/test_crops.py`, `tests/test_views.py`).\n"
+    )
+    return "\n".join(parts)
+
+
+def joined_section(path: Path) -> str:
+    """What one batch for all whole views would bring, from `benchmarks/joined_views.py`."""
+    found = json.loads(path.read_text())
+    said = "; ".join(f"{name} {row['apart_over_joined']:.2f}" for name, row in found["rows"].items())
+    return (
+        f"## Whole views as one batch?\n\n```\n{found['command']}\n```\n\n"
+        f"{found['what']}: {said} (above 1: joining pays). {found['hardware']}; torch {found['torch']}\n"
+    )
+
+
 def growth_section(path: Path) -> str:
     """Fitted exponents of a step's time and memory, from `benchmarks/growth.py`."""
     found = json.loads(path.read_text())
@@ -154,12 +184,30 @@ def readme_table() -> str:
     return "\n".join(lines) + "\n"
 
 
+SPEED = ("ours", "ours-eager", "bare", "lightly-tuned", "lightly", "torchvision")
+BEGIN_SPEED = "<!-- from data/runs/speed/cpu-32px.json by benchmarks/report.py -->\n"
+
+
+def readme_speed() -> str:
+    """SimCLR's step beside its peers', for the README."""
+    found = json.loads((RUNS / "speed" / "cpu-32px.json").read_text())["methods"]["simclr"]
+    rows, rates = found["rows"], found["summary"]["rates"]
+    lines = ["| SimCLR, slim net, 32 pixels, two CPU cores | pictures/s | ours is |", "|---|---:|---:|"]
+    for name in SPEED:
+        ratio = rates["ours"]["median"] / rates[name]["median"]
+        lines.append(f"| {rows[name]['title']} | {rates[name]['median']:,.0f} | {ratio:.2f} times as fast |")
+    return "\n".join(lines) + "\n"
+
+
 def page() -> str:
     """All of results.md."""
     parts = [section(RUNS / name) for name in ASKED if (RUNS / name).is_dir()]
     location = RUNS / "glnet-location.json"
     parts += [location_section(location)] if location.exists() else []
     parts += [speed_section(path) for path in sorted((RUNS / "speed").glob("*.json"))]
+    for name, write in (("augment", augment_section), ("joined_views-cpu", joined_section)):
+        path = RUNS / f"{name}.json"
+        parts += [write(path)] if path.exists() else []
     parts += [growth_section(path) for path in sorted((RUNS / "growth").glob("*.json"))]
     return HEAD + "\n".join(parts)
 

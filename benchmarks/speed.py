@@ -7,7 +7,7 @@ process of its own (see `speed_rows`), built and warmed one after the other; the
 forwards and backwards, so that a slow moment of the machine hits all alike. One row works at a time. Compiling and the first
 step are told apart and are in no block.
 
-    ours                  the package's step: engine "views" on a CPU, "compiled" on CUDA
+    ours                  the package's step as long runs have it: compiled
     ours, eager ...       the same step with one thing changed: another engine, or float32
     bare networks         the method's networks, forward and backward, on views that lie ready: no data, loss or optimiser
     networks and loss     the method, forward and backward, on views that lie ready: no data, no optimiser
@@ -51,7 +51,7 @@ from mnclglf_lite.recipe import METHODS, PRESETS, Recipe, preset
 
 ROOT = Path(__file__).resolve().parents[1]
 TITLES = {
-    "ours": "ours", "ours-eager": "ours, eager", "ours-compiled": "ours, compiled", "ours-captured": "ours, captured",
+    "ours": "ours", "ours-eager": "ours, eager", "ours-views": "ours, views compiled", "ours-captured": "ours, captured",
     "ours-fp32": "ours, fp32", "bare": "bare networks", "networks-loss": "networks and loss",
     "lightly": "lightly as shipped", "lightly-tuned": "lightly tuned", "lightly-fp32": "lightly tuned, fp32",
     "lightly-fixed": "lightly tuned, fixed batch", "torchvision": "torchvision v2 (solo-learn's recipe)",
@@ -395,7 +395,7 @@ def rows_for(method: str, cuda: bool, asked: str | None) -> list[str]:
             if name not in TITLES:
                 raise unknown("row", name, TITLES)
         return names if method == "simclr" else [name for name in names if name not in PEERS]
-    left_out = ("ours-compiled", "networks-loss", *(() if cuda else ("ours-captured",)))
+    left_out = ("ours-views", "networks-loss", *(() if cuda else ("ours-captured",)))
     return [name for name in TITLES if name not in left_out and (method == "simclr" or name not in PEERS)]
 
 
@@ -411,8 +411,8 @@ def arguments(words: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--batch", type=int, help="pictures (512 on CUDA, else the preset's)")
     parser.add_argument("--rounds", type=int, default=5, help="blocks of each row (5)")
     parser.add_argument("--seconds", type=float, default=2.0, help="of a block (2)")
-    parser.add_argument("--rows", help=f"names with commas, of {', '.join(TITLES)} (all but ours-compiled, networks-loss)")
-    parser.add_argument("--engine", default="auto", help="of the row ours (auto: views on CPU, compiled on CUDA)")
+    parser.add_argument("--rows", help=f"names with commas, of {', '.join(TITLES)} (all but ours-views, networks-loss)")
+    parser.add_argument("--engine", default="auto", help="of the row ours (auto: compiled)")
     parser.add_argument("--workers", help="loader processes to try, with commas (0, 1, 2, 4, 8, cores)")
     parser.add_argument("--threads", type=int, help="of torch (its own choice)")
     parser.add_argument("--no-compile", action="store_true", help="bare networks and peers run eagerly, untried")

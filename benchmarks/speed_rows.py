@@ -363,7 +363,7 @@ class Ceilings(Row):
 BUILD: dict[str, tuple[str, Callable[[dict[str, Any]], Row]]] = {
     "ours": ("ours", Ours),
     "ours-eager": ("ours, eager", lambda spec: Ours(spec, "eager")),
-    "ours-compiled": ("ours, compiled", lambda spec: Ours(spec, "compiled")),
+    "ours-views": ("ours, views compiled", lambda spec: Ours(spec, "views")),
     "ours-captured": ("ours, captured", lambda spec: Ours(spec, "captured")),
     "ours-fp32": ("ours, fp32", lambda spec: Ours(spec, precision="fp32")),
     "bare": ("bare networks", Networks),

@@ -6,12 +6,9 @@
     captured   CUDA alone: the compiled step is recorded once as a graph, optimiser, moving averages and queues included,
                and replayed; the host then says one word a step in place of hundreds
 
-`auto` is `compiled` on CUDA. On a CPU a compiler gains nothing on the networks, whose convolutions are oneDNN's either way
-(measured: `benchmarks/results.md`), and takes seconds that runs of a minute do not have: there `auto` is `views` for long
-runs, `eager` for short ones. Whatever cannot be compiled or captured here runs eagerly, and the log says why.
-
-With many processes (`ranks`) the networks run eagerly in torch's DistributedDataParallel, which averages the gradients while
-the backward pass still runs: `compiled` and `captured` become `views` there.
+`auto` is `compiled` on CUDA. On a CPU compiling takes half a minute or more, which runs of a minute do not have, and then a
+step takes some 15 % less (measured: `benchmarks/results.md`): there `auto` is `eager` for short runs, `compiled` for long ones.
+Whatever cannot be compiled or captured here runs eagerly, and the log says why.
 
 Nothing in a step reads a tensor's value into Python, so that the host runs ahead of the device. On CUDA the views are made
 on a stream of their own: those of the next batch while the networks are busy with this one.
@@ -36,8 +33,9 @@ from .run import Run, rate
 
 Outputs = dict[str, Tensor]
 ENGINES = ("auto", "eager", "views", "compiled", "captured")
-# A CPU's compiler works some 7 s and then saves some 4 ms a step of SimCLR's slim net (measured): even after 2,000 steps
-CPU_COMPILES_FROM = 2000
+# A CPU's compiler works half a minute on SimCLR's slim net, longer on others, and then saves some 12 ms a step (measured):
+# even after some 2,500 steps
+CPU_COMPILES_FROM = 3000
 RECORD_AT = 12  # steps before a graph is recorded (ours): buffers and compiled code are ready by then
 # Buffers are the same on all ranks and need no broadcast; torch has renamed the switch
 KEEP_BUFFERS = "forward_sync_buffers"
@@ -101,14 +99,17 @@ def learn(
 
 
 def engine_for(name: str, device: torch.device, steps: int) -> str:
-    """What "auto" means for so many steps on this device; any other name is itself."""
+    """What "auto" means for a run of so many steps on this device; any other name is itself.
+
+    All steps of the run count, so that one that is gone on with goes on as it began.
+    """
     if name not in ENGINES:
         raise unknown("engine", name, ENGINES)
     if name != "auto":
         return name
     if device.type == "cuda":
         return "compiled"
-    return "views" if device.type == "cpu" and steps >= CPU_COMPILES_FROM else "eager"
+    return "compiled" if device.type == "cpu" and steps >= CPU_COMPILES_FROM else "eager"
 
 
 @contextlib.contextmanager
@@ -140,7 +141,7 @@ class Step:
         log: Callable[[str], None] = print,
     ):  # fmt: skip
         self.run, self.images, self.labels, self.dtype, self.log = run, images, labels, dtype, log
-        self.engine = engine_for(engine, images.device, run.total_steps - run.step)
+        self.engine = engine_for(engine, images.device, run.total_steps)
         self.render: Callable[..., Tensor] = render
         self.forward: Callable[..., Outputs] = run.method
         self.graph: torch.cuda.CUDAGraph | None = None
