@@ -32,6 +32,16 @@ ASKED = {
         "mnclglf-lite compare --dataset cifar10 --methods all,mnclglf-released --image-views 150000 --on test "
         "--out data/runs/cifar10-slim",
     ),
+    "precision-bf16": (
+        "bf16 against fp32 on the toy box, three seeds, asked on the hold-out: here bf16",
+        "mnclglf-lite compare --methods simclr,mnclglf --precision bf16 --image-views 160000 --seeds 0,1,2 "
+        "--out data/runs/precision-bf16",
+    ),
+    "precision-fp32": (
+        "bf16 against fp32: here fp32",
+        "mnclglf-lite compare --methods simclr,mnclglf --precision fp32 --image-views 160000 --seeds 0,1,2 "
+        "--out data/runs/precision-fp32",
+    ),
     "quick-c10-simclr": (
         "CIFAR-10 in five minutes on two cores: SimCLR",
         "mnclglf-lite train --dataset cifar10 --method simclr --minutes 4.9 --out data/runs/quick-c10-simclr\n"
@@ -217,8 +227,11 @@ def main() -> None:
         path.with_suffix(".md").write_text(compare.table(json.loads(path.read_text()), markdown=True) + "\n")
     (HERE / "results.md").write_text(page())
     readme = HERE.parent / "README.md"
-    before, rest = readme.read_text().split(BEGIN)
-    readme.write_text(before + BEGIN + readme_table() + END + rest.split(END)[1])
+    text = readme.read_text()
+    for begin, table in ((BEGIN, readme_table()), (BEGIN_SPEED, readme_speed())):
+        before, rest = text.split(begin)
+        text = before + begin + table + END + rest.split(END, 1)[1]
+    readme.write_text(text)
     print(f"written to {HERE / 'results.md'} and the table of {readme}")
 
 

@@ -7,8 +7,8 @@
                and replayed; the host then says one word a step in place of hundreds
 
 `auto` is `compiled` on CUDA. On a CPU compiling takes half a minute or more, which runs of a minute do not have, and then a
-step takes some 15 % less (measured: `benchmarks/results.md`): there `auto` is `eager` for short runs, `compiled` for long ones.
-Whatever cannot be compiled or captured here runs eagerly, and the log says why.
+step takes some 15 % less (measured: `benchmarks/results.md`): `auto` is `eager` there for short runs and `compiled` for long
+ones. Whatever cannot be compiled or captured here runs eagerly, and the log says why.
 
 Nothing in a step reads a tensor's value into Python, so that the host runs ahead of the device. On CUDA the views are made
 on a stream of their own: those of the next batch while the networks are busy with this one.

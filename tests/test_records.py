@@ -19,7 +19,9 @@ def test_the_page_of_results_and_the_readme_are_what_the_records_say():
     report = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(report)
     assert report.page() == (ROOT / "benchmarks" / "results.md").read_text()
-    assert report.BEGIN + report.readme_table() + report.END in (ROOT / "README.md").read_text()
+    readme = (ROOT / "README.md").read_text()
+    assert report.BEGIN + report.readme_table() + report.END in readme
+    assert report.BEGIN_SPEED + report.readme_speed() + report.END in readme
 
 
 @pytest.mark.parametrize("path", sorted(RUNS.glob("**/recipe.json")), ids=lambda path: path.parent.name)
