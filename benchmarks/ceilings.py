@@ -66,6 +66,7 @@ def matmul(device: torch.device, side: int, seconds: float) -> dict[str, float]:
 @torch.no_grad()
 def conv(device: torch.device, batch: int, seconds: float) -> dict[str, dict[str, float]]:
     """TFLOP/s of each stage's 3x3 convolution by precision; float32 as torch does it by default (tf32 on CUDA)."""
+    torch.backends.cudnn.benchmark = device.type == "cuda"  # as in `Step`
     found: dict[str, dict[str, float]] = {}
     for name, dtype in (("bf16", torch.bfloat16), ("fp32", torch.float32)):
         for channels, side in STAGES:

@@ -65,13 +65,15 @@ def losses(recipe: Recipe, device: torch.device, engine: str, steps: int) -> lis
     """The loss of each of the first steps, in float32 without tf32."""
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     step = step_of(recipe.replace(precision="fp32"), device, engine, [])
-    rows = torch.arange(4 * recipe.batch, device=device).split(recipe.batch)
+    # one algorithm for all engines: the fastest of each would differ, and training amplifies what rounding begins
+    torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
+    rows = torch.arange(4 * recipe.batch).split(recipe.batch)
     return [float(step(rows[at % 4])["loss"].detach()) for at in range(steps)]
 
 
 def no_sync(step: Step, rows: torch.Tensor) -> bool | str | None:
     """True where three more steps ask nothing of the device; else what torch said."""
-    if rows.device.type != "cuda":
+    if not step.images.is_cuda:
         return None
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")
@@ -88,7 +90,7 @@ def no_sync(step: Step, rows: torch.Tensor) -> bool | str | None:
 def one(method: str, engine: str, args: argparse.Namespace) -> dict[str, Any]:
     """Everything about one engine, in this process."""
     device, recipe, said = pick(args.device), recipe_of(method, args), []
-    rows = torch.arange(recipe.batch, device=device)
+    rows = torch.arange(recipe.batch)  # on the CPU, as the training loop has them
     warm, least = (2, 1) if args.dry else (RECORD_AT + 8, 3)
     begun = time.perf_counter()
     step = step_of(recipe, device, engine, said)
@@ -102,8 +104,6 @@ def one(method: str, engine: str, args: argparse.Namespace) -> dict[str, Any]:
         step(rows)
     timing.wait(device)
     warmed = time.perf_counter() - begun
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
     count = max(least, round(args.seconds / STRETCHES / (warmed / warm)))
     rates = []
     for _ in range(STRETCHES):
@@ -176,6 +176,7 @@ def main(argv: list[str] | None = None) -> None:
         for engine in engines:
             row = apart(name, engine, args, argv)
             rows.append(row)
+            result["methods"][name] = {"batch": recipe_of(name, args).batch, "rows": rows}
             if "error" in row:
                 print(f"{name} {engine}: {row['error']}")
                 continue
@@ -186,9 +187,8 @@ def main(argv: list[str] | None = None) -> None:
                 f"{row.get('agrees')} ({row.get('largest_difference', float('nan')):.1e}), no sync: {row['no_sync']}",
                 flush=True,
             )
-        result["methods"][name] = {"batch": recipe_of(name, args).batch, "rows": rows}
-        if args.out:
-            timing.save(args.out, result)  # after each method: what is cut off keeps what it has
+            if args.out:
+                timing.save(args.out, result)  # after each engine: what is cut off keeps what it has
     if broken := [row["engine"] for entry in result["methods"].values() for row in entry["rows"] if "error" in row]:
         sys.exit(f"these engines broke: {', '.join(broken)}; their last words are above")
 

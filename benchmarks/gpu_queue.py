@@ -110,22 +110,28 @@ ITEMS = (
         (module("benchmarks.ceilings", "--out", "{out}/ceilings.json"),),
         1.0,
     ),
-    Item(
-        "speed-peers",
-        "SimCLR's image views a second beside lightly's and torchvision's; ours over bare networks; peak memory",
-        (module("benchmarks.speed", "--methods", "simclr", "--out", "{out}/speed.json"),),
-        9.0,
-        ("lightly",),
+    *(
+        Item(
+            f"peers-{name}",
+            f"SimCLR's image views a second and peak memory: {rows.replace(',', ', ')}",
+            (module("benchmarks.speed", "--methods", "simclr", "--rows", rows, "--out", "{out}/speed.json"),),
+            minutes,
+            needs,
+        )
+        for name, rows, minutes, needs in (
+            ("own", "ours,ours-eager,ours-captured,ours-fp32,bare", 5.0, ()),
+            ("lightly", "ours,lightly,lightly-tuned,lightly-fixed", 5.0, ("lightly",)),
+            ("torchvision", "ours,torchvision", 4.0, ()),
+        )
     ),
     *(
         Item(
-            f"speed-{number}",
-            f"Image views a second and share of the ceilings, as the package runs and bare: {', '.join(methods)}",
-            (module("benchmarks.speed", "--methods", ",".join(methods), "--sample", "10", "--out", "{out}/speed.json"),),
-            8.0,
+            f"speed-{method}",
+            f"Image views a second and share of the ceilings, as the package runs and bare: {method}",
+            (module("benchmarks.speed", "--methods", method, "--sample", "10", "--out", "{out}/speed.json"),),
+            3.0,
         )
-        # four at a time: each compiles twice
-        for number, methods in enumerate((METHODS[7:11], METHODS[:4], METHODS[4:7]), start=1)
+        for method in ("mnclglf", *(name for name in METHODS[:11] if name not in ("mnclglf", "simclr")))
     ),
     Item(
         "joined-views",
@@ -361,9 +367,10 @@ def do(item: Item, args: argparse.Namespace, deadline: float) -> dict[str, Any]:
 def turn(items: list[Item], args: argparse.Namespace) -> Iterator[tuple[Item, str]]:
     """The items to do in order, each with its state: begun ones first, since their checkpoints are here now."""
     states = [(item, state_of(read(args.out, item))) for item in items]
-    wanted = ("interrupted", "open", *(("failed",) if args.retry else ()))
-    for state in wanted:
-        yield from ((item, said) for item, said in states if said == state)
+    # what was cut off and has to begin anew comes after what is untried: it may be cut off again
+    wanted = [("interrupted", (True,)), ("open", (True, False)), ("interrupted", (False,))]
+    for state, goes_on in [*wanted, *([("failed", (True, False))] if args.retry else [])]:
+        yield from ((item, said) for item, said in states if said == state and item.resumable in goes_on)
 
 
 def work(items: list[Item], args: argparse.Namespace) -> int:
@@ -417,7 +424,9 @@ def page() -> str:
         "CIFAR-10 must lie in FOLDER: `mnclglf-lite fetch cifar10 --data FOLDER`. The minutes are estimates, for an H100,",
         "made before anything ran on a GPU; the `standard` settings are customary, and most have not been trained with.",
         "In the commands, {run} is the item's folder for large things (`--scratch`), {out} that for its records (`--out`).",
-        "What is done so far: `--list`.",
+        "What is done so far: `--list`. The records are small. On a borrowed machine, put those of earlier calls into",
+        "`data/runs/gpu` first, so that nothing is done twice, and carry the folder home afterwards, packed:",
+        "`tar czf gpu.tgz -C data/runs gpu`.",
         "",
     ]
     for number, item in enumerate(ITEMS, start=1):

@@ -90,6 +90,7 @@ def main(argv: list[str] | None = None) -> dict:
     parser.add_argument("--out", type=Path, metavar="FILE", help="(default: data/runs/joined_views-DEVICE.json)")
     args = parser.parse_args(argv)
     recipe, device = preset(args.preset, "simclr", "cifar10"), pick()
+    torch.backends.cudnn.benchmark = device.type == "cuda"  # as in `Step`
     dtype, size = autocast_dtype("auto", device), recipe.view.size
     result = {
         "what": f"seconds of forward and backward, apart over joined; {args.preset}, batch {args.batch}, {size} px",

@@ -127,7 +127,7 @@ class Ours(Row):
         """The rows of each batch (N,), as the training loop has them."""
         batch, epoch = self.recipe.batch, 0
         while True:
-            order = batch_order(self.recipe.seed, epoch, pictures).to(self.device)
+            order = batch_order(self.recipe.seed, epoch, pictures)
             yield from order[: pictures // batch * batch].split(batch)
             epoch += 1
 
@@ -206,6 +206,7 @@ class Networks(Row):
         images, _, classes = self.pictures()
         run = start(self.recipe, len(images), classes, self.device)
         method, dtype = run.method.train(), autocast_dtype(self.recipe.precision, self.device)
+        torch.backends.cudnn.benchmark = self.device.type == "cuda"  # as in `Step`
         generator = torch.Generator(self.device).manual_seed(0)
         cut = []
         for view in kinds_at(self.recipe, method.views, 0, STEPS):

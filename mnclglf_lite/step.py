@@ -86,8 +86,7 @@ def learn(
     run: Run, cut: list[Tensor], labels: Tensor, dtype: torch.dtype | None, forward: Callable | None = None
 ) -> Outputs:
     """Networks, loss, backward, optimiser, moving averages and queues: views and labels (N,) -> the method's outputs."""
-    capturing = labels.is_cuda and torch.cuda.is_current_stream_capturing()
-    with torch.autocast(labels.device.type, dtype=dtype, enabled=dtype is not None, cache_enabled=not capturing):
+    with torch.autocast(labels.device.type, dtype=dtype, enabled=dtype is not None):
         outputs = forward(cut, labels)
     run.optimiser.zero_grad(set_to_none=True)
     outputs["loss"].backward()
@@ -118,7 +117,7 @@ def on_stream(stream: torch.cuda.Stream | None) -> Iterator[None]:
     if stream is None:
         yield
         return
-    outside = torch.cuda.current_stream()
+    outside = torch.cuda.current_stream(stream.device)
     stream.wait_stream(outside)
     with torch.cuda.stream(stream):
         yield
@@ -162,8 +161,12 @@ class Step:
         # One stream to make views beside the step before; one to record a graph on, which cannot be the default stream
         self.aside = torch.cuda.Stream(images.device) if images.is_cuda and not captured else None
         self.recorder = torch.cuda.Stream(images.device) if captured else None
+        if self.aside is not None:
+            self.aside.wait_stream(torch.cuda.current_stream(images.device))  # the pictures may still be on their way
         if images.is_cuda:
             torch.backends.cudnn.benchmark = True  # shapes are fixed: the fastest convolution is looked for once
+        if self.engine != "eager":
+            torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, RECOMPILE_LIMIT)
         if captured:
             for group in run.optimiser.param_groups:
                 group["lr"] = torch.as_tensor(float(group["lr"]), device=images.device)
@@ -176,7 +179,7 @@ class Step:
         set_rate(self.run)
         with on_stream(self.recorder):
             if self.graph is not None:
-                self.rows.copy_(index)
+                self.rows.copy_(index, non_blocking=True)
                 self.graph.replay()
                 outputs = self.outputs
             elif self.engine == "captured" and self.done == RECORD_AT:
@@ -198,7 +201,7 @@ class Step:
             cut = make_views(self.images[rows[ranks.own(len(rows))]], kinds, run.draws, self.render)
             labels = self.labels[rows]
         if self.aside is not None:
-            now = torch.cuda.current_stream()
+            now = torch.cuda.current_stream(self.images.device)
             now.wait_stream(self.aside)
             for made in (*cut, labels):
                 made.record_stream(now)  # their memory is not given to a later view before the networks are through
@@ -207,15 +210,17 @@ class Step:
     def first(self, index: Tensor) -> Outputs:
         """The first step, in which torch compiles. What cannot be compiled is taken back and done eagerly."""
         run = self.run
-        before = copy.deepcopy((run.method.state_dict(), run.draws.get_state()))
+        before = copy.deepcopy((run.method.state_dict(), run.optimiser.state_dict(), run.draws.get_state()))
         try:
-            with torch._dynamo.config.patch(recompile_limit=RECOMPILE_LIMIT):
-                return self.work(index)
+            return self.work(index)
+        except torch.OutOfMemoryError:
+            raise  # eagerly it would need more
         except Exception as error:  # torch and its compilers raise of all kinds: no C++ compiler, no Triton, an old driver
             if ranks.is_loss_of_peer(error):
                 raise
             run.method.load_state_dict(before[0])
-            run.draws.set_state(before[1])
+            run.optimiser.load_state_dict(before[1])
+            run.draws.set_state(before[2])
             why = str(error).strip().splitlines() or [""]
             self.fall_back("eager", f"{type(error).__name__}: {why[0][:200]}")
             self.render = render
@@ -224,8 +229,8 @@ class Step:
 
     def record(self, index: Tensor) -> Outputs:
         """Record the step as a graph and replay it once; recording alone changes nothing."""
-        self.rows = index.to(self.images.device)
-        graph = torch.cuda.CUDAGraph()
+        self.rows = index.to(self.images.device, copy=True)  # the graph's own: each later step writes its rows here
+        graph, draws = torch.cuda.CUDAGraph(), self.run.draws.get_state()
         try:
             graph.register_generator_state(self.run.draws)
             torch.cuda.synchronize()
@@ -233,6 +238,9 @@ class Step:
                 self.outputs = self.work(self.rows)
         except Exception as error:
             torch.cuda.synchronize()
+            # a recording that broke off may have left the generator in its hands
+            self.run.draws = self.run.method.draws = torch.Generator(self.images.device)
+            self.run.draws.set_state(draws)
             why = str(error).strip().splitlines() or [""]
             self.fall_back("compiled", f"{type(error).__name__}: {why[0][:200]}")
             return self.work(index)
