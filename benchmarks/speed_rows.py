@@ -31,6 +31,7 @@ from mnclglf_lite.run import Run, start
 from mnclglf_lite.step import Step, kinds_at, make_views, set_rate
 from mnclglf_lite.train import batch_order
 
+TURNS = 15  # short blocks of each part of a step, in turn
 STEPS = 100_000  # of the schedule that the timed steps are the beginning of
 LEAST_WARM = 3  # steps, however slow
 LEAST_WARM_CUDA = 20
@@ -172,11 +173,11 @@ class Ours(Row):
                 each()
         gradients()
         seconds: dict[str, list[float]] = {name: [] for name in work}
-        for _ in range(5):  # in turn, so that a busy moment hits all alike
+        for _ in range(TURNS):  # in turn, so that a busy moment hits all alike
             for name, each in work.items():
                 if name == "update":
                     gradients()
-                seconds[name].append(self.timed(each, count))
+                seconds[name].append(self.timed(each, max(1, count // 3)))
         return split(seconds)
 
 
@@ -191,10 +192,16 @@ def split(seconds: dict[str, list[float]]) -> dict[str, Any]:
         "update": median["update"],
     }
     total = sum(parts.values())
+    ratios = sorted(whole / bare for whole, bare in zip(seconds["whole"], seconds["networks"], strict=True))
+    quarter = len(ratios) // 4
     return {
         "seconds": {name: round(value, 6) for name, value in parts.items()},
         "shares": {name: round(value / total, 4) for name, value in parts.items()},
         "sum_over_whole": round(total / median["whole"], 3),
+        "whole_over_networks": {  # side by side in one process: other processes have other luck with memory
+            "median": round(statistics.median(ratios), 3),
+            "quartiles": [round(ratios[quarter], 3), round(ratios[-1 - quarter], 3)],
+        },
     }
 
 
