@@ -10,6 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from mnclglf_lite import device, step, train
 from mnclglf_lite import run as runs
 from mnclglf_lite.errors import InputError
+from mnclglf_lite.methods import MNCLGLF
 from mnclglf_lite.recipe import METHODS
 from mnclglf_lite.step import Step
 
@@ -75,6 +76,37 @@ def test_what_does_not_compile_runs_eagerly_from_the_same_start_and_says_why(toy
         assert said == [f"the engine '{engine}' is not to be had here (RuntimeError: no C++ compiler here); going on eager"]
         theirs = before.method.state_dict()
         assert all(torch.equal(value, theirs[name]) for name, value in after.method.state_dict().items())
+
+
+def test_a_step_that_breaks_off_after_the_optimiser_is_taken_back_too(toys, monkeypatch):
+    recipe = tiny("mnclglf")
+    eager, before, _ = losses(recipe, toys, "eager", steps=3)
+    real, calls = MNCLGLF.after_step, []
+
+    def breaks_once(self, outputs):
+        calls.append(1)
+        if len(calls) == 1:
+            raise RuntimeError("a driver too old")
+        real(self, outputs)
+
+    monkeypatch.setattr(torch, "compile", lambda function, **options: function)
+    monkeypatch.setattr(MNCLGLF, "after_step", breaks_once)
+    found, after, one = losses(recipe, toys, "compiled", steps=3)
+    assert one.engine == "eager" and len(calls) == 4 and torch.equal(found, eager)
+    for mine, theirs in zip(after.optimiser.state.values(), before.optimiser.state.values(), strict=True):
+        assert torch.equal(mine["momentum_buffer"], theirs["momentum_buffer"])
+
+
+def test_memory_that_runs_out_is_not_taken_for_a_compilers_fault(toys, monkeypatch):
+    def no_room(function, **options):
+        def call(*args):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", no_room)
+    with pytest.raises(torch.OutOfMemoryError):
+        losses(tiny("simclr"), toys, "compiled", steps=1)
 
 
 def test_a_graph_is_for_cuda_and_for_views_of_one_size(toys, monkeypatch):
