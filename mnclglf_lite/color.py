@@ -77,6 +77,9 @@ def jitter(images: Tensor, draw) -> Tensor:
     position 0, 1, 2 or 3. Where the draw is balanced (a quarter of the batch at each position), each quarter
     is turned at its own time: hue costs one pass in all, and the sizes are known beforehand. Otherwise the
     whole batch is turned four times and each picture keeps its own turn: dearer, for small batches.
+
+    Compiled, each quarter goes through all its steps by itself, which saves copies and stays in the cache; run
+    eagerly, fewer and larger operations are faster (measured, both). The results are the same numbers.
     """
     n = len(images)
     position = (draw.order == HUE).to(torch.uint8).argmax(1)  # (N,) when hue's turn comes
@@ -87,6 +90,23 @@ def jitter(images: Tensor, draw) -> Tensor:
     to_mean = (1 - factors) * (step == CONTRAST)  # (N, 3) weight of the mean grey
     groups = position.argsort(stable=True).view(4, n // 4) if draw.balanced else None  # (4, N/4)
 
+    def blended(images: Tensor, turn: int, rows: Tensor | slice) -> Tensor:
+        """One blend slot of some rows, in place."""
+        grey = luma(images)  # (n, 1, H, W)
+        mean = _per_image(to_mean[rows, turn] * grey.mean((1, 2, 3)))  # (n, 1, 1, 1)
+        target = torch.addcmul(mean, grey, _per_image(to_grey[rows, turn]))  # (n, 1, H, W)
+        return images.mul_(_per_image(factors[rows, turn])).add_(target).clamp_(0, 1)
+
+    if groups is not None and torch.compiler.is_compiling():
+        quarters = []
+        for place, rows in enumerate(groups):
+            x = images[rows]
+            for turn in range(4):
+                x = hue(x, draw.hue[rows]) if turn == place else x
+                x = blended(x, turn, rows) if turn < 3 else x
+            quarters.append(x)
+        return torch.cat(quarters)[groups.flatten().argsort()]
+
     images = images.clone()
     for turn in range(4):
         if groups is not None:
@@ -95,10 +115,7 @@ def jitter(images: Tensor, draw) -> Tensor:
         else:
             images = torch.where(_per_image(position == turn), hue(images, draw.hue), images)
         if turn < 3:
-            grey = luma(images)  # (N, 1, H, W)
-            mean = _per_image(to_mean[:, turn] * grey.mean((1, 2, 3)))  # (N, 1, 1, 1)
-            target = torch.addcmul(mean, grey, _per_image(to_grey[:, turn]))  # (N, 1, H, W)
-            images.mul_(_per_image(factors[:, turn])).add_(target).clamp_(0, 1)
+            images = blended(images, turn, slice(None))
     return images
 
 
