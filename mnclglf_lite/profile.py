@@ -32,7 +32,7 @@ class Profile:
 
 
 PROFILES = {
-    "quick": Profile("quick", "quick", {"simclr": 0.3, "mnclglf": 1.0}, 1000),
+    "quick": Profile("quick", "quick", {"simclr": 0.3, "mnclglf": 0.85}, 1000),
     "cpu": Profile("cpu", "quick", {"simclr": 3.0, "mnclglf": 6.0}, 2000),
     "gpu": Profile("gpu", "standard", {"simclr": 2.0, "mnclglf": 4.0}, 2000),
 }
