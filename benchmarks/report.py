@@ -204,9 +204,12 @@ def readme_speed() -> str:
     rows, rates = found["rows"], found["summary"]["rates"]
     lines = ["| SimCLR, slim net, 32 pixels, two CPU cores | pictures/s | ours is |", "|---|---:|---:|"]
     for name in SPEED:
-        ratio = rates["ours"]["median"] / rates[name]["median"]
-        lines.append(f"| {rows[name]['title']} | {rates[name]['median']:,.0f} | {ratio:.2f} times as fast |")
-    return "\n".join(lines) + "\n"
+        pace = {row: rates[row]["images_per_s"]["median"] for row in ("ours", name)}
+        lines.append(f"| {rows[name]['title']} | {pace[name]:,.0f} | {pace['ours'] / pace[name]:.2f} times as fast |")
+    told = next(row for row in rows.values() if "hardware" in row)
+    recipe = found["recipe"]
+    note = f"Batch {recipe['batch']}, seed {recipe['seed']}; {told['hardware']}; torch {told['versions']['torch']}."
+    return "\n".join(lines) + f"\n\n{note}\n"
 
 
 def page() -> str:
