@@ -6,9 +6,9 @@
     captured   CUDA alone: the compiled step is recorded once as a graph, optimiser, moving averages and queues included,
                and replayed; the host then says one word a step in place of hundreds
 
-`auto` is `compiled` on CUDA. On a CPU compiling takes half a minute or more, which runs of a minute do not have, and then a
-step takes some 15 % less (measured: `benchmarks/results.md`): `auto` is `eager` there for short runs and `compiled` for long
-ones. Whatever cannot be compiled or captured here runs eagerly, and the log says why.
+`auto` is `compiled` on CUDA. On a CPU compiling takes most of a minute, which short runs do not have, and then a step takes up
+to a tenth less (measured: `benchmarks/results.md`): `auto` is `eager` there for short runs and `compiled` for long ones.
+Whatever cannot be compiled or captured here runs eagerly, and the log says why.
 
 Nothing in a step reads a tensor's value into Python, so that the host runs ahead of the device. On CUDA the views are made
 on a stream of their own: those of the next batch while the networks are busy with this one.
@@ -33,9 +33,9 @@ from .run import Run, rate
 
 Outputs = dict[str, Tensor]
 ENGINES = ("auto", "eager", "views", "compiled", "captured")
-# A CPU's compiler works half a minute on SimCLR's slim net, longer on others, and then saves some 12 ms a step (measured):
-# even after some 2,500 steps
-CPU_COMPILES_FROM = 3000
+# A CPU's compiler works some 42 s on SimCLR's slim net and then saves some 11 ms a step (measured, 24 pixels): even after
+# 4,000 steps, later at 32 pixels
+CPU_COMPILES_FROM = 5000
 RECORD_AT = 12  # steps before a graph is recorded (ours): buffers and compiled code are ready by then
 # Buffers are the same on all ranks and need no broadcast; torch has renamed the switch
 KEEP_BUFFERS = "forward_sync_buffers"
