@@ -6,8 +6,8 @@
     captured   CUDA alone: the compiled step is recorded once as a graph, optimiser, moving averages and queues included,
                and replayed; the host then says one word a step in place of hundreds
 
-`auto` is `compiled` on CUDA. On a CPU compiling takes most of a minute, which short runs do not have, and then a step takes up
-to a tenth less (measured: `benchmarks/results.md`): `auto` is `eager` there for short runs and `compiled` for long ones.
+`auto` is `compiled` on CUDA. On a CPU compiling takes most of a minute, which short runs do not have, and then a step takes
+up to a tenth less (measured: `benchmarks/results.md`): `auto` is `eager` there for short runs and `compiled` for long ones.
 Whatever cannot be compiled or captured here runs eagerly, and the log says why.
 
 Nothing in a step reads a tensor's value into Python, so that the host runs ahead of the device. On CUDA the views are made
