@@ -27,7 +27,8 @@ from torchvision import transforms as pil
 from torchvision.transforms import v2
 from torchvision.transforms.functional import to_pil_image
 
-from mnclglf_lite import __version__, checkpoint, crops, toybox, views
+from benchmarks import timing
+from mnclglf_lite import __version__, crops, toybox, views
 from mnclglf_lite.device import describe
 
 OUT = Path(__file__).resolve().parents[1] / "data" / "runs" / "augment.json"
@@ -166,9 +167,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         print(f"\n{name}: views a second, and over {peer}")
         for row, value in medians.items():
             print(f"  {row:42s} {value:9,.0f}  ({min(found[row]):,.0f} to {max(found[row]):,.0f})  {ratios[row]:6.2f}")
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    checkpoint.save_json(args.out, result)
-    print(f"\nwritten to {args.out}")
+    timing.save(args.out, result)
     return result
 
 

@@ -23,7 +23,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mnclglf_lite import __version__, checkpoint
+from benchmarks import timing
+from mnclglf_lite import __version__
 from mnclglf_lite.backbone import ResNet
 from mnclglf_lite.device import autocast_dtype, describe, pick
 from mnclglf_lite.recipe import preset
@@ -75,8 +76,7 @@ def seconds(work: Callable[[], Tensor], device: torch.device, dtype: torch.dtype
     with torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
         out = work()
     out.float().sum().backward()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
+    timing.wait(device)
     return time.perf_counter() - begun
 
 
@@ -123,9 +123,7 @@ def main(argv: list[str] | None = None) -> dict:
         result["rows"][f"{count} views"] = {"seconds": times, "apart_over_joined": ratio, "relative_difference": error}
         print(f"{count} views: apart {1e3 * medians['apart']:.1f} ms, joined {1e3 * medians['joined']:.1f} ms, {ratio:.2f}")
     path = args.out or OUT / f"joined_views-{device.type}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    checkpoint.save_json(path, result)
-    print(f"written to {path}")
+    timing.save(path, result)
     return result
 
 

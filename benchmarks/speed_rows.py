@@ -21,7 +21,7 @@ from typing import Any, TextIO
 import torch
 from torch import Tensor
 
-from benchmarks import peers
+from benchmarks import peers, timing
 from benchmarks.bare import Bare
 from benchmarks.peers import PeerStep, Unavailable
 from mnclglf_lite import __version__
@@ -58,8 +58,7 @@ class Row:
         return kept["images"], kept["labels"], kept["classes"]
 
     def sync(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+        timing.wait(self.device)
 
     def timed(self, work: Callable[[], Any], count: int) -> float:
         """Seconds of one call, over `count` of them, the device's work included."""

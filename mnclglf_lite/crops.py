@@ -73,7 +73,7 @@ def cut(images: Tensor, boxes: Tensor, size: int, filter: str = "bilinear", flip
 
     Which of two equal routes is taken never depends on the values of the boxes:
     - bilinear, output at least as large as the picture: no box can be reduced, and one `grid_sample` does;
-    - otherwise, and wherever torch compiles for a CPU (its own `grid_sample` is slow there: measured, 2.3 times), two small
+    - otherwise, and wherever torch compiles for a CPU (its own `grid_sample` is slow there: measured), two small
       matrices per image (rows and columns), which average where a box is reduced.
     """
     if filter not in FILTERS:

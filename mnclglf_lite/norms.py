@@ -43,9 +43,8 @@ class SplitNorm(nn.modules.batchnorm._BatchNorm):
         # Parts along N are cheap in every memory layout; folding the groups into the channels copies channels_last twice.
         parts = zip(x.chunk(groups), means, variances, strict=True)
         out = torch.cat([F.batch_norm(part, mean, variance, *settings) for part, mean, variance in parts])
-        mean, variance = ranks.every(torch.stack([means.mean(dim=0), variances.mean(dim=0)])).mean(
-            dim=0
-        )  # (W, 2, C) -> (2, C)
+        own = torch.stack([means.mean(dim=0), variances.mean(dim=0)])  # (2, C)
+        mean, variance = ranks.every(own).mean(dim=0)  # (W, 2, C) -> (2, C)
         self.running_mean.copy_(mean)
         self.running_var.copy_(variance)
         self.num_batches_tracked.add_(1)

@@ -83,7 +83,7 @@ def set_rate(run: Run) -> None:
 
 
 def learn(
-    run: Run, cut: list[Tensor], labels: Tensor, dtype: torch.dtype | None, forward: Callable | None = None
+    run: Run, cut: list[Tensor], labels: Tensor, dtype: torch.dtype | None, forward: Callable[..., Outputs]
 ) -> Outputs:
     """Networks, loss, backward, optimiser, moving averages and queues: views and labels (N,) -> the method's outputs."""
     with torch.autocast(labels.device.type, dtype=dtype, enabled=dtype is not None):
@@ -154,6 +154,7 @@ class Step:
         if self.engine == "captured" and run.recipe.grow:
             self.fall_back("compiled", "a graph has one size of views, and this recipe's grow")
         if self.engine != "eager":
+            torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, RECOMPILE_LIMIT)
             self.render = torch.compile(render, dynamic=False)
         if self.engine in ("compiled", "captured"):
             self.forward = torch.compile(run.method, dynamic=False)
@@ -165,13 +166,13 @@ class Step:
             self.aside.wait_stream(torch.cuda.current_stream(images.device))  # the pictures may still be on their way
         if images.is_cuda:
             torch.backends.cudnn.benchmark = True  # shapes are fixed: the fastest convolution is looked for once
-        if self.engine != "eager":
-            torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, RECOMPILE_LIMIT)
         if captured:
             for group in run.optimiser.param_groups:
                 group["lr"] = torch.as_tensor(float(group["lr"]), device=images.device)
 
-    def fall_back(self, engine: str, why: str) -> None:
+    def fall_back(self, engine: str, why: str | Exception) -> None:
+        if isinstance(why, Exception):  # compilers write pages: the first line
+            why = f"{type(why).__name__}: {(str(why).strip().splitlines() or [''])[0][:200]}"
         self.log(f"the engine {self.engine!r} is not to be had here ({why}); going on {engine}")
         self.engine = engine
 
@@ -221,8 +222,7 @@ class Step:
             run.method.load_state_dict(before[0])
             run.optimiser.load_state_dict(before[1])
             run.draws.set_state(before[2])
-            why = str(error).strip().splitlines() or [""]
-            self.fall_back("eager", f"{type(error).__name__}: {why[0][:200]}")
+            self.fall_back("eager", error)
             self.render = render
             self.forward = run.method if ranks.world() == 1 else self.forward
             return self.work(index)
@@ -241,8 +241,7 @@ class Step:
             # a recording that broke off may have left the generator in its hands
             self.run.draws = self.run.method.draws = torch.Generator(self.images.device)
             self.run.draws.set_state(draws)
-            why = str(error).strip().splitlines() or [""]
-            self.fall_back("compiled", f"{type(error).__name__}: {why[0][:200]}")
+            self.fall_back("compiled", error)
             return self.work(index)
         self.graph = graph
         graph.replay()
