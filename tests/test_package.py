@@ -41,7 +41,7 @@ LATER = {  # right of the methods: training, measuring, looking, and the doors
     "profile",
     "__main__",
 }
-ELSEWHERE = {"torch": "pytorch"}  # conda-forge's names, where they differ
+ELSEWHERE = {"torch": "pytorch", "playwright": "playwright-python"}  # conda-forge's names, where they differ
 
 
 def read_pyproject():
