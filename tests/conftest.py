@@ -120,3 +120,22 @@ def toys():
         parts.holdout.subset(torch.arange(40)),
         parts.test.subset(torch.arange(40)),
     )
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Debian's chromium (mark the test with `browser.needs_browser()`). Of a module, not of the session: while Playwright
+    runs, nothing else in this thread may start an event loop."""
+    from browser import chromium
+
+    with chromium() as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """A JupyterLab that serves an empty folder, `lab.folder`."""
+    from browser import Lab
+
+    with Lab(tmp_path_factory.mktemp("lab")) as one:
+        yield one
