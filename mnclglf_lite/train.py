@@ -31,6 +31,7 @@ from .knn import KnnProtocol, knn
 from .recipe import Recipe
 from .run import Meter, Run, start
 from .step import Step, engine_for
+from .view_set import Views
 
 # The monitor is a glance, not a result: a part of train as bank, a part of the hold-out as queries (sizes ours: about a
 # second on two cores with the slim net). Results come from `evaluate`, on everything.
@@ -158,6 +159,7 @@ def train(
     recipe: Recipe,
     splits: data.Splits | None = None,
     *,
+    views: Views | None = None,
     out: str | Path | None = None,
     resume: bool = False,
     device: str = "auto",
@@ -170,6 +172,7 @@ def train(
 
     Args:
         splits: the image sets; loaded by the recipe's dataset name where none are given. Trains on `splits.train`.
+        views: what the networks are to see in place of what the recipe says, such as a crop explorer's `views`.
         out: folder of the run; None keeps it in memory only.
         resume: go on with the run in `out` (or begin it, where there is none yet). Refused for another recipe.
         device: "auto", "cuda", "mps" or "cpu".
@@ -183,6 +186,7 @@ def train(
     Raises `InputError` before any work for settings that cannot be, and `TrainingError` when the loss is no longer finite
     or a checkpoint cannot be written.
     """
+    recipe = recipe if views is None else views.apply(recipe)
     where = pick(device)
     settle_threads()
     engine_for(engine, where, recipe.steps)  # refuses a name it does not know

@@ -13,3 +13,8 @@ except ImportError as error:
     raise InputError(
         f"the explorers need ipywidgets and anywidget ({error}): `pip install ipywidgets anywidget`, then restart the kernel"
     ) from error
+
+from .combine import CombineExplorer  # noqa: E402
+from .crops import CropExplorer  # noqa: E402
+
+__all__ = ["CombineExplorer", "CropExplorer"]
