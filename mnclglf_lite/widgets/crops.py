@@ -22,6 +22,7 @@ ASPECTS = {
 }
 LOCAL = {"grid 2x2": ("grid", 2), "grid 3x3": ("grid", 3), "random local crops": ("crops", 2)}
 PICTURE = 3  # of the toy box's test set: a toy on which the target can be reached, though not without a hand (ours)
+COLUMN = "410px"  # of controls: two stand side by side in JupyterLab at 1280 pixels
 
 
 class CropExplorer(shell.Explorer):
@@ -75,6 +76,8 @@ class CropExplorer(shell.Explorer):
         ]  # fmt: skip
         left = [self.picture_index, self.local, self.local_views, self.scale, self.local_scale, self.ratio]
         right = [self.flip, self.colour, self.blur, self.seed, ipywidgets.HBox([self.new_draw, self.maps])]
+        for control in (*left, *right[:-1]):
+            control.layout.width = COLUMN
         columns = ipywidgets.HBox([ipywidgets.VBox(left), ipywidgets.VBox(right)], layout={"flex_flow": "row wrap"})
         self.new_draw.on_click(lambda button: setattr(self.seed, "value", (self.seed.value + 1) % 1000))
         super().__init__([columns], controls)
