@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from . import dotplot, run_facts
 from .published import Published, published
+from .recipe import METHODS, VARIANTS
 from .run_shelf import Record, by_name
 
 if TYPE_CHECKING:
@@ -42,8 +43,11 @@ def dots(records: Sequence[Record], measure: str, elsewhere: bool = True) -> tup
     words += f"To beat: {', '.join(f'{name} {100 * value:.1f}' for name, value in base.items())}. " * bool(base)
     left_out = ", ".join(f"{r.name} seed {r.seed}" for r in without)
     words += f"Not evaluated under this measure: {left_out}. " * bool(without) + run_facts.unfinished(have)
-    theirs = f"\nPublished elsewhere, each under a protocol of its own, so no ranking with ours: {others}. {told}"
-    return figure, f"{words.strip()}\n{note}" + theirs * bool(sources)
+    if sources:
+        note += f"\nPublished elsewhere, each under a protocol of its own, so no ranking with ours: {others}. {told}"
+    elif elsewhere:
+        note += "\nOf these methods nothing is published for this image set under a measure like this one."
+    return figure, f"{words.strip()}\n{note}"
 
 
 def _elsewhere(
@@ -71,5 +75,6 @@ def _elsewhere(
 
 
 def _about(name: str, record: Record) -> list[Published]:
-    """Published numbers of what a run trained: by its name, or by its method where the folder is named otherwise."""
-    return published(name, record.dataset) or published(record.recipe["method"], record.dataset)
+    """Published numbers of what a run trained: by its name, or by its method where the folder is named after neither."""
+    known = name in METHODS or name in VARIANTS
+    return published(name if known else record.recipe["method"], record.dataset)

@@ -106,7 +106,7 @@ def nearest(features: Tensor, query: int, k: int) -> list[int]:
 def strips(spaces: Spaces, records: Sequence[Record], query: int, k: int = NEIGHBOURS) -> Strips:
     """A row for raw pixels, for what was given, and for those methods of `records` whose weights are at hand.
 
-    Below the rows stands which weights are not, and the command that trains one of these methods again.
+    Below the rows stands which weights are not; the words say with what command to train one of these methods again.
     """
     pictures = spaces.pictures
     if not 0 <= query < len(pictures):
@@ -123,11 +123,12 @@ def strips(spaces: Spaces, records: Sequence[Record], query: int, k: int = NEIGH
         words += f"The runs learned on other pictures: {', '.join(elsewhere)}. "
     hint, missing = "", [name for name in found if name not in near]
     if missing:
-        hint = f"No weights at hand for {', '.join(missing)}. To have {missing[0]}: {again(runs[missing[0]][0])}"
+        hint = f"No weights at hand for {', '.join(missing)}."
+        words += f"{hint} To have {missing[0]}: {again(runs[missing[0]][0])}"
     note = f"{pictures.name}, {pictures.split}, {len(pictures):,} pictures; nearest by cosine of raw features"
     names = {name: (spaces.told[name], f"{same[name]} of {k} agree") for name in near}
     picture, boxes = _draw(pictures, query, near, names, hint, title, note)
-    return Strips(picture, words + hint, near, boxes)
+    return Strips(picture, words.strip(), near, boxes)
 
 
 def again(record: Record) -> str:

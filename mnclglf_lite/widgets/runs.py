@@ -19,6 +19,12 @@ PANELS = ("curves", "final dots", "neighbours")
 FIRST = "kNN 20"  # the accuracy shown first where runs have it: fit for short runs on small banks (see `knn`)
 
 
+def _label(name: str) -> ipywidgets.Label:
+    """A name where the other controls have theirs."""
+    width = WIDE["description_width"]
+    return ipywidgets.Label(name, layout={"width": width, "min_width": width, "justify_content": "flex-end"})
+
+
 class Several(ipywidgets.Box):
     """Any of several names: a tick box each, reached by Tab and pressed by Space, and buttons for all and none.
 
@@ -31,8 +37,8 @@ class Several(ipywidgets.Box):
         self.every, self.none = (ipywidgets.Button(description=what, layout={"width": "56px"}) for what in ("all", "none"))
         self.every.on_click(lambda _: setattr(self, "value", self.options))
         self.none.on_click(lambda _: setattr(self, "value", ()))
-        self.label = ipywidgets.Label(name, layout={"width": WIDE["description_width"], "justify_content": "flex-end"})
-        super().__init__(layout={"flex_flow": "row wrap", "max_width": "960px"})
+        self.ticks = ipywidgets.Box(layout={"flex_flow": "row wrap", "margin": "0 0 0 4px"})
+        super().__init__([_label(name), self.ticks], layout={"max_width": "900px"})
         self.offer(options)
 
     @property
@@ -45,7 +51,7 @@ class Several(ipywidgets.Box):
         self.boxes = {name: ipywidgets.Checkbox(True, description=name, indent=False, layout=narrow) for name in options}
         for box in self.boxes.values():
             box.observe(self._ticked, "value")
-        self.children = (self.label, *self.boxes.values(), self.every, self.none)
+        self.ticks.children = (*self.boxes.values(), self.every, self.none)
         self.value = tuple(options)
 
     def _ticked(self, change: Any) -> None:
@@ -99,18 +105,17 @@ class RunComparer(Explorer):
         names = list(self.groups)
         self.group = choice("group of runs", names, max(names, key=lambda name: len(self.groups[name])))
         self.methods = Several(self._names(), "methods")
-        self.panel = ipywidgets.ToggleButtons(
-            options=PANELS, description="show", style={**WIDE, "button_width": "120px"}, layout={"width": "auto"}
-        )
+        self.panel = ipywidgets.ToggleButtons(options=PANELS, style={"button_width": "120px"}, layout={"width": "400px"})
         self.measure = choice("measure", self._measures(), "knn")
         self.axis = choice("against", [(words, key) for key, words in run_facts.AXES.items()], "step")
         self.elsewhere = ipywidgets.Checkbox(value=True, description="published numbers", style=WIDE, layout=LAYOUT)
         self.query = slider("query picture", 0, 0, len(pictures) - 1 if pictures else 1, 1)
         self.group.observe(self._other_group, "value")  # before the explorer draws: these settle what it reads
         self.panel.observe(self._other_panel, "value")
-        controls = [self.group, self.methods, self.panel, self.measure, self.axis, self.elsewhere, self.query]
+        panel = ipywidgets.HBox([_label("show"), self.panel])
+        rows = [self.group, self.methods, panel, self.measure, self.axis, self.elsewhere, self.query]
         self._hide()
-        super().__init__(controls, controls)
+        super().__init__(rows, [self.panel if row is panel else row for row in rows])
 
     @property
     def records(self) -> list[run_shelf.Record]:
