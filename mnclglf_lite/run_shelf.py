@@ -90,7 +90,7 @@ def shelf(folder: str | Path = KEPT) -> list[Record]:
         where = Path() if run == root else run.parent.relative_to(root)
         group = where.as_posix() if where.parts else f"{root.resolve().name}/"
         records.append(_record(run, group, *beside[run.parent]))
-    return sorted(records, key=lambda r: (r.group, _rank(r), r.name, r.seed))
+    return sorted(records, key=lambda r: (r.group, _rank(r), r.name, r.seed, r.folder))
 
 
 def groups(records: Sequence[Record]) -> dict[str, list[Record]]:
