@@ -109,7 +109,10 @@ def test_a_method_keeps_its_looks_when_others_are_left_out_and_no_two_look_alike
     assert len(set(every)) == len(order) == 12
     some = [r for r in kept["toybox"] if r.name in ("moco", "glnet")]
     assert looks(run_curves.curves(some, order=order)[0])[:2] == [every[order.index("moco")], every[order.index("glnet")]]
-    assert len({run_curves._style(place) for place in range(40)}) == 40
+    styles = [run_curves._style(place) for place in range(40)]
+    assert len(set(styles)) == 40
+    for one, next_one in zip(styles, styles[1:], strict=False):
+        assert all(mine != its for mine, its in zip(one, next_one, strict=True))  # colour, line and marker
 
 
 def test_labels_stand_as_near_as_they_can(tmp_path):
