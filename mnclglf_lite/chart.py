@@ -100,9 +100,10 @@ class Chart:
         from PIL import ImageDraw
 
         pen, (left, top, width, height) = ImageDraw.Draw(sheet), self.box
-        y, room = top + height + 27, width / len(names)
+        y, words = top + height + 27, [pencil.font(SMALL).getlength(name) for name, _ in names]
+        gap = (width - sum(words) - 20 * len(names)) / max(1, len(names) - 1)
         for i, (name, line) in enumerate(names):
-            x = left + i * room
+            x = left + sum(words[:i]) + i * (20 + gap)
             for piece in _pieces([(x, y), (x + 16, y)], list(TURN[line.style])):
                 pen.line(piece, line.colour, max(1, round(line.width)))
             pen.text((x + 20, y), name, INK, pencil.font(SMALL), anchor="lm")

@@ -11,7 +11,7 @@ from .loss_batch import Batch
 from .loss_table import LOSSES, Table, loss_table
 
 LOWEST, HIGHEST = 0.02, 2.0  # temperatures to look at: below all that methods use, and above MNCLGLF's release, 1 (ours)
-POINTS = 25  # of a curve
+POINTS = 17  # of a curve (ours)
 MOST_OF = 0.9  # of the push, which `carriers` counts the bearers of
 
 

@@ -70,7 +70,7 @@ class Table:
     @property
     def push(self) -> Tensor:
         """(R, C): the gradient where it drives a pair apart, 0 elsewhere; of pairs that are not positive, or any if soft."""
-        push = self.gradient.clamp(min=0)
+        push = self.gradient.masked_fill(self.gradient < 1e-12, 0)  # less is rounding
         return push if self.name in SOFT else push.masked_fill(self.positive, 0)
 
 
@@ -216,7 +216,7 @@ def box_bound(target: Tensor, limit: float) -> float:
     log_t = target.clamp(min=1e-300).log()
     low = -limit - log_t.amax(dim=1, keepdim=True)  # (N, 1): all logits at the lower limit
     high = limit - log_t.amin(dim=1, keepdim=True)
-    for _ in range(100):
+    for _ in range(60):
         middle = (low + high) / 2
         above = (log_t + middle).clamp(-limit, limit).logsumexp(dim=1, keepdim=True) > middle
         low, high = torch.where(above, middle, low), torch.where(above, high, middle)

@@ -68,7 +68,7 @@ def _room(table: Table) -> str:
     if room > 1e-9:
         gone = (table.level - table.value) / room
         way = f" This batch has come {100 * gone:.0f} % of the way."
-        text += way if gone >= 0 else " This batch is worse than hopeless: it is sure of wrong pairs."
+        text += way if gone > -1e-9 else " This batch is worse than hopeless: it is sure of wrong pairs."
     if table.name in ("info_nce", "nt_xent"):  # all rows are alike there: the loss is minus the log of the positive's share
         text += f" In perfect embeddings a positive has {100 * math.exp(-table.best):.0f} % of its softmax."
     return text
@@ -77,9 +77,13 @@ def _room(table: Table) -> str:
 def _anchor(table: Table, batch: Batch, row: int) -> str:
     """The softmax of one row: what its positives have, and who comes closest to them."""
     rows, columns = heads(table.name, batch)
+    columns = ["the own key" if name == "own" else name for name in columns]
     p, target, positive = table.probability[row], table.target[row], table.positive[row]
     top = int(p.argmax())
-    largest = f"The largest share is {columns[top]}'s, {100 * float(p[top]):.0f} %."
+    used = p[~table.unused[row]]
+    largest = f"The largest share, {100 * float(p[top]):.0f} %, is that of {columns[top]}."
+    if float(used.max() - used.min()) < 1e-6:
+        largest = "All shares are equal."
     if table.name in SOFT:
         first = int(target.argmax())
         return (
@@ -91,7 +95,7 @@ def _anchor(table: Table, batch: Batch, row: int) -> str:
     if len(mine) > 1:
         text = f"Anchor {rows[row]}: its {len(mine)} positives ({', '.join(mine)}) have {share}"
     else:
-        text = f"Anchor {rows[row]}: its positive ({'own key' if mine == ['own'] else mine[0]}) has {share}"
+        text = f"Anchor {rows[row]}: its positive ({mine[0]}) has {share}"
     negatives = ~positive & ~table.unused[row]
     if negatives.any():
         rival = int(p.masked_fill(~negatives, -1).argmax())

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 WIDTH = 900  # pixels, all panels together
 GAP = 26  # between panels
-CANDIDATES = 16  # of one anchor's row; of longer rows, the largest
+CANDIDATES = 17  # of one anchor's row; of longer rows, the largest
 LEVEL, RANGE = "#882255", "#DDEBF3"  # the line of knowing nothing, and the room below it
-KEY = "Upwards: pull, the similarity is to grow. Downwards: push, it is to fall. Outlined: pairs that belong together."
+KEY = "Upwards: pull, the similarity is to grow. Downwards: push, it is to fall. Outlined: "
 
 Box = tuple[float, float, float, float]  # left, top, width, height as shares of the picture's sides
 
@@ -42,14 +42,15 @@ def similarity_figure(table: Table, batch: Batch, curves: Curves | None = None, 
     high = max(12, min(32, 288 // len(rows)))  # of a cell, pixels
     head = 34 + (high if batch.shown is not None else 0)
     wide = min(36, max(2, (WIDTH - head - GAP * (len(panels) - 1)) // len(panels) // len(columns)))
-    above, below = matrices.title_room(batch, wide), 60 if table.probability is None else 240
+    above, below = matrices.title_room(batch, wide), 30 if table.probability is None else 240
     height = above + high * len(rows) + 26
-    sheet, draw, top = pencil.canvas(WIDTH, height + below, _title(table), KEY)
+    key = KEY + ("the teacher's first choice." if table.name in SOFT else "pairs that belong together.")
+    sheet, draw, top = pencil.canvas(WIDTH, height + below, _title(table), key)
     top += above
     for i, name in enumerate(rows):
         matrices.row_head(sheet, draw, (MARGIN, top + i * high), name, matrices.shown(batch, name), high, i == row)
     for k, panel in enumerate(panels):
-        left = MARGIN + head + k * (wide * len(columns) + GAP)
+        left = MARGIN + head + k * (max(wide * len(columns), 160) + GAP)  # room for the panel's name
         draw.text((left, top - above), panel.name, INK, pencil.font(TEXT))
         matrices.column_heads(sheet, draw, (left, top), columns, batch, wide)
         matrices.draw_panel(sheet, draw, panel, (left, top), (wide, high))
@@ -64,7 +65,7 @@ def similarity_figure(table: Table, batch: Batch, curves: Curves | None = None, 
         alone = "The outlined pairs alone count: no softmax, no push, no temperature."
         draw.text((MARGIN, top), alone, INK, pencil.font(TEXT))
         return sheet, boxes
-    _anchor(draw, (MARGIN, top, 590, below), table, batch, row)
+    _anchor(draw, (MARGIN, top, 612, below), table, batch, row)
     if curves is not None:
         _curves(sheet, table, curves, (MARGIN + 660, top))
     return sheet, boxes
@@ -105,8 +106,8 @@ def _anchor(draw: ImageDraw, box: tuple[int, int, int, int], table: Table, batch
             draw.rectangle((x - step / 2 + 2, base + 4, x + step / 2 - 2, base + 22), outline=INK, width=2)
         draw.text((x, base + 13), columns[j], INK, font, anchor="mm")
         colour = AGREE if gradient[j] < 0 else DISAGREE
-        for n, (name, texts) in enumerate(lines):
-            draw.text((x, base + 34 + 18 * n), texts[j], colour if name == "dL/ds" else INK, font, anchor="mm")
+        for n, (_, texts) in enumerate(lines):
+            draw.text((x, base + 34 + 18 * n), texts[j], INK, font, anchor="mm")
         if signed_text(gradient[j]) != "0":
             matrices.arrow(draw, (x, base + 32 + 18 * len(lines)), 4.5, gradient[j] < 0, colour)
     for n, (name, _) in enumerate(lines):

@@ -13,3 +13,8 @@ except ImportError as error:
     raise InputError(
         f"the explorers need ipywidgets and anywidget ({error}): `pip install ipywidgets anywidget`, then restart the kernel"
     ) from error
+
+from .loss import LossExplorer
+from .queue import QueueExplorer
+
+__all__ = ["LossExplorer", "QueueExplorer"]
