@@ -164,7 +164,7 @@ def loss_table(name: str, batch: Batch, temperature: float = 0.2, second: float 
             target = (target / softened).softmax(dim=1) if name == "soften" else target
             positive = target == target.amax(dim=1, keepdim=True)
         else:
-            target = positive / positive.sum(dim=1, keepdim=True)
+            target = positive.to(s.dtype) / positive.sum(dim=1, keepdim=True)
     return Table(
         name, temperature, second, s, probability, target, gradient, positive, unused,
         value=float(from_embeddings(name, batch, temperature, second)),

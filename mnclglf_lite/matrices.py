@@ -165,12 +165,12 @@ def percent_text(p: float) -> str:
 
 
 def signed_text(g: float) -> str:
-    """Two or three digits, and a sign."""
+    """Two or three digits, with a sign where it is negative: a plus would cost room."""
     size = abs(g)
     if size < 0.0005:
         return "0"
     text = f"{size:.3f}".lstrip("0") if size < 0.0995 else f"{size:.2f}".lstrip("0") if size < 0.995 else f"{size:.1f}"
-    return ("-" if g < 0 else "+") + text
+    return f"-{text}" if g < 0 else text
 
 
 def rgb(colour: str) -> np.ndarray:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageDraw import ImageDraw
 
-WIDTH = 900  # pixels
-TILE, STEP = 96, 114  # side of a neighbour, and from one to the next
+WIDTH = 780  # pixels
+TILE, STEP = 64, 97  # side of a neighbour, and from one to the next
 QUERY = 48  # side of a picture to choose
 MEAN_OF = 5  # batches, of the lines of agreement (ours)
 OTHERS = "#A8A8A8"  # lines of other sizes
@@ -32,23 +32,23 @@ Box = tuple[float, float, float, float]  # left, top, width, height as shares of
 def queue_figure(story: QueueStory, moment: Moment) -> tuple[Image, list[Box]]:
     """The picture, and a box for each query that can be chosen."""
     title = f"The queue after {moment.pushed} batch{'es' * (moment.pushed != 1)}"
-    sheet, draw, top = pencil.canvas(WIDTH, 586, title, KEY)
+    sheet, draw, top = pencil.canvas(WIDTH, 554, title, KEY)
     tiles = pencil.pixels(story.pictures.images[story.queries])
     draw.text((MARGIN, top), "query, one of each class", INK, pencil.font(TEXT))
     boxes = []
     for i, (picture, tile) in enumerate(zip(story.queries, tiles, strict=True)):
-        x, y = MARGIN + 3 + i * 74, top + 22
+        x, y = MARGIN + 3 + i * 65, top + 22
         if picture == moment.query:
             draw.rectangle((x - 3, y - 3, x + QUERY + 2, y + QUERY + 2), outline=INK, width=3)
         sheet.paste(_sized(tile, QUERY), (x, y))
         colour = INK if picture == moment.query else GREY
-        pencil.centred(draw, (x + QUERY / 2, y + QUERY + 4), story.name(picture), SMALL, colour, 72)
+        pencil.centred(draw, (x + QUERY / 2, y + QUERY + 4), story.name(picture), SMALL, colour, 64)
         boxes.append((x / sheet.width, y / sheet.height, QUERY / sheet.width, (QUERY + 20) / sheet.height))
     top += 104
     draw.text((MARGIN, top), f"nearest entries of the queue ({story.name(moment.query)}?)", INK, pencil.font(TEXT))
     for i, near in enumerate(moment.neighbours):
         _entry(sheet, draw, (MARGIN + 3 + i * STEP, top + 24), story, moment, near, i + 1)
-    top += 188
+    top += 156
     _blocks(draw, top, story, moment)
     _agreement(sheet, story, moment, top + 92)
     return sheet, boxes

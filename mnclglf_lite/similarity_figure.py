@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageDraw import ImageDraw
 
-WIDTH = 900  # pixels, all panels together
+WIDTH = 780  # pixels, all panels together: what a notebook has room for on a screen of 1280 (measured)
 GAP = 26  # between panels
 CANDIDATES = 17  # of one anchor's row; of longer rows, the largest
 LEVEL, RANGE = "#882255", "#DDEBF3"  # the line of knowing nothing, and the room below it
-KEY = "Upwards: pull, the similarity is to grow. Downwards: push, it is to fall. Outlined: "
+KEY = "Upwards, negative: pull, the similarity is to grow. Downwards, positive: push, it is to fall. Outlined: "
 
 Box = tuple[float, float, float, float]  # left, top, width, height as shares of the picture's sides
 
@@ -65,9 +65,9 @@ def similarity_figure(table: Table, batch: Batch, curves: Curves | None = None, 
         alone = "The outlined pairs alone count: no softmax, no push, no temperature."
         draw.text((MARGIN, top), alone, INK, pencil.font(TEXT))
         return sheet, boxes
-    _anchor(draw, (MARGIN, top, 612, below), table, batch, row)
+    _anchor(draw, (MARGIN, top, 514, below), table, batch, row)
     if curves is not None:
-        _curves(sheet, table, curves, (MARGIN + 660, top))
+        _curves(sheet, table, curves, (MARGIN + 554, top))
     return sheet, boxes
 
 
@@ -103,7 +103,7 @@ def _anchor(draw: ImageDraw, box: tuple[int, int, int, int], table: Table, batch
         if soft:
             draw.rectangle((x + 1, base - tall * target[j] / most, x + half, base), "white", outline=TARGET, width=2)
         if positive[j]:
-            draw.rectangle((x - step / 2 + 2, base + 4, x + step / 2 - 2, base + 22), outline=INK, width=2)
+            draw.rectangle((x - step / 2, base + 4, x + step / 2, base + 22), outline=INK, width=2)
         draw.text((x, base + 13), columns[j], INK, font, anchor="mm")
         colour = AGREE if gradient[j] < 0 else DISAGREE
         for n, (_, texts) in enumerate(lines):
@@ -126,7 +126,7 @@ def _curves(sheet: Image, table: Table, curves: Curves, corner: tuple[int, int])
     else:
         chart = Chart(box, across, (0, 1.5 * table.level), log_x=True)
         marks = [(0, "0"), (table.level, number(table.level))]
-    name = f"T = {table.temperature:g}: {number(room)} nats from hopeless to perfect"
+    name = f"range at T = {table.temperature:g}: {number(room)} nats"
     loss = Line(curves.temperature, curves.value, AGREE, 2.2)
     chart.draw(sheet, [level, best, loss], (level, best), RANGE, ticks, marks, name)
     chart.upright(sheet, table.temperature)

@@ -10,7 +10,7 @@ from ..loss_range import HIGHEST, LOWEST, curves
 from ..loss_table import LOSSES, SECOND, WITH_QUEUE, Table, loss_table
 from ..loss_words import heads, loss_words
 from ..similarity_figure import similarity_figure
-from .shell import Drawing, Explorer, Place, choice, log_slider, slider
+from .shell import LAYOUT, WIDE, Drawing, Explorer, Place, choice, log_slider, slider
 
 
 class LossExplorer(Explorer):
@@ -43,14 +43,20 @@ class LossExplorer(Explorer):
         sizes = sorted({2**k for k in range(1, 7) if 2**k <= entries} | {entries})
         self.loss = choice("loss", [(f"{title} ({name})", name) for name, title in LOSSES.items()], loss)
         self.temperature = log_slider("temperature", temperature, LOWEST, HIGHEST)
-        self.second = {name: log_slider(title, value, LOWEST, 10.0) for name, (title, value) in SECOND.items()}
-        self.queue = ipywidgets.SelectionSlider(options=sizes, value=min(16, entries), description="queue size")
-        self.queue.style, self.queue.layout = self.temperature.style, self.temperature.layout
+        self.second = {
+            "soft_cross_entropy": log_slider(*SECOND["soft_cross_entropy"], LOWEST, HIGHEST),
+            "soften": slider(*SECOND["soften"], 0.5, 10.0, 0.5),
+        }
+        self.queue = ipywidgets.SelectionSlider(
+            options=sizes, value=min(16, entries), description="queue size", style=WIDE, layout=LAYOUT
+        )
         self.alignment = slider("alignment of views", 0.6, 0.0, 1.0, 0.05, "cosine of a picture's two views, about")
         self.sameness = slider("sameness of pictures", 0.2, 0.0, 1.0, 0.05, "cosine of different pictures, about")
         self.draw_number = slider("draw", 0, 0, 20, 1, "other embeddings of the same kind")
         made = [] if batch is not None else [self.alignment, self.sameness, self.draw_number]
         controls = [self.loss, self.temperature, *self.second.values(), self.queue, *made]
+        for control in controls:
+            control.layout.width = "400px"  # two in a row
         wrap = ipywidgets.Layout(flex_flow="row wrap")
         super().__init__([ipywidgets.Box(controls, layout=wrap)], controls)
 
