@@ -124,8 +124,9 @@ def _curves(sheet: Image, table: Table, curves: Curves, corner: tuple[int, int])
     if table.name == "soften":  # its range spans four powers of ten
         chart, marks = Chart(box, across, (1e-3, 30), log_x=True, log_y=True), [(x, f"{x:g}") for x in (0.001, 0.1, 10)]
     else:
-        chart = Chart(box, across, (0, 1.5 * table.level), log_x=True)
-        marks = [(0, "0"), (table.level, number(table.level))]
+        high = max(table.level, 0.1)  # of a queue of one a teacher can say nothing, and the level is 0
+        chart = Chart(box, across, (0, 1.5 * high), log_x=True)
+        marks = [(0, "0"), (table.level, number(table.level))][: 1 + (table.level > 0)]
     name = f"range at T = {table.temperature:g}: {number(room)} nats"
     loss = Line(curves.temperature, curves.value, AGREE, 2.2)
     chart.draw(sheet, [level, best, loss], (level, best), RANGE, ticks, marks, name)
