@@ -13,3 +13,5 @@ except ImportError as error:
     raise InputError(
         f"the explorers need ipywidgets and anywidget ({error}): `pip install ipywidgets anywidget`, then restart the kernel"
     ) from error
+
+from .map import EmbeddingMap  # noqa: E402, F401
