@@ -21,6 +21,7 @@ function make(tag, given = {}, ...inside) {
     else one.setAttribute(name, value);
   }
   if (tag === "button") one.type = "button";
+  if (tag === "button" || one.tabIndex >= 0) one.dataset.lmSuppressShortcuts = "true"; // else JupyterLab's keys for cells come first
   one.append(...inside);
   return one;
 }
@@ -259,7 +260,6 @@ function render({ model, el }) {
   const root = make("div", { className: "mnclglf-map mnclglf-map-colours" }, tools,
     make("div", { className: two ? "body two" : "body" }, make("div", {}, make("div", { className: "maps" }, ...columnsOf), truth), panel),
     keys, saying, probe);
-  root.dataset.lmSuppressShortcuts = "true"; // JupyterLab's own keys would come first: arrows leave the cell
   el.append(root);
 
   function stripName(s) {
@@ -267,7 +267,8 @@ function render({ model, el }) {
   }
 
   // ---- drawing
-  function theme() {
+  function theme() { // the colours as the page has them; there are none before the map is on it
+    if (!root.isConnected) return;
     for (const name of ["paper", "line", "ink", "agree", "disagree", "edge", "veil"]) {
       probe.style.color = `var(--${name})`;
       ink[name] = getComputedStyle(probe).color;
@@ -307,7 +308,7 @@ function render({ model, el }) {
 
   function paint({ chart, dots, over }) { // the dots, and what is over them
     const { width, height, x, y } = chart;
-    if (!width || !drawn) return;
+    if (!width || !drawn || !ink.paper) return;
     chart.place();
     const ratio = devicePixelRatio || 1, size = dotSize(chart), pen = dots.getContext("2d");
     pen.setTransform(1, 0, 0, 1, 0, 0);
@@ -714,10 +715,10 @@ function render({ model, el }) {
   dark.addEventListener("change", theme);
   const themes = new MutationObserver(theme); // JupyterLab says its theme on the body
   themes.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light"] });
-  theme();
   arrange();
   onSelected();
-  const sizes = new ResizeObserver(() => {
+  const sizes = new ResizeObserver(() => { // at once, too, when the map comes onto the page: a notebook renders it before
+    if (!ink.paper) theme();
     resize();
     root.dataset.painted = "yes";
   });
