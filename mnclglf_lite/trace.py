@@ -99,7 +99,8 @@ class _Reader:
             if node.kind in ("labels", "value", "memory") and node.id not in reached:  # for gauges alone
                 del nodes[node.id]
         graph.edges = [edge for edge in edges if edge.source in nodes and edge.target in nodes]
-        graph.gauges = {name: float(v) for name, v in self.outputs.items() if v.numel() == 1 and graph.named(name) is None}
+        rest = [(name, v.detach()) for name, v in self.outputs.items() if v.numel() == 1 and graph.named(name) is None]
+        graph.gauges = {name: float(value) for name, value in rest}
         return graph
 
     def names(self) -> dict[str, list[str]]:
@@ -145,7 +146,9 @@ class _Reader:
         path = place.removesuffix(" 0")
         module = self.watch.modules.get(path)
         if module is None:
-            return Node(place, "memory", getattr(self.watch.method, path).detach().clone(), path)
+            tensor = getattr(self.watch.method, path)
+            gradient = None if tensor.grad is None else float(tensor.grad.norm()) or None
+            return Node(place, "memory", tensor.detach().clone(), path, gradient=gradient)
         memory = held(module)
         return Node(place, "memory", weights(module) if memory is None else memory.clone(), path, path)
 
