@@ -104,7 +104,10 @@ def test_texts_fit_into_their_boxes_and_frames(name, graphs):
     for lane, rects in places.lanes.items():
         for number, rect in enumerate(rects):
             lines = diagram.headings(graph, lane, number > 0)
-            assert max(pencil.font(TEXT if i == 0 else SMALL).getlength(x) for i, x in enumerate(lines)) + PAD < rect[2] - rect[0]
+            assert (
+                max(pencil.font(TEXT if i == 0 else SMALL).getlength(x) for i, x in enumerate(lines)) + PAD
+                < rect[2] - rect[0]
+            )
             first = min(box[1] for key, box in places.boxes.items() if inside(box[:2], rect, -0.5))
             assert first - rect[1] >= 4 + diagram.LINE * len(lines)  # the heading ends before the first box begins
 
@@ -254,7 +257,15 @@ def test_views_are_shown_as_the_networks_see_them(graphs):
             _, y0, x1, y1 = drawn.boxes[key]
             side = round(y1 - y0)
             shown = np.asarray(drawn.picture)[round(y0) : round(y0) + side, round(x1) - side : round(x1)]
-            tile = views.denormalise(graph.nodes[key].tensor[number]).clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).numpy()
+            tile = (
+                views.denormalise(graph.nodes[key].tensor[number])
+                .clamp(0, 1)
+                .mul(255)
+                .round()
+                .byte()
+                .permute(1, 2, 0)
+                .numpy()
+            )
             scale = side // 16
             np.testing.assert_array_equal(shown, tile.repeat(scale, 0).repeat(scale, 1))
 
@@ -278,7 +289,8 @@ def test_the_chosen_box_is_marked(graphs):
 
 
 @pytest.mark.parametrize(
-    "change, words", [({"picture": 16}, "from 0 to 15"), ({"picture": -1}, "from 0"), ({"show": "x"}, "unknown thing to show")]
+    "change, words",
+    [({"picture": 16}, "from 0 to 15"), ({"picture": -1}, "from 0"), ({"show": "x"}, "unknown thing to show")],
 )
 def test_bad_input(change, words, graphs):
     with pytest.raises(InputError, match=words):
@@ -354,7 +366,9 @@ def test_the_whole_figure(graphs):
 def test_words_say_where_gradients_stop(graphs):
     assert "from loss to z1 (projector, call 1) (detach holds it still)" in describe(graphs["simsiam"])
     assert "from loss_local to p1 (predictor, call 1) (detach holds it still)" in describe(graphs["mnclglf-released"])
-    assert "No gradient is stopped" in describe(graphs["simclr"]) and "Labels reach the loss" in describe(graphs["supervised"])
+    assert "No gradient is stopped" in describe(graphs["simclr"]) and "Labels reach the loss" in describe(
+        graphs["supervised"]
+    )
     assert "queue holds (32, 8), takes in k1 and k2 after the step" in describe(graphs["moco"])
 
 

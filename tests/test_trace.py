@@ -166,7 +166,9 @@ def test_mnclglf_is_what_its_page_draws(toys):
     assert graph.into(one.id) == [Edge("backbone 4", one.id, False)]
     assert graph.into("backbone 4") == [Edge("view 1", "backbone 4", False, "no_grad")]
     assert graph.nodes["backbone 4"].given == ((4 * 16, 3, 8, 8),)  # four patches of each picture, in one call
-    assert graph.named("n1").method == "nearest" and graph.into("queue 1") == [Edge("momentum_projector 1", "queue 1", False)]
+    assert graph.named("n1").method == "nearest" and graph.into("queue 1") == [
+        Edge("momentum_projector 1", "queue 1", False)
+    ]
     queue, twin = graph.networks["queue"], graph.networks["momentum_projector"]
     assert queue.holds == (32, 8) and queue.takes == ("m3",) and queue.learns == "nothing"
     assert (twin.learns, twin.follows) == ("moving average", "projector")
@@ -210,7 +212,9 @@ def test_the_twins_branch_carries_no_gradient(name, branch, toys):
     target = "loss_global" if name == "glnet" else "loss"
     labels = {graph.nodes[e.source].label: e.gradient for e in graph.into(target)}
     assert labels[f"{branch}1"] is False and labels[f"{branch}2"] is False
-    assert all(network.momentum == pytest.approx(graph.recipe.momentum, abs=1e-3) for network in map(graph.networks.get, twins))
+    assert all(
+        network.momentum == pytest.approx(graph.recipe.momentum, abs=1e-3) for network in map(graph.networks.get, twins)
+    )
 
 
 def test_fast_moco_combines_before_its_projector(toys):
@@ -252,7 +256,9 @@ def test_cghs_start_gives_way_as_the_run_goes_on(toys):
     assert Edge("loss_nce", "loss", False) in weights[1.0].edges
     graph = weights[0.25]
     assert {e.source for e in graph.into("target_hyper")} == {"teacher.hyper_projector 1", "queues.hyper 0"}
-    assert [e.gradient for e in graph.into("loss_global") if e.source == "target_hyper"] == [False]  # the other context teaches
+    assert [e.gradient for e in graph.into("loss_global") if e.source == "target_hyper"] == [
+        False
+    ]  # the other context teaches
     assert graph.nodes["student.backbone 1"].method == "maps" and len(graph.nodes["student.backbone 1"].gives) == 3
 
 
@@ -265,7 +271,9 @@ def test_glnets_montages_are_made_of_four_quadrants_each(toys):
 
 
 def test_byols_twin_slows_down(toys):
-    found = [traced("byol", toys, share, momentum=0.9, momentum_end=1.0).networks["momentum_backbone"] for share in (0, 0.5, 1)]
+    found = [
+        traced("byol", toys, share, momentum=0.9, momentum_end=1.0).networks["momentum_backbone"] for share in (0, 0.5, 1)
+    ]
     assert [twin.momentum for twin in found] == pytest.approx([0.9, 0.95, 0.0], abs=1e-3)
     assert found[-1].learns == "nothing"  # at 1 it stands still
 
@@ -342,12 +350,19 @@ def test_a_method_of_ones_own_is_followed_through_whatever_it_does(own, toys):
     own(Everything)
     graph = traced("own", toys)
     assert {e.source for e in graph.into("backbone 1")} == {"view 1", "view 2"}
-    assert {(e.source, e.gradient, e.cut) for e in graph.into("pair 1")} == {("same 1", True, ""), ("head 2", False, "detach")}
+    assert {(e.source, e.gradient, e.cut) for e in graph.into("pair 1")} == {
+        ("same 1", True, ""),
+        ("head 2", False, "detach"),
+    }
     assert graph.into("same 1") == [Edge("head 1", "same 1", True)]
     assert {(e.source, e.gradient) for e in graph.into("guess")} == {
         ("twin 1", False), ("prototypes 0", False), ("centre 0", False)
     }  # fmt: skip
-    assert {(e.source, e.gradient) for e in graph.into("loss")} == {("pair 1", True), ("prototypes 0", True), ("guess", False)}
+    assert {(e.source, e.gradient) for e in graph.into("loss")} == {
+        ("pair 1", True),
+        ("prototypes 0", True),
+        ("guess", False),
+    }
     assert graph.nodes["prototypes 0"].gradient > 0 and graph.nodes["centre 0"].gradient is None
     assert graph.networks["twin"].follows == "head" and graph.networks["twin"].momentum == pytest.approx(0.7, abs=1e-4)
     assert graph.nodes["prototypes 0"].network == "" and graph.gauges["idle"] == 0
@@ -408,7 +423,11 @@ def test_networks_are_found_where_they_are():
     assert alike(mnclglf.backbone, mnclglf.momentum_backbone) and not alike(mnclglf.backbone, mnclglf.projector)
     assert what(mnclglf.projector) == "linear 16 - 16 - 8" and what(mnclglf.backbone) == "ResNet"
     assert what(cgh.student.mix) == "Conv2d and 2 more"
-    assert held(Queue(4, 2)).shape == (4, 2) and held(nn.BatchNorm1d(3, affine=False)) is None and held(projector((2, 2))) is None
+    assert (
+        held(Queue(4, 2)).shape == (4, 2)
+        and held(nn.BatchNorm1d(3, affine=False)) is None
+        and held(projector((2, 2))) is None
+    )
 
 
 def test_a_queue_that_is_filled_on_the_way_is_seen_too(own, toys):
@@ -428,6 +447,8 @@ def test_a_queue_that_is_filled_on_the_way_is_seen_too(own, toys):
 
 def test_toys_and_other_sets_alike(toys):
     asked, method = made("byol")
-    other = data.ImageSet(torch.zeros(40, 3, 1, 1, dtype=torch.uint8), torch.zeros(40, dtype=torch.long), ("a",), "x", "train")
+    other = data.ImageSet(
+        torch.zeros(40, 3, 1, 1, dtype=torch.uint8), torch.zeros(40, dtype=torch.long), ("a",), "x", "train"
+    )
     graph = trace.trace(method, asked, other)
     assert graph.pictures == 16 and torch.isfinite(graph.nodes["loss"].tensor)

@@ -13,3 +13,7 @@ except ImportError as error:
     raise InputError(
         f"the explorers need ipywidgets and anywidget ({error}): `pip install ipywidgets anywidget`, then restart the kernel"
     ) from error
+
+from .networks import NetworkDiagram  # noqa: E402
+
+__all__ = ["NetworkDiagram"]

@@ -85,6 +85,7 @@ class Explorer(ipywidgets.VBox):
     def __init__(self, rows: Sequence[ipywidgets.Widget], controls: Sequence[ipywidgets.Widget]):
         self.picture = Picture()
         super().__init__([*rows, self.picture])
+        self.add_class("mnclglf-explorer")
         self.redraw()
         for control in controls:
             control.observe(self.redraw, "value")
