@@ -378,9 +378,34 @@ def test_a_lasso_selects_what_is_in_it(host):
     one.lasso(corners, shift=False)
     wait(one, "selected", expected)
     one.button("Lasso").click()
-    one.lasso(corners, shift=False)  # a plain drag moves the map
-    assert one.get("selected") == expected
+
+
+@needs_browser()
+def test_a_drag_moves_the_map_and_the_wheel_zooms_under_the_hand(host):
+    one = host("one")
+    i = one.lonely()
+    plain = one.picture(canvas="dots")
+    one.mouse(i)
+    x, y = one.at(i)
+    box = one.over.bounding_box()
+    one.page.mouse.down()
+    one.page.mouse.move(box["x"] + x - 60, box["y"] + y + 40, steps=5)
+    one.page.mouse.up()
+    assert one.get("pinned") is None and one.get("selected") == ()  # no click, no lasso
+    one.page.mouse.move(2, 2)
+    expect(one.root.locator(".name")).to_have_text("Point at a dot")
+    one.page.mouse.move(box["x"] + x - 60, box["y"] + y + 40)
+    expect(one.facts).to_contain_text(f"picture {i}")
+    moved = one.picture(canvas="dots")
+    one.over.focus()
+    one.page.mouse.wheel(0, -400)
+    changed = "([c, old]) => c.toDataURL() !== old"
+    one.page.wait_for_function(changed, arg=[one.dots.element_handle(), moved])
+    one.page.mouse.move(2, 2)
+    one.page.mouse.move(box["x"] + x - 60, box["y"] + y + 40)
+    expect(one.facts).to_contain_text(f"picture {i}")
     one.button("Zoom out to all dots").click()
+    one.page.wait_for_function("([c, old]) => c.toDataURL() === old", arg=[one.dots.element_handle(), plain])
 
 
 @needs_browser()
