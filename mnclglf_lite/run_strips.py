@@ -17,7 +17,7 @@ from torch import Tensor
 from . import evaluate, flags, maps, pencil, recipe, run
 from .data import ImageSet
 from .errors import InputError
-from .explore import NEIGHBOURS
+from .map_state import NEIGHBOURS
 from .palette import AGREE, DISAGREE, GREY, INK
 from .pencil import MARGIN, SMALL, TEXT
 from .run_shelf import Record, by_name

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
 def cells(path, kind):
@@ -92,6 +92,6 @@ def test_it_runs_to_its_end_from_a_clean_kernel_without_a_network(path, tmp_path
     assert done.returncode == 0, done.stdout + done.stderr
     notebook = nbformat.read(target, as_version=4)
     assert all(cell.execution_count for cell in notebook.cells if cell.cell_type == "code")
-    assert sorted(p.name for p in (tmp_path / "pictures").glob("*.png")) == [
+    assert path.stem == "explorers" or sorted(p.name for p in (tmp_path / "pictures").glob("*.png")) == [
         "neighbours.png", "pca.png", "toys.png", "umap.png", "views.png",
     ]  # fmt: skip
