@@ -1,7 +1,7 @@
 """How long the pictures under the sliders take: python -m benchmarks.explorers [--out FILE]
 
-One thread, the median of 50 calls, and their range. The bars: a crop figure at most 20 ms, a similarity figure at most 50 ms.
-Encoding as PNG, which is what a page gets, is counted apart. What is printed is no test: it depends on the machine.
+One thread, the median of 50 calls, and their range. The bars: a crop figure at most 20 ms, a similarity figure at most
+50 ms. Encoding as PNG, which is what a page gets, is counted apart. What is printed is no test: it depends on the machine.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def cases() -> dict[str, tuple[Callable[[], Any], float | None]]:
     story = queue_story.QueueStory(features, toys)
     graph = trace.trace(method, recipe, toys)
     records = run_shelf.groups(run_shelf.shelf())["toybox"]
-    spaces = run_strips.Spaces(toys, {"some features": features})
+    spaces = run_strips.Spaces(toys, features={"some features": features})
     return {
         "crop figure": (lambda: crop_figure.crop_figure(images[3], cuts, target=aim, counted=count).picture, 20),
         "crop figure with maps": (
