@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from . import heat, pencil
-from .crop_draws import WHOLE, Count, Cuts, Target, density
+from .crop_count import Count, Target, density, percent
+from .crop_draws import WHOLE, Cuts
 from .palette import AGREE, BOX_COLOURS, DISAGREE, GREY, INK
 from .pencil import MARGIN, SMALL, TEXT
 
@@ -97,28 +98,21 @@ def _boxes(
         free = (s for s in spots if not any(abs(s[1] - b) < 17 and a - wide - 1 < s[0] <= a + w for a, b, w in taken))
         spot = next(free, (min(xs[0], most_x), min(ys[0], most_y)))
         taken.append((*spot, wide))
-        sheet.paste(_tag(cuts.names[i], look(cuts, i)[0]), spot)
+        sheet.paste(_text(cuts.names[i], look(cuts, i)[0]), spot)
 
 
 @functools.lru_cache(maxsize=256)
-def _tag(name: str, colour: str) -> Image:
-    """A tag by itself: the same few come again whenever a slider moves, and letters are slow to draw."""
+def _text(text: str, colour: str, tag: bool = True) -> Image:
+    """A tag, or a line of small print, by itself: the same few come again whenever a slider moves, and letters are slow."""
     from PIL import Image as pillow
     from PIL import ImageDraw as pen
 
-    block = pillow.new("RGB", (pencil.tag_width(name), 16))
-    pencil.tag(pen.Draw(block), (0, 0), name, colour)
-    return block
-
-
-@functools.lru_cache(maxsize=256)
-def _line(text: str, colour: str) -> Image:
-    """A line of small print, for the same reason."""
-    from PIL import Image as pillow
-    from PIL import ImageDraw as pen
-
-    block = pillow.new("RGB", (round(pencil.font(SMALL).getlength(text)) + 2, LINE - 1), "white")
-    pen.Draw(block).text((0, 0), text, colour, pencil.font(SMALL))
+    wide = pencil.tag_width(text) if tag else round(pencil.font(SMALL).getlength(text)) + 2
+    block = pillow.new("RGB", (wide, 16 if tag else LINE - 1), "white")
+    if tag:
+        pencil.tag(pen.Draw(block), (0, 0), text, colour)
+    else:
+        pen.Draw(block).text((0, 0), text, colour, pencil.font(SMALL))
     return block
 
 
@@ -160,14 +154,14 @@ def _views(
     """The views, enlarged and in true size, each with its tag; returns where they stand."""
     zoom, places = _zoom(cuts), {}
     for heading, line, cells in groups:
-        sheet.paste(_line(heading, GREY), (corner[0], corner[1] + line))
+        sheet.paste(_text(heading, GREY, tag=False), (corner[0], corner[1] + line))
         for i, x, y in cells:
             x, y, (colour, broken) = corner[0] + x, corner[1] + y, look(cuts, i)
             tile = pencil.pixels(cuts.shown[i][None])[0]
             large = pencil.enlarged(tile, zoom)
             pencil.frame(draw, (x - 2, y - 2, x + large.width + 1, y + large.height + 1), colour, broken, INK)
             sheet.paste(large, (x, y))
-            sheet.paste(_tag(cuts.names[i], colour), (x, y + large.height + 4))
+            sheet.paste(_text(cuts.names[i], colour), (x, y + large.height + 4))
             if zoom > 1:
                 sheet.paste(pencil.enlarged(tile, 1), (x + pencil.tag_width(cuts.names[i]) + 4, y + large.height + 4))
             down = large.height + max(20, tile.shape[0] + 4 if zoom > 1 else 0)
@@ -183,7 +177,7 @@ def _map(
 
     (x, y), most = corner, max(float(share.max()), 1e-9)
     height = width * share.shape[0] // share.shape[1]
-    sheet.paste(_line(f"how often in a {kind} box", INK), (x, y))
+    sheet.paste(_text(f"how often in a {kind} box", INK, tag=False), (x, y))
     shown = pillow.fromarray(heat.shade(share / most, heat.MORE)).resize((width, height), pillow.Resampling.NEAREST)
     sheet.paste(shown, (x, y + LINE))
     if mask is not None:
@@ -199,19 +193,11 @@ def _target(draw: ImageDraw, target: Target, counted: Count, corner: tuple[int, 
     """The aims, each with a tick where it is reached and a cross where it is not."""
     (x, y), (apart, near) = corner, target.checks(counted)
     aims = [
-        ("Target", apart and near, " reached" if apart and near else " not reached yet"),
-        ("", apart, f"overlap {percent(counted.overlap)}, aim: less than {percent(target.overlap)}"),
-        ("", near, f"touch the object: {percent(counted.touch)}, aim: at least {percent(target.touch)}"),
+        (apart and near, "Target reached" if apart and near else "Target not reached yet"),
+        (apart, f"overlap {percent(counted.overlap)}, aim: less than {percent(target.overlap)}"),
+        (near, f"touch the object: {percent(counted.touch)}, aim: at least {percent(target.touch)}"),
     ]
-    for head, good, text in aims:
+    for good, text in aims:
         pencil.badge(draw, (x, y), AGREE if good else DISAGREE, good)
-        draw.text((x + 20, y + 7), head + text, INK, pencil.font(TEXT), anchor="lm")
-        x += 20 + int(draw.textlength(head + text, pencil.font(TEXT))) + 28
-
-
-def percent(share: float) -> str:
-    """Whole percents, but never 0 or 100 for what is only near them."""
-    value = round(100 * share)
-    if value in (0, 100) and abs(share - value / 100) > 1e-6:
-        return f"{100 * share:.1f} %"
-    return f"{value} %"
+        draw.text((x + 20, y + 7), text, INK, pencil.font(TEXT), anchor="lm")
+        x += 48 + int(draw.textlength(text, pencil.font(TEXT)))

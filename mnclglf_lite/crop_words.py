@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .crop_draws import DRAWS, WHOLE, Count, Cuts, Target, density
-from .crop_figure import percent
+from .crop_count import Count, Target, density, percent
+from .crop_draws import DRAWS, WHOLE, Cuts
 from .recipe import Recipe
 
 ALT = "A picture with the boxes of its views, and beside it the views cut out of it, enlarged and in true size."

@@ -99,7 +99,7 @@ def test_a_trained_encoder_tells_its_picture_from_others(toys):
         np.mean([combined(toys.train, m, i, 0, 2, 2).beaten.float().mean().item() for i in range(12)])
         for m in (build(trained.recipe, 10), trained.method)
     )
-    assert after > before + 3
+    assert after > max(before + 2, 20)  # of 31; chance is 15.5
 
 
 # --- the picture ---

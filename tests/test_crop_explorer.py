@@ -8,8 +8,23 @@ import torch
 from browser import needs_browser, write_notebook
 from conftest import tiny
 
-from mnclglf_lite import crop_draws, crop_figure, crop_words, crops, data, heat, palette, pencil, step, toybox, train, views
-from mnclglf_lite.crop_draws import DRAWS, Target
+from mnclglf_lite import (
+    crop_count,
+    crop_draws,
+    crop_figure,
+    crop_words,
+    crops,
+    data,
+    heat,
+    palette,
+    pencil,
+    step,
+    toybox,
+    train,
+    views,
+)
+from mnclglf_lite.crop_count import Target
+from mnclglf_lite.crop_draws import DRAWS
 from mnclglf_lite.errors import InputError
 from mnclglf_lite.methods import build
 from mnclglf_lite.patches import divide, patch_boxes
@@ -198,7 +213,7 @@ def test_count_against_slow_loops():
         covered += [any(holds(box, y, x) for box in mine) for y, x in pixels if mask[y, x]]
         for y, x in pixels:
             times[y, x] += sum(holds(box, y, x) for box in mine)
-    got = crop_draws.count(whole, local, hw, mask)
+    got = crop_count.count(whole, local, hw, mask)
     assert got.whole_area == pytest.approx(np.mean(areas["whole"])) and got.local_area == pytest.approx(
         np.mean(areas["local"])
     )
@@ -206,7 +221,7 @@ def test_count_against_slow_loops():
     assert got.inside == pytest.approx(np.mean(inside)) and 0 < got.inside < 1
     assert got.touch == pytest.approx(np.mean(touch)) and 0 < got.touch < 1
     assert got.covered == pytest.approx(np.mean(covered)) and 0 < got.covered < 1
-    np.testing.assert_allclose(crop_draws.density(local, hw), times / (4 * 7), atol=1e-6)
+    np.testing.assert_allclose(crop_count.density(local, hw), times / (4 * 7), atol=1e-6)
 
 
 def test_mutual_overlap_is_the_larger_of_the_two_shares():
@@ -220,13 +235,13 @@ def test_mutual_overlap_is_the_larger_of_the_two_shares():
 def test_without_an_object_nothing_is_said_of_it():
     boxes = random_boxes(3, 5, (8, 8))
     for mask in (None, torch.zeros(8, 8, dtype=torch.bool)):
-        found = crop_draws.count(boxes, boxes, (8, 8), mask)
+        found = crop_count.count(boxes, boxes, (8, 8), mask)
         assert found.touch is None and found.covered is None
         assert "object" not in crop_words.counted_in_words(found)
 
 
 def test_targets():
-    found = crop_draws.count(random_boxes(3, 5, (8, 8)), random_boxes(2, 5, (8, 8)), (8, 8), torch.ones(8, 8).bool())
+    found = crop_count.count(random_boxes(3, 5, (8, 8)), random_boxes(2, 5, (8, 8)), (8, 8), torch.ones(8, 8).bool())
     assert found.touch == 1 and Target(found.overlap, 1.0).checks(found) == (False, True)  # less than, not at most
     assert Target(found.overlap + 0.01, 1.0).checks(found) == (True, True)
     assert "not reached, they overlap" in crop_words.target_in_words(Target(0.0, 1.0), found)
@@ -288,7 +303,7 @@ def test_maps_show_density_and_the_objects_outline():
     # a square of 8 pixels, 5 on the page for each, in two maps: its edge is the last pixel before it, all around
     assert 2 * 4 * 38 <= len(outline) <= 2 * 4 * 42
     (y, x), places = outline.min(0) - 39, [(16, 16), (1, 1), (30, 12), (5, 20)]
-    share = crop_draws.density(cuts.local, (32, 32)).numpy()
+    share = crop_count.density(cuts.local, (32, 32)).numpy()
     assert share[16, 16] > 3 * share[1, 1]
     for row, column in places:
         expected = heat.shade(share[row, column] / share.max(), heat.MORE)
@@ -307,7 +322,7 @@ def test_shades_are_between_their_stops():
 
 def test_ticks_and_crosses_follow_the_aims(toys):
     cuts = crop_draws.cut(toys.test.images[0], turned(), seed=0)
-    counted = crop_draws.count(cuts.whole, cuts.local, (16, 16), toys.test.masks[0])
+    counted = crop_count.count(cuts.whole, cuts.local, (16, 16), toys.test.masks[0])
     ways = {}
     for target in (Target(1.0, 0.0), Target(0.0, 0.0), Target(0.0, 1.0)):
         page = np.asarray(crop_figure.crop_figure(toys.test.images[0], cuts, target=target, counted=counted).picture)[-32:]
@@ -366,7 +381,7 @@ def test_every_control_changes_words_picture_and_views(explorer, toys):
 
 def test_the_words_hold_the_numbers(explorer, toys):
     cuts = crop_draws.cut(toys.test.images[1], explorer.views.apply(tiny()), 0)
-    found = crop_draws.count(cuts.whole, cuts.local, (16, 16), toys.test.masks[1])
+    found = crop_count.count(cuts.whole, cuts.local, (16, 16), toys.test.masks[1])
     line = next(line for line in explorer.words.splitlines() if line.startswith(f"{DRAWS} draws"))
     numbers = [float(n) for n in re.findall(r"([\d.]+) %", line)]
     shares = [found.whole_area, found.local_area, found.overlap, found.inside, found.touch, found.covered]

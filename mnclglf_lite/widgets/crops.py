@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ipywidgets
 
-from .. import crop_draws, crop_figure, crop_words
-from ..crop_draws import TARGET, Target
+from .. import crop_count, crop_draws, crop_figure, crop_words
+from ..crop_count import TARGET, Target
 from ..data import ImageSet, load
 from ..errors import InputError
 from ..recipe import Recipe, preset
@@ -98,7 +98,7 @@ class CropExplorer(shell.Explorer):
             mask = self.pictures.masks[index].cpu()
         cuts = crop_draws.cut(picture, recipe, self.seed.value)
         now, usual = (
-            crop_draws.count(cuts.whole[:, :draws], cuts.local[:, :draws], picture.shape[1:], mask)
+            crop_count.count(cuts.whole[:, :draws], cuts.local[:, :draws], picture.shape[1:], mask)
             for draws in (1, crop_draws.DRAWS)
         )
         target = self.target if usual.touch is not None else None
