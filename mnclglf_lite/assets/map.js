@@ -77,13 +77,13 @@ class Chart {
       high[i % 2] = Math.max(high[i % 2], value);
     });
     const extent = Math.max(high[0] - low[0], high[1] - low[1]) || 1;
-    this.sides = [0, 1].map((i) => (high[i] - low[i]) / extent);
+    this.extents = [0, 1].map((i) => (high[i] - low[i]) / extent);
     return points.map((value, i) => (value - (low[i % 2] + high[i % 2]) / 2) / extent);
   }
 
   place() { // pixels of all points, and a grid of cells as wide as the reach
     const { N, at, x, y, width, height, middle } = this;
-    const fit = Math.min((width - 2 * ROOM) / (this.sides[0] || 1e-9), (height - 2 * ROOM) / (this.sides[1] || 1e-9));
+    const fit = Math.min((width - 2 * ROOM) / (this.extents[0] || 1e-9), (height - 2 * ROOM) / (this.extents[1] || 1e-9));
     this.scale = this.zoom * Math.min(fit, Math.max(width, height));
     for (let i = 0; i < N; i++) {
       x[i] = width / 2 + this.scale * (at[2 * i] - middle[0]);
@@ -204,7 +204,7 @@ function render({ model, el }) {
     make("div", { className: "row" }, lassoButton, picturesButton), status);
 
   const views = sides.map((s) => {
-    const view = { chart: new Chart(N), dots: make("canvas", { className: "dots", "aria-hidden": "true" }) };
+    const view = { s, chart: new Chart(N), dots: make("canvas", { className: "dots", "aria-hidden": "true" }) };
     view.over = make("canvas", {
       className: "over", tabIndex: 0, role: "application", "aria-describedby": `${id}-truth ${id}-keys`,
       "aria-label": `${two ? `${names[s]}: map` : "Map"} of ${count(N)} pictures in ${classes.length} classes`,
@@ -269,7 +269,7 @@ function render({ model, el }) {
   // ---- drawing
   function theme() { // the colours as the page has them; there are none before the map is on it
     if (!root.isConnected) return;
-    for (const name of ["paper", "line", "ink", "agree", "disagree", "edge", "veil"]) {
+    for (const name of ["paper", "ink", "agree", "disagree", "edge", "veil"]) {
       probe.style.color = `var(--${name})`;
       ink[name] = getComputedStyle(probe).color;
     }
@@ -306,7 +306,8 @@ function render({ model, el }) {
     if (sheet) pen.drawImage(sheet, (i % columns) * tile, Math.floor(i / columns) * tile, tile, tile, x, y, side, side);
   }
 
-  function paint({ chart, dots, over }) { // the dots, and what is over them
+  function paint(view) { // the dots, and what is over them
+    const { chart, dots } = view;
     const { width, height, x, y } = chart;
     if (!width || !drawn || !ink.paper) return;
     chart.place();
@@ -324,7 +325,7 @@ function render({ model, el }) {
     if (pickedCount) for (let i = 0; i < N; i++) if (ofClass(i) && picked[i]) put(i, "picked");
     pen.setTransform(ratio, 0, 0, ratio, 0, 0);
     if (pictures) paintPictures(pen, chart);
-    paintOver({ chart, over }, sides.find((s) => views[s].chart === chart));
+    paintOver(view);
   }
 
   function paintPictures(pen, { x, y, width, height }) { // that don't cover one another: first come, first shown
@@ -346,7 +347,7 @@ function render({ model, el }) {
     }
   }
 
-  function paintOver({ chart, over }, s) { // lines to the neighbours, the picture itself, the lasso
+  function paintOver({ s, chart, over }) { // lines to the neighbours, the picture itself, the lasso
     const { width, height, x, y } = chart, ratio = devicePixelRatio || 1, focus = shown(), pen = over.getContext("2d");
     pen.setTransform(ratio, 0, 0, ratio, 0, 0);
     pen.clearRect(0, 0, width, height);
@@ -420,6 +421,7 @@ function render({ model, el }) {
 
   function resize() {
     const ratio = devicePixelRatio || 1;
+    stamps.clear(); // the screen may be another
     for (const { chart, dots, over } of views) {
       chart.width = over.clientWidth;
       chart.height = over.clientHeight;
@@ -439,7 +441,7 @@ function render({ model, el }) {
     status.classList.toggle("problem", Boolean(problem));
     root.setAttribute("aria-busy", String(!points));
     if (!points || kind === drawn) return;
-    const dimensions = data.dimensions.map(count).join("- and the ") + "-dimensional space" + (two ? "s" : "");
+    const dimensions = [...new Set(data.dimensions)].map(count).join("- and the ") + "-dimensional space" + (two ? "s" : "");
     truth.textContent = `${data.about[kind] || name}. Neighbours are measured in the ${dimensions}; this flat picture may disagree.`;
     if (drawn) say(`${name} is shown.`);
     const from = views.map(({ chart }) => chart.at), to = views.map(({ chart }, s) => chart.lay(new Float32Array(copied(points[s]))));
@@ -556,6 +558,11 @@ function render({ model, el }) {
   }
 
   function onSelected() {
+    readSelected();
+    say(pickedCount ? `Selected ${tellSelected.textContent}.` : "Nothing is selected.");
+  }
+
+  function readSelected() {
     picked.fill(0);
     const view = model.get("selected");
     for (const number of new Int32Array(copied(view))) picked[position.get(number)] = 1;
@@ -632,7 +639,7 @@ function render({ model, el }) {
       if (drag.outline) {
         const [lastX, lastY] = drag.outline.at(-1);
         if (Math.hypot(x - lastX, y - lastY) >= 3) drag.outline.push([x, y]);
-        return paintOver(view, s);
+        return paintOver(view);
       }
       chart.shift((x - drag.x) / chart.scale, (y - drag.y) / chart.scale);
       [drag.x, drag.y] = [x, y];
@@ -641,11 +648,7 @@ function render({ model, el }) {
     over.addEventListener("pointerup", (event) => {
       const { far, outline } = drag || { far: true };
       drag = null;
-      if (far && outline) {
-        select(chart.within(outline, ofClass));
-        const names = pickedCount ? tellSelected.textContent : "no picture";
-        return say(`Selected ${names}.`);
-      }
+      if (far && outline) select(chart.within(outline, ofClass));
       if (far) return;
       const found = chart.nearest(...place(event), ofClass);
       active = s;
@@ -674,7 +677,7 @@ function render({ model, el }) {
       all[(all.indexOf(from) + by + all.length) % all.length].focus();
     } else if (event.key === "Escape") {
       trail = [];
-      if (drag) drag = null;
+      drag = null;
       pin(-1);
       look();
     } else if (onMap === undefined && onStrip === undefined) return;
@@ -716,7 +719,7 @@ function render({ model, el }) {
   const themes = new MutationObserver(theme); // JupyterLab says its theme on the body
   themes.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light"] });
   arrange();
-  onSelected();
+  readSelected();
   const sizes = new ResizeObserver(() => { // at once, too, when the map comes onto the page: a notebook renders it before
     if (!ink.paper) theme();
     resize();
@@ -725,12 +728,13 @@ function render({ model, el }) {
   for (const view of views) sizes.observe(view.frame);
   if (tile) createImageBitmap(new Blob([copied(data.sheet)], { type: "image/jpeg" })).then((bitmap) => {
     sheet = bitmap;
-    onSelected();
+    readSelected();
     look();
     root.dataset.ready = "yes";
   });
   else root.dataset.ready = "yes";
   return () => {
+    cancelAnimationFrame(moving);
     for (const [events, answer] of Object.entries(answers)) model.off(events, answer);
     dark.removeEventListener("change", theme);
     themes.disconnect();

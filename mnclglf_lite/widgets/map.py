@@ -117,8 +117,6 @@ class EmbeddingMap(anywidget.AnyWidget):
     @property
     def words(self) -> str:
         """The state in words, for a screen reader and for where the map is not live."""
-        if self.problem:
-            return self.problem
         told = [f"Map of {self._heading} in {len(self._classes)} classes: {self.data['about'][self.kind]}."]
         for name, share, dimensions in zip(self.data["names"], self.data["shares"], self.data["dimensions"], strict=True):
             of = f"{name}: " if name else ""
@@ -133,7 +131,7 @@ class EmbeddingMap(anywidget.AnyWidget):
         if self.selected:
             some = map_state.tally(self._labels[self._positions(self.selected)], self._classes)
             told.append(f"Selected: {len(self.selected):,} picture{'s' if len(self.selected) > 1 else ''}, {some}.")
-        return " ".join(told)
+        return " ".join([*told, *([self.problem] if self.problem else [])])
 
     def _words_of(self, number: int) -> str:
         i = self._positions([number])[0]
@@ -189,6 +187,7 @@ class EmbeddingMap(anywidget.AnyWidget):
     def _arrange(self, change: Any) -> None:
         """Compute a layout that is not there yet. What cannot be is said, and the layout stays what it was."""
         if change["new"] in self.layouts:
+            self.problem = ""
             return
         problem = f"{maps.NAMES[change['new']]} was interrupted."
         try:
