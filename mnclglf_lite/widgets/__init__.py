@@ -14,6 +14,7 @@ except ImportError as error:
         f"the explorers need ipywidgets and anywidget ({error}): `pip install ipywidgets anywidget`, then restart the kernel"
     ) from error
 
+from .board import TrainingBoard  # noqa: E402
 from .networks import NetworkDiagram  # noqa: E402
 
-__all__ = ["NetworkDiagram"]
+__all__ = ["NetworkDiagram", "TrainingBoard"]
