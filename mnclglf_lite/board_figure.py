@@ -27,6 +27,7 @@ Points = Sequence[tuple[float, float]]
 WIDE, HIGH = 900, 250  # pixels
 LOSS, GAP = 420, 34  # pixels: width of the loss's panel, between panels
 AXIS = 26  # pixels left of an axis, for its numbers
+EDGE = 3  # pixels around a panel's curves, so that dots on its rim are whole
 HEAD = 24  # pixels above a panel's curves
 PARTS = [CLASS_COLOURS[i] for i in (0, 3, 1, 5, 2)]  # for the parts of a loss, each with dashes of its own
 DASHES = ((9, 4), (3, 3), (14, 3), (5, 7), (2, 5))  # pixels drawn and left out
@@ -140,7 +141,7 @@ def _panel(
     foot, left, width = 14 if ends else 0, left + AXIS, width - AXIS
     high = row + HEAD - 8
     tall = top + height - high - foot
-    strokes = Strokes(width, tall, 2)
+    strokes = Strokes(width, tall, EDGE)
     for value in _ticks(*y):
         strokes.rule(width, tall * (1 - (value - y[0]) / (y[1] - y[0])), FAINT)
     for curve in curves:
@@ -155,7 +156,7 @@ def _panel(
         if curve.dots or len(points) == 1:
             for a, b in points:
                 strokes.dot((a, b), curve.colour)
-    sheet.paste(strokes.finished(), (left - 2, high - 2))
+    sheet.paste(strokes.finished(), (left - EDGE, high - EDGE))
     draw.line((left, high, left, high + tall, left + width, high + tall), GREY)
     for value in _ticks(*y):
         level = high + tall * (1 - (value - y[0]) / (y[1] - y[0]))
