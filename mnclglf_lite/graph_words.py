@@ -89,7 +89,8 @@ def facts(graph: Graph, key: str) -> list[tuple[str, str]]:
     else:
         found = [("shape", str(tuple(x.shape))), ("type", str(x.dtype).removeprefix("torch."))]
     if x.is_floating_point() and x.numel() > 1:
-        found += [("mean", f"{float(x.mean()):.3f}"), ("standard deviation", f"{float(x.std()):.3f}")]
+        mean = round(float(x.mean()), 3) + 0.0  # never -0
+        found += [("mean", f"{mean:.3f}"), ("standard deviation", f"{float(x.std()):.3f}")]
         flat = rows(x)
         if node.kind != "view" and flat is not None:
             rank = float(effective_rank(flat[:2048]))

@@ -99,6 +99,10 @@ class Ledger(TorchFunctionMode):
         """The places that a tensor's numbers are, moved about or copied at most."""
         return {self.values[number].name for number in _numbers(self._tag_of(tensor))} - {""}
 
+    def rank(self, name: str) -> int:
+        """When a place began: the first are the smallest."""
+        return next(number for number, value in enumerate(self.values) if value.name == name)
+
     def before(self, tensor: Tensor) -> dict[str, Way]:
         """The nearest places that a tensor was made of; itself, where it is one."""
         found: dict[str, Way] = {}

@@ -66,7 +66,7 @@ class Strokes:
         line = curve(points)
         colour = FAINT if faint else AGREE if gradient else DISAGREE
         if gradient:
-            self.draw.line([tuple(self._at(*point)) for point in line], colour, round(2.5 * FINE), "curve")
+            self.whole(line, colour, 2.5)
         else:
             self.broken(line, colour, 1.5)
         self.head(line[-1], colour, 8 if gradient else 6)
@@ -87,6 +87,20 @@ class Strokes:
         """An arrow's head that points to the right."""
         x, y = tip
         self.draw.polygon(self._at(x, y, x - size, y - size / 2, x - size, y + size / 2), colour)
+
+    def whole(self, points: Sequence[Point], colour: str, width: float) -> None:
+        """A line without gaps."""
+        self.draw.line([tuple(self._at(*point)) for point in points], colour, round(width * FINE), "curve")
+
+    def rule(self, width: float, y: float, colour: str) -> None:
+        """A level line of exactly one pixel."""
+        x0, y0 = FINE * self.border, FINE * (round(y) + self.border)
+        self.draw.rectangle((x0, y0, x0 + FINE * round(width) - 1, y0 + FINE - 1), colour)
+
+    def dot(self, middle: Point, colour: str, radius: float = 2.5) -> None:
+        """A disc."""
+        x, y = middle
+        self.draw.ellipse(self._at(x - radius, y - radius, x + radius, y + radius), colour)
 
     def broken(self, points: Sequence[Point], colour: str, width: float, dash: tuple[int, int] = DASH) -> None:
         """A line in dashes of even length, whatever its bends."""

@@ -90,9 +90,9 @@ class _Reader:
                 kind = "term" if name in self.terms else "value"
                 nodes[name] = Node(name, kind, tensor.detach(), name, names=(name,), gradient=gradient)
         edges = self.edges(nodes)
-        for edge in edges:
-            if edge.source not in nodes:  # a queue, or a parameter, that is read directly
-                nodes[edge.source] = self.memory(edge.source)
+        read = {edge.source for edge in edges} - set(nodes)  # a queue, or a parameter, that is read directly
+        for place in sorted(read, key=self.ledger.rank):
+            nodes[place] = self.memory(place)
         graph = Graph(recipe, len(labels), progress, nodes, edges, {})
         reached = graph.leading_to("loss") | {"loss"}
         for node in list(nodes.values()):
