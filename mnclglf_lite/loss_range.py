@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from .loss_batch import Batch
-from .loss_table import LOSSES, Table, loss_table
+from .loss_forms import LOSSES
+from .loss_table import Table, loss_table
 
 LOWEST, HIGHEST = 0.02, 2.0  # temperatures to look at: below all that methods use, and above MNCLGLF's release, 1 (ours)
 POINTS = 17  # of a curve (ours)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 
 from .loss_batch import Batch
+from .loss_forms import BOTH_SIDES, LOSSES, SOFT, WITH_QUEUE
 from .loss_range import MOST_OF, carriers, hardest
-from .loss_table import BOTH_SIDES, LOSSES, SOFT, WITH_QUEUE, Table
+from .loss_table import Table
 
 
 def number(x: float) -> str:
-    """Two digits behind the point, more where those would be 0."""
-    return f"{x:.2f}" if abs(x) >= 0.005 or abs(x) < 1e-12 else f"{x:.1g}"
+    """Two digits behind the point, up to four where those would be 0."""
+    return f"{x:.2f}" if abs(x) >= 0.005 or abs(x) < 5e-5 else f"{x:.1g}"
 
 
 def heads(name: str, batch: Batch) -> tuple[list[str], list[str]]:

@@ -13,7 +13,8 @@ import numpy as np
 
 from . import pencil
 from .loss_batch import Batch
-from .loss_table import BOTH_SIDES, SOFT, Table
+from .loss_forms import BOTH_SIDES, SOFT
+from .loss_table import Table
 from .palette import AGREE, DISAGREE, FAINT, GREY, INK
 from .pencil import SMALL, TEXT
 
@@ -82,7 +83,7 @@ def draw_panel(sheet: Image, draw: ImageDraw, panel: Panel, corner: tuple[int, i
                 if wide >= 6:
                     draw.line((x + 2, y + high - 2, x + wide - 2, y + 2), GREY)
             elif wide >= LEGIBLE:
-                text = panel.texts[i][j]
+                text = panel.texts[i][j].lstrip("-") if both else panel.texts[i][j]  # the arrow is the sign
                 draw.text((x + wide / 2, y + high * (0.66 if both else 0.5)), text, ink[i, j], font, anchor="mm")
                 if both and text != "0":
                     arrow(draw, (x + wide / 2, y + high * 0.26), 4, panel.arrows[i, j] > 0, ink[i, j])

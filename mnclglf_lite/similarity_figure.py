@@ -13,8 +13,9 @@ from . import matrices, pencil
 from .chart import Chart, Line
 from .errors import InputError
 from .loss_batch import Batch
+from .loss_forms import LOSSES, SOFT
 from .loss_range import HIGHEST, LOWEST, MOST_OF, Curves, carriers
-from .loss_table import LOSSES, SOFT, Table
+from .loss_table import Table
 from .loss_words import heads, number
 from .matrices import SOFTMAX, TARGET, cosine_text, percent_text, signed_text
 from .palette import AGREE, DISAGREE, GREY, INK

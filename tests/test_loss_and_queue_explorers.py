@@ -8,7 +8,7 @@ from conftest import clouds
 from mnclglf_lite import data
 from mnclglf_lite.errors import InputError
 from mnclglf_lite.loss_batch import Batch, drawn
-from mnclglf_lite.loss_table import LOSSES
+from mnclglf_lite.loss_forms import LOSSES
 
 widgets = pytest.importorskip("mnclglf_lite.widgets")
 
@@ -34,6 +34,18 @@ def test_every_control_of_the_loss_explorer_changes_picture_words_and_table():
     assert (explorer.table.name, explorer.table.temperature, explorer.table.second) == ("soften", 1.0, 1.0)
     expected = drawn(alignment=0.9, sameness=0.5, seed=4)
     assert torch.equal(explorer.batch.a, expected.a) and torch.equal(explorer.batch.queue, expected.queue[:32])
+
+
+def test_the_picture_depends_on_the_controls_and_not_on_the_way_there():
+    names = ("alignment", "sameness", "draw_number", "queue", "loss")
+    values = (0.9, 0.5, 4, 32, "queue_nce")
+    pictures = []
+    for order in (1, -1):
+        explorer = widgets.LossExplorer()
+        for name, value in list(zip(names, values, strict=True))[::order]:
+            getattr(explorer, name).value = value
+        pictures.append(explorer.picture.png)
+    assert pictures[0] == pictures[1]
 
 
 def test_only_controls_that_matter_are_shown():

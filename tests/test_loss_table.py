@@ -17,10 +17,10 @@ from conftest import (
     slow_supervised_contrastive,
 )  # fmt: skip
 
-from mnclglf_lite import loss_batch, loss_range, loss_table, losses, views
+from mnclglf_lite import loss_batch, loss_bounds, loss_forms, loss_range, loss_table, losses, views
 from mnclglf_lite.errors import InputError
 from mnclglf_lite.loss_batch import Batch, drawn, encoded
-from mnclglf_lite.loss_table import LOSSES, SOFT, from_embeddings, from_similarities, similarities
+from mnclglf_lite.loss_forms import LOSSES, SOFT, from_embeddings, from_similarities, similarities
 from mnclglf_lite.loss_words import loss_words
 from mnclglf_lite.views import View
 
@@ -105,14 +105,14 @@ def test_a_row_is_softmax_minus_target(name):
     rows = len(table.similarity)
     softened = second if name == "soften" else 1.0
     for i in range(rows):
-        used = [j for j in range(table.similarity.shape[1]) if name not in loss_table.BOTH_SIDES or j != i]
+        used = [j for j in range(table.similarity.shape[1]) if name not in loss_forms.BOTH_SIDES or j != i]
         share = [math.exp(x) for x in slow_log_softmax([float(table.similarity[i, j]) / t / softened for j in used])]
         assert table.probability[i, used].tolist() == pytest.approx(share)
         # of soften, T^2 in front and one T within: a factor of `second` is left
         expected = [softened * (p - float(table.target[i, j])) / (rows * t) for p, j in zip(share, used, strict=True)]
         assert table.gradient[i, used].tolist() == pytest.approx(expected, abs=1e-12)
     torch.testing.assert_close(table.gradient.sum(dim=1), torch.zeros(rows, dtype=torch.float64), rtol=0, atol=1e-12)
-    assert table.unused.sum() == (rows if name in loss_table.BOTH_SIDES else 0)
+    assert table.unused.sum() == (rows if name in loss_forms.BOTH_SIDES else 0)
     assert not table.gradient[table.unused].any() and not table.probability[table.unused].any()
 
 
@@ -200,7 +200,7 @@ PAIRS, ALONE, ONE = torch.tensor([0, 0, 1, 1, 2, 2]), torch.arange(6), torch.zer
 )  # fmt: skip
 def test_the_best_value_is_the_least_that_descent_finds(name, labels, freed, t):
     batch = Batch(torch.ones(6, 8), torch.ones(6, 8), torch.ones(4, 8), labels)
-    best, found = loss_table.best(name, batch, t, 1.0), least(name, batch, t, freed)
+    best, found = loss_bounds.best(name, batch, t, 1.0), least(name, batch, t, freed)
     assert found >= best - 1e-9
     assert found <= best + 2e-3
 
@@ -209,12 +209,12 @@ def test_with_unequal_classes_the_bound_still_holds():
     batch = Batch(torch.ones(5, 8), torch.ones(5, 8), torch.ones(4, 8), torch.tensor([0, 0, 0, 1, 2]))
     for t in (0.3, 1.0):
         found = least("supervised_contrastive", batch, t, ("a", "b"))
-        assert loss_table.best("supervised_contrastive", batch, t, 1.0) < found < math.log(9)
+        assert loss_bounds.best("supervised_contrastive", batch, t, 1.0) < found < math.log(9)
 
 
 def test_in_too_few_dimensions_the_best_value_is_a_bound():
     batch = Batch(torch.ones(6, 2), torch.ones(6, 2), torch.ones(4, 2), ALONE)
-    assert least("info_nce", batch, 0.3, ("a", "b")) > loss_table.best("info_nce", batch, 0.3, 1.0) + 0.05
+    assert least("info_nce", batch, 0.3, ("a", "b")) > loss_bounds.best("info_nce", batch, 0.3, 1.0) + 0.05
 
 
 @pytest.mark.parametrize("limit", [0.3, 1.0, 4.0])
@@ -225,11 +225,11 @@ def test_no_logits_in_the_box_have_a_lower_cross_entropy(limit):
     for _ in range(20_000):  # projected descent: a step, then back into the box; convex, so it finds the least
         logits = (logits - 0.5 * (logits.softmax(dim=1) - target)).clamp(-limit, limit)
     found = float(losses.soft_cross_entropy(logits, target))
-    assert loss_table.box_bound(target, limit) == pytest.approx(found, abs=1e-6)
+    assert loss_bounds.box_bound(target, limit) == pytest.approx(found, abs=1e-6)
     entropy = float(losses.soft_cross_entropy(target.log(), target))
-    assert loss_table.box_bound(target, 50.0) == pytest.approx(entropy) and found > entropy
+    assert loss_bounds.box_bound(target, 50.0) == pytest.approx(entropy) and found > entropy
     sure = torch.eye(6, dtype=torch.float64)  # InfoNCE, then: own logit at the upper limit, all others at the lower
-    assert loss_table.box_bound(sure, limit) == pytest.approx(math.log1p(5 * math.exp(-2 * limit)))
+    assert loss_bounds.box_bound(sure, limit) == pytest.approx(math.log1p(5 * math.exp(-2 * limit)))
 
 
 def test_the_bounds_of_teachers_hold():
@@ -284,6 +284,10 @@ def test_curves_are_tables_at_other_temperatures():
         table = loss_table.loss_table(name, batch, found.temperature[5])
         assert (found.value[5], found.level[5], found.best[5]) == (table.value, table.level, table.best)
         assert found.carriers[5] == pytest.approx(loss_range.carriers(table).double().mean().item())
+    for name, second in (("soften", 1.5), ("soft_cross_entropy", 0.3)):
+        found = loss_range.curves(name, batch, second)
+        table = loss_table.loss_table(name, batch, found.temperature[9], second)
+        assert (found.value[9], found.best[9]) == (table.value, table.best)
 
 
 # --- batches -----------------------------------------------------------------------------------------------------------

@@ -8,8 +8,9 @@ from mnclglf_lite import figures, matrices
 from mnclglf_lite.chart import Chart, Line
 from mnclglf_lite.errors import InputError
 from mnclglf_lite.loss_batch import Batch, drawn
+from mnclglf_lite.loss_forms import LOSSES
 from mnclglf_lite.loss_range import curves
-from mnclglf_lite.loss_table import LOSSES, loss_table
+from mnclglf_lite.loss_table import loss_table
 from mnclglf_lite.loss_words import heads
 from mnclglf_lite.palette import AGREE, DISAGREE, INK
 from mnclglf_lite.similarity_figure import similarity_figure

@@ -6,8 +6,9 @@ import ipywidgets
 
 from ..errors import InputError, unknown
 from ..loss_batch import QUEUE_MOST, Batch, drawn
+from ..loss_forms import LOSSES, SECOND, WITH_QUEUE
 from ..loss_range import HIGHEST, LOWEST, curves
-from ..loss_table import LOSSES, SECOND, WITH_QUEUE, Table, loss_table
+from ..loss_table import Table, loss_table
 from ..loss_words import heads, loss_words
 from ..similarity_figure import similarity_figure
 from .shell import LAYOUT, WIDE, Drawing, Explorer, Place, choice, log_slider, slider
@@ -19,7 +20,7 @@ class LossExplorer(Explorer):
     Args:
         batch: embeddings to look at, such as `loss_batch.encoded(encoder, pictures, view)` makes of real pictures. Without
             one they are drawn, and two sliders set how alike the views of a picture are, and how alike different pictures.
-        loss: the loss to begin with, a name of `loss_table.LOSSES`.
+        loss: the loss to begin with, a name of `loss_forms.LOSSES`.
         temperature: the temperature to begin with, 0.02 to 2.
 
     Attributes:
@@ -78,11 +79,8 @@ class LossExplorer(Explorer):
         self.batch: Batch = batch
         self.table: Table = loss_table(name, batch, temperature, second)
         rows = heads(name, batch)[0]
-        wanted = (
-            self.chosen,
-            self.chosen[:1] + "1",
-            rows[0],
-        )  # where second views are no anchors, the first of that picture
+        # where second views are no anchors, the first view of that picture
+        wanted = (self.chosen, self.chosen[:1] + "1", rows[0])
         row = rows.index(next(head for head in wanted if head in rows))
         picture, boxes = similarity_figure(self.table, batch, self._curves[key], row)
         places = [Place(head, box, f"look at anchor {head}") for head, box in zip(rows, boxes, strict=True)]
