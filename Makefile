@@ -48,9 +48,10 @@ lint: .venv/installed
 notebooks: .venv/installed
 	$(BIN)/python notebooks/build.py
 
-# the picture at the head of the README
+# the pictures of the README
 picture: .venv/installed
 	$(BIN)/python docs/make_picture.py
+	$(BIN)/python docs/make_explorers.py
 
 lab: .venv/installed
 	$(BIN)/jupyter lab notebooks/00_quickstart.ipynb
