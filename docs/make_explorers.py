@@ -1,6 +1,6 @@
 """Draw the pictures of the explorers that README shows: python docs/make_explorers.py -> docs/explorers/*.png
 
-Each is what the widget shows when it is opened, on toys that are drawn on the spot: nothing is trained and nothing is measured.
+Each is what the widget shows when it is opened, on toys drawn on the spot: nothing is trained, nothing is measured.
 """
 
 from pathlib import Path

@@ -8,6 +8,7 @@ Every page notes the requests that would have left the machine (they are refused
 """
 
 import contextlib
+import importlib.util
 import json
 import os
 import secrets
@@ -31,14 +32,11 @@ HERE = {"127.0.0.1", "localhost", ""}
 
 
 def needs_browser():
-    """A mark that skips a test where no browser is found, and says so."""
-    if CHROMIUM is None:
-        return pytest.mark.skip(reason="no chromium on PATH (Debian: apt install chromium)")
-    try:
-        import playwright.sync_api  # noqa: F401
-    except ImportError:
-        return pytest.mark.skip(reason="playwright is not installed (pip install playwright)")
-    return pytest.mark.browser
+    """A decorator that marks a test as the browser's, and skips it where none is found, saying so."""
+    reason = "no chromium on PATH (Debian: apt install chromium)" if CHROMIUM is None else ""
+    if importlib.util.find_spec("playwright") is None:
+        reason = "playwright is not installed (pip install playwright)"
+    return lambda test: pytest.mark.browser(pytest.mark.skipif(bool(reason), reason=reason)(test))
 
 
 @contextlib.contextmanager
@@ -141,6 +139,10 @@ class Lab:
                 ".filter(p => /\\[\\d+\\]/.test(p.textContent)).length >= n",
                 arg=code,
                 timeout=1000 * seconds,
+            )
+            # pictures that arrive move what is below them
+            page.wait_for_function(
+                "() => [...document.querySelectorAll('.mnclglf-picture img')].every(i => i.complete && i.naturalHeight > 0)"
             )
         return page
 
