@@ -18,6 +18,7 @@ import torch
 from mnclglf_lite import (
     combine_draws,
     combine_figure,
+    crop_count,
     crop_draws,
     crop_figure,
     data,
@@ -49,8 +50,8 @@ def cases() -> dict[str, tuple[Callable[[], Any], float | None]]:
     toys = data.ImageSet(images, labels, tuple(toybox.CLASSES), "toybox", "test")
     recipe = preset("quick", "mnclglf", "toybox")
     cuts = crop_draws.cut(images[3], recipe, 0)
-    count = crop_draws.count(cuts.whole, cuts.local, (32, 32), masks[3])
-    aim = crop_draws.Target()
+    count = crop_count.count(cuts.whole, cuts.local, (32, 32), masks[3])
+    aim = crop_count.Target()
     method = methods.build(recipe, 10)
     found = combine_draws.combined(toys, method, 0, 0, 2, 2)
     batch = loss_batch.drawn()
