@@ -125,9 +125,7 @@ def check(number: str, answer: Any) -> Any:
         picture = drawn_apart(exercise, outcome)
         if picture is not None:
             show(picture)
-    print(
-        f"Until it is right the lesson goes on with the package's own. hint({number!r}) helps, solution({number!r}) shows it."
-    )
+    print(f"The lesson goes on with the package's own. hint({number!r}) helps, solution({number!r}) shows it.")
     return exercise.reference() if exercise.value else exercise.reference
 
 
