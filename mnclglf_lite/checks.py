@@ -15,6 +15,7 @@ from __future__ import annotations
 import copy
 import importlib
 import inspect
+import pkgutil
 import sys
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 TOLERANCE = 1e-5  # relative and absolute: float32 sums in another order differ by less (ours)
-NOTEBOOKS = ("02",)
 
 
 @dataclass(frozen=True)
@@ -91,10 +91,17 @@ _passed: dict[str, bool] = {}
 _hinted: dict[str, int] = {}
 
 
+def notebooks() -> list[str]:
+    """The notebooks that have exercises: "01", "02", ..."""
+    from . import exercises as folder
+
+    return sorted(module.name[1:] for module in pkgutil.iter_modules(folder.__path__))
+
+
 def exercises(notebook: str) -> dict[str, Exercise]:
     """The exercises of a notebook ("02") by number ("02.3")."""
-    if notebook not in NOTEBOOKS:
-        raise unknown("notebook with exercises", notebook, NOTEBOOKS)
+    if notebook not in notebooks():
+        raise unknown("notebook with exercises", notebook, notebooks())
     return importlib.import_module(f".exercises.e{notebook}", __package__).EXERCISES
 
 

@@ -6,7 +6,7 @@ import torch
 from mnclglf_lite import checks
 from mnclglf_lite.errors import InputError
 
-ALL = {number: one for notebook in checks.NOTEBOOKS for number, one in checks.exercises(notebook).items()}
+ALL = {number: one for notebook in checks.notebooks() for number, one in checks.exercises(notebook).items()}
 SLIPS = [(number, i) for number, one in ALL.items() for i in range(len(one.slips))]
 
 

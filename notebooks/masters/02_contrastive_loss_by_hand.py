@@ -17,8 +17,8 @@ import math
 import torch
 import torch.nn.functional as F
 
-from mnclglf_lite import data, figures, losses, views
-from mnclglf_lite.checks import check, hint, progress, solution
+from mnclglf_lite import data, figures, views
+from mnclglf_lite.checks import check, hint, progress
 from mnclglf_lite.heat import side_by_side
 from mnclglf_lite.widgets.predict import Predict
 
