@@ -13,7 +13,7 @@ DRAWS = torch.Generator().manual_seed(6)
 CLOUD = torch.randn(12, 5, generator=DRAWS) * torch.tensor([3.0, 2.0, 1.0, 0.5, 0.1]) + 4.0
 PLANE = torch.tensor([[2.0, 0.0, 0.0], [-2.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, -1.0, 0.0]])
 # four directions: 0, 10, 90 and 100 degrees, of different lengths
-FOUR = torch.tensor([[1.0, 0.0], [9.848, 1.736], [0.0, 12.0], [-0.5209, 2.9544]])
+FOUR = torch.tensor([[1.0, 0.0], [0.9848, 0.1736], [0.0, 1.0], [-1.0419, 5.9088]])
 NEAR = torch.tensor([[1, 2], [0, 2], [3, 0], [2, 4], [3, 0]])
 OTHER = torch.tensor([[2, 1], [3, 0], [1, 4], [2, 1], [1, 2]])
 LINKS = torch.tensor([[1, 2], [2, 0], [1, 0], [2, 1]])

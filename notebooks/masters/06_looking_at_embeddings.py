@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 
 from mnclglf_lite import data, evaluate, figures, maps, methods, plots, train
-from mnclglf_lite.checks import check, hint, progress, solution
+from mnclglf_lite.checks import check, progress
 from mnclglf_lite.recipe import preset
 from mnclglf_lite.widgets.predict import Predict
 
@@ -45,7 +45,9 @@ print(f"{len(toys)} pictures, each a point in {after.shape[1]} dimensions; run o
 
 # %%
 shadow = maps.pca(after)
-picture = plots.scatter_map(shadow, toys.labels, toys.classes, "PCA: a shadow of the cloud", f"{len(toys)} test toys; {maps.describe('pca')}")
+picture = plots.scatter_map(
+    shadow, toys.labels, toys.classes, "PCA: a shadow of the cloud", f"{len(toys)} test toys; {maps.describe('pca')}"
+)
 figures.Shown(picture, "A cloud of coloured dots. Some colours lie together, most overlap in the middle.")
 
 # %%
@@ -99,8 +101,12 @@ nearest = check("06.2", nearest)
 # %%
 true = nearest(after, 8)
 first = [int((toys.labels == label).nonzero()[0]) for label in range(10)]
-strips = figures.neighbour_strips(toys.images, first, true[first], toys.labels, toys.classes, title="Nearest pictures in the full space")
-figures.Shown(strips, "Ten rows: a toy of each kind and its eight nearest pictures, those of the same kind ticked, others crossed out.")
+strips = figures.neighbour_strips(
+    toys.images, first, true[first], toys.labels, toys.classes, title="Nearest pictures in the full space"
+)
+figures.Shown(
+    strips, "Ten rows: a toy of each kind and its eight nearest pictures, those of the same kind ticked, others crossed out."
+)
 
 # %% [markdown]
 # Look at the crosses: what did the network take for the same thing? Often it is a shape with a similar outline. Such rows
@@ -129,7 +135,9 @@ def on_map(points, k=8):
     return torch.cdist(points, points).fill_diagonal_(torch.inf).topk(k, largest=False).indices
 
 
-print(f"PCA keeps {100 * float(kept(true, on_map(shadow))):.0f} % of the 8 nearest; by chance it would be {800 / (len(toys) - 1):.1f} %")
+print(
+    f"PCA keeps {100 * float(kept(true, on_map(shadow))):.0f} % of the 8 nearest; by chance it would be {800 / (len(toys) - 1):.1f} %"
+)
 
 # %% [markdown]
 # ## t-SNE and UMAP: neighbours first
@@ -141,7 +149,9 @@ print(f"PCA keeps {100 * float(kept(true, on_map(shadow))):.0f} % of the 8 neare
 folder = Path("pictures") / "layouts"
 bent = {"t-SNE": maps.layout(after, "tsne", folder, seed=0), "UMAP": maps.layout(after, "umap", folder, seed=0)}
 picture = plots.two_maps(*bent.values(), toys.labels, toys.classes, tuple(bent), "The same features, bent twice")
-figures.Shown(picture, "Two maps with clear islands of one colour each; the islands lie in other places and have other sizes in each.")
+figures.Shown(
+    picture, "Two maps with clear islands of one colour each; the islands lie in other places and have other sizes in each."
+)
 
 # %%
 for name, points in ({"PCA": shadow} | bent).items():
@@ -160,7 +170,9 @@ groups = torch.randn(3, 60, 10, generator=draws) * torch.tensor([0.5, 5.0, 0.5])
 groups[1, :, 0] += 30
 groups[2, :, 0] += 400
 cloud, member = groups.flatten(0, 1), torch.arange(3).repeat_interleave(60)
-guess_gap = Predict("How will the far group stand on the t-SNE map?", ["far off, as in truth", "about as near as the others"])
+guess_gap = Predict(
+    "How will the far group stand on the t-SNE map?", ["far off, as in truth", "about as near as the others"]
+)
 guess_gap
 
 # %%
@@ -169,7 +181,9 @@ from sklearn.manifold import TSNE
 drawn = torch.from_numpy(TSNE(perplexity=20, init="pca", random_state=0).fit_transform(cloud.numpy()))
 names3 = ("narrow", "ten times as wide", "far away")
 picture = plots.two_maps(maps.pca(cloud), drawn, member, names3, ("PCA: true distances", "t-SNE"), "Three groups")
-figures.Shown(picture, "Left: two groups close together and one far off. Right: three islands of similar size at similar distances.")
+figures.Shown(
+    picture, "Left: two groups close together and one far off. Right: three islands of similar size at similar distances."
+)
 
 # %%
 gap = [float(torch.cdist(x[member == 0], x[member == g]).mean()) for x in (cloud, drawn) for g in (1, 2)]
@@ -209,7 +223,9 @@ hubs = check("06.4", hubs)
 # %%
 for name, x in (("before", before), ("after", after)):
     count = hubs(nearest(x, 8))
-    print(f"{name}: the largest hub is a neighbour of {int(count.max())} pictures (8 on average); {int((count == 0).sum())} are nobody's")
+    print(
+        f"{name}: the largest hub is a neighbour of {int(count.max())} pictures (8 on average); {int((count == 0).sum())} are nobody's"
+    )
 
 # %% [markdown]
 # ## Explore it by hand
