@@ -25,6 +25,11 @@ def tint(value: float, largest: float) -> str:
     return "#" + "".join(f"{round(255 + share * (channel - 255)):02x}" for channel in full)
 
 
+def short(value: float) -> str:
+    """Two decimals, and no minus before a nought."""
+    return f"{value:.2f}".replace("-0.00", "0.00")
+
+
 def side_by_side(left: object, right: object, names: Sequence[str], note: str = "") -> Image:
     """Two tables (N, M) of one shape under their names, on one scale; cells in which they differ have a thick frame."""
     tables = [pencil.array(table).astype(float) for table in (left, right)]
@@ -44,9 +49,7 @@ def side_by_side(left: object, right: object, names: Sequence[str], note: str = 
             x, y, colour = x0 + j * width, y0 + i * height, tint(value, largest)
             draw.rectangle((x, y, x + width - 1, y + height - 1), colour, outline="white")
             if numbers:
-                draw.text(
-                    (x + width / 2, y + height / 2), f"{value:.2f}", pencil.ink_on(colour), pencil.font(12), anchor="mm"
-                )
+                draw.text((x + width / 2, y + height / 2), short(value), pencil.ink_on(colour), pencil.font(12), anchor="mm")
         for i, j in np.argwhere(differs):
             x, y = x0 + j * width, y0 + i * height
             draw.rectangle((x + 1, y + 1, x + width - 2, y + height - 2), outline=INK if side else GREY, width=2)

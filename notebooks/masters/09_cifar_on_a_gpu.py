@@ -13,6 +13,8 @@
 # trains. Reading and exercises: 35 minutes.
 
 # %%
+import json
+
 import torch
 
 from mnclglf_lite import compare, data, figures, published, run_shelf, train
@@ -98,7 +100,7 @@ for name in ("simclr", "byol", "mnclglf"):
 # methods *start*, on two cores, not where they end.
 
 # %%
-saved = run_shelf.comparison("cifar10-slim")
+saved = json.loads((run_shelf.KEPT / "cifar10-slim" / "compare.json").read_text())
 print(compare.table(saved).split("published elsewhere")[0])
 
 # %%
@@ -122,7 +124,7 @@ def last_and_best(history):
 last_and_best = check("09.3", last_and_best)
 
 # %%
-for record in run_shelf.shelf(run_shelf.home() / "cifar10-slim"):
+for record in run_shelf.shelf(run_shelf.KEPT / "cifar10-slim"):
     last, best = last_and_best(record.history)
     print(f"{record.name:18s} kNN on the hold-out: last {100 * last:.1f} %, best {100 * best:.1f} %")
 
@@ -190,7 +192,9 @@ minutes = 10.0
 try:
     splits = data.load("cifar10")
     ready = torch.cuda.is_available()
-    print("CIFAR-10 is here" + ("" if ready else "; no GPU is, so nothing is trained: two cores would be at it for very long"))
+    print(
+        "CIFAR-10 is here" + ("" if ready else "; no GPU is, so nothing is trained: two cores would be at it for very long")
+    )
 except InputError as error:
     ready = False
     print(f"not trained: {error}")
