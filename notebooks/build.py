@@ -30,6 +30,9 @@ import jupytext
 import nbformat
 
 HERE = Path(__file__).parent
+# Where the project is published, for Colab alone, which opens notebooks by their address there. The one place that says it.
+REPOSITORY = "https://github.com/mnclglf-lite/mnclglf_lite"
+COLAB = REPOSITORY.replace("github.com", "colab.research.google.com/github")
 REGION = re.compile(r"^(?P<indent> *)#: your turn:? *(?P<text>.*)\n(?P<body>(?:.*\n)*?) *#: end *$", re.MULTILINE)
 BLANK = re.compile(r"^ *#: blank (.*)$", re.MULTILINE)
 
@@ -55,6 +58,19 @@ def filled(source: str) -> str:
     return REGION.sub(fill, source)
 
 
+def for_colab() -> nbformat.NotebookNode:
+    """A cell that installs the package where the notebook runs on Colab, and does nothing anywhere else."""
+    return nbformat.v4.new_code_cell(
+        "# On Colab this installs the package; anywhere else it does nothing. It may run twice.\n"
+        "import importlib.util, sys\n\n"
+        'if "google.colab" in sys.modules and importlib.util.find_spec("mnclglf_lite") is None:\n'
+        f"    get_ipython().system(\"git clone -q --depth 1 {REPOSITORY} && pip install -q -e './mnclglf_lite[notebooks,umap]'\")\n"
+        '    sys.path.insert(0, "mnclglf_lite")  # this kernel has started before\n'
+        "    from google.colab import output\n\n"
+        "    output.enable_custom_widget_manager()  # what anywidget needs there"
+    )
+
+
 def build(master: Path, solved: bool = False) -> nbformat.NotebookNode:
     """The notebook of a master, without outputs."""
     notebook = jupytext.read(master, fmt="py:percent")
@@ -62,12 +78,19 @@ def build(master: Path, solved: bool = False) -> nbformat.NotebookNode:
         "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
     }
+    folder = "notebooks/solved" if solved else "notebooks"
+    link = f"[![Open in Colab]({'../' * solved}heroes/colab.svg)]({COLAB}/blob/main/{folder}/{master.stem}.ipynb)"
+    notebook.cells[0].source = notebook.cells[0].source.replace("\n", f"\n\n{link}\n", 1)
+    notebook.cells.insert(1, for_colab())
     for number, cell in enumerate(notebook.cells):
         cell.id = f"{master.stem.replace('_', '-')}-{number:02d}"
         cell.metadata = {}
         if cell.cell_type == "code":
             cell.source = (filled if solved else blanked)(cell.source)
-    if solved:
+    if solved:  # it lies a folder deeper
+        for cell in notebook.cells:
+            if cell.cell_type == "markdown":
+                cell.source = cell.source.replace("](heroes/", "](../heroes/").replace("](README.md)", "](../README.md)")
         notebook.cells[0].source += "\n\n*This is the solved notebook: every exercise is filled in.*"
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     nbformat.validate(notebook)
