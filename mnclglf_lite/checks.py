@@ -229,7 +229,7 @@ def drawn_apart(exercise: Exercise, outcome: Outcome) -> Image | None:
     came = outcome.results[-1]
     if not isinstance(expected, Tensor) or not isinstance(came, Tensor) or came.shape != expected.shape or came.ndim != 2:
         return None
-    from .heat import side_by_side
+    from .number_table import side_by_side
 
     return side_by_side(expected.detach(), came.detach(), ("expected", "yours"))
 

@@ -3,7 +3,7 @@
 import torch
 from PIL import Image, ImageDraw
 
-from mnclglf_lite import heat, pencil, toybox, views
+from mnclglf_lite import number_table, pencil, toybox, views
 from mnclglf_lite.exercises.e02 import pull_and_push
 from mnclglf_lite.palette import GREY, INK
 
@@ -42,12 +42,12 @@ def draw():
         largest = float(table.abs().max())
         for i in range(N):
             for j in range(N):
-                colour = heat.tint(float(table[i, j]), largest)
+                colour = number_table.tint(float(table[i, j]), largest)
                 x, y = x0 + TILE + 8 + j * CELL, y0 + TILE + 8 + i * CELL
                 pen.rectangle((x, y, x + CELL - 2, y + CELL - 2), colour, outline=INK if i == j else colour, width=2)
                 pen.text(
                     (x + CELL / 2, y + CELL / 2),
-                    heat.short(float(table[i, j])),
+                    number_table.short(float(table[i, j])),
                     pencil.ink_on(colour),
                     pencil.font(12),
                     anchor="mm",

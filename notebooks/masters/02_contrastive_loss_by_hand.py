@@ -19,7 +19,7 @@ import torch.nn.functional as F
 
 from mnclglf_lite import data, figures, views
 from mnclglf_lite.checks import check, hint, progress
-from mnclglf_lite.heat import side_by_side
+from mnclglf_lite.number_table import side_by_side
 from mnclglf_lite.widgets.predict import Predict
 
 # %% [markdown]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mnclglf_lite import heat
+from mnclglf_lite import number_table
 from mnclglf_lite.errors import InputError
 from mnclglf_lite.palette import AGREE, DISAGREE, INK
 
@@ -16,17 +16,17 @@ def rgb(colour):
 
 
 def test_tints_run_from_blue_over_white_to_orange():
-    assert heat.tint(-2.0, 2.0) == AGREE.lower() and heat.tint(2.0, 2.0) == DISAGREE.lower()
-    assert heat.tint(0.0, 2.0) == heat.tint(float("nan"), 2.0) == heat.tint(1.0, 0.0) == "#ffffff"
-    assert rgb(heat.tint(1.0, 2.0)) == tuple(round((a + 255) / 2) for a in rgb(DISAGREE))
+    assert number_table.tint(-2.0, 2.0) == AGREE.lower() and number_table.tint(2.0, 2.0) == DISAGREE.lower()
+    assert number_table.tint(0.0, 2.0) == number_table.tint(float("nan"), 2.0) == number_table.tint(1.0, 0.0) == "#ffffff"
+    assert rgb(number_table.tint(1.0, 2.0)) == tuple(round((a + 255) / 2) for a in rgb(DISAGREE))
 
 
 def test_each_number_has_its_cell_and_differences_are_framed():
     left = torch.tensor([[1.0, -1.0], [0.0, 0.5]])
     right = left.clone()
     right[1, 0] = 1.0
-    sheet = np.asarray(heat.side_by_side(left, right, ("expected", "yours")))
-    width, height = heat.CELL
+    sheet = np.asarray(number_table.side_by_side(left, right, ("expected", "yours")))
+    width, height = number_table.CELL
     top = sheet.shape[0] - 2 * height - 14
 
     def corner(side, i, j):
@@ -39,10 +39,10 @@ def test_each_number_has_its_cell_and_differences_are_framed():
 
 
 def test_large_tables_have_no_numbers_and_small_noughts_no_minus():
-    assert heat.side_by_side(torch.zeros(20, 20), torch.zeros(20, 20), ("a", "b")).width < 600
-    assert heat.short(-0.001) == "0.00" and heat.short(-0.01) == "-0.01"
+    assert number_table.side_by_side(torch.zeros(20, 20), torch.zeros(20, 20), ("a", "b")).width < 600
+    assert number_table.short(-0.001) == "0.00" and number_table.short(-0.01) == "-0.01"
 
 
 def test_bad_input():
     with pytest.raises(InputError, match="of one shape"):
-        heat.side_by_side(torch.zeros(2, 3), torch.zeros(3, 2), ("a", "b"))
+        number_table.side_by_side(torch.zeros(2, 3), torch.zeros(3, 2), ("a", "b"))
