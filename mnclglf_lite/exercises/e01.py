@@ -15,7 +15,7 @@ from ..checks import Exercise, Rule, Slip, Trial
 from ..views import View
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    from ..figures import Shown
 
 Pair = tuple[float, float]
 Box = tuple[int, int, int, int]
@@ -140,13 +140,14 @@ def share_common(view: View) -> float:
     return float(crops.overlap(first.boxes, second.boxes).mean())
 
 
-def eight(view: View) -> Image:
+def eight(view: View) -> Shown:
     """One toy, eight times: what the network will be fed."""
     from .. import figures
 
     image, generator = toys()[0][:1].expand(8, -1, -1, -1), torch.Generator().manual_seed(1)
     made = views.render(image, view, views.sample(view, 8, (32, 32), generator), normalise=False)
-    return figures.contact_sheet(made.clamp(0, 1), columns=8, scale=2, title="Eight of your views of one toy")
+    sheet = figures.contact_sheet(made.clamp(0, 1), columns=8, scale=2, title="Eight of your views of one toy")
+    return figures.Shown(sheet, "One toy eight times, each time cut and coloured as the chosen view has it.")
 
 
 def boxes(n: int, seed: int) -> Tensor:
