@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 01 · Global and local crops
 #
-# ![One toy with five boxes drawn on it, two large and three small; beside it the five views that were cut out of them, in other colours; below, what changes from view to view and is ignored, and what stays and is learned](heroes/01.png)
+# ![One toy with five boxes drawn on it, two large and three small; beside it the five views that were cut out of them, in other colours, and in words: what changes from view to view can be forgotten, what stays has to be learned](heroes/01.png)
 #
 # After this notebook you will be able to
 #
