@@ -169,7 +169,7 @@ for knob in knobs.values():
     rows.append(views.render(same, view, views.sample(view, 8, (32, 32), generator), normalise=False))
 names = [name for name in knobs for _ in range(8)]
 sheet = figures.contact_sheet(torch.cat(rows).clamp(0, 1), 8, 2, names, title="One picture, one change at a time")
-figures.Shown(sheet, "Four rows of one toy: sometimes mirrored, in other colours, sometimes grey, more or less blurred.")
+figures.Shown(sheet, "Four rows of one toy: mirrored or not, in other colours, grey or not, more or less blurred.")
 
 # %% [markdown]
 # These are not there to make pictures prettier or data larger. They say what is *allowed to vary* between two views of one
@@ -342,7 +342,7 @@ chart = figures.bars_with_dots(
     {name: [told[name]["toy"]] for name in runs}, {"raw pixels": pixels, "chance": 0.1},
     "which toy? kNN accuracy, %", "Same network, same loss, same length: the views decide", note,
 )  # fmt: skip
-figures.Shown(chart, "Three bars: colours that never change and tiny crops stay near chance, your views beat raw pixels.")
+figures.Shown(chart, "Three bars: colours that never change and tiny crops near chance, your views above raw pixels.")
 
 # %% [markdown]
 # Either bad choice leaves features that are worse than the raw pixels. Views chosen on purpose beat them within seconds of
