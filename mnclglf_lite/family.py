@@ -162,4 +162,4 @@ def cells(name: str, row: Traits) -> list[str]:
     """What stands in a row, but for the bar at its end."""
     yes = {True: "yes", False: "-"}
     counts = [f"{row.views:.3g}", str(row.learning), str(row.twins or "-"), yes[row.predictor], row.negatives]
-    return [*counts, str(row.queues or "-"), yes[row.neighbour], yes[row.parts], LOSSES.get(name, "?")]
+    return [*counts, str(row.queues or "-"), yes[row.neighbour], yes[row.parts], LOSSES.get(name, "its own")]

@@ -249,8 +249,10 @@ EXERCISES = {
                 "where a box is reduced, pixels were left out: say antialias=True, so that all of them are averaged",
             ),
             Slip(
-                lambda p, box, size: resized(part_of(p, box), size, mode="bilinear", antialias=True, align_corners=True),
-                "the middles of the corner pixels were made to coincide (align_corners=True); leave that out: edges are to coincide",
+                lambda p, box, size: (
+                    F.interpolate(part_of(p, box)[None], (size, size), mode="bilinear", antialias=True)[0] / 255
+                ),
+                "whole numbers from 0 to 255 were resized, and so rounded: divide by 255 first, then resize",
             ),
         ],
         hints=(
@@ -296,6 +298,10 @@ EXERCISES = {
             Slip(
                 lambda a, b: in_both(a, b).prod(1).clamp(min=0) / b[:, 2:].prod(1),
                 "apart in height and in width, minus times minus is plus: set each of the two to 0 first, then multiply",
+            ),
+            Slip(
+                lambda a, b: in_both(a, b).clamp(min=0).prod(1) / torch.minimum(a[:, 2:].prod(1), b[:, 2:].prod(1)),
+                "this is the share of the smaller box; asked is the share of b, whichever is the smaller",
             ),
         ],
         rules=[Rule("moving both boxes together changed the share", moves_along)],
@@ -352,25 +358,28 @@ EXERCISES = {
         value=True,
         trials=[],
         slips=[
-            Slip(View(size=12, scale=(0.4, 1.0), **WILD), "12 pixels are too few to tell bricks apart: leave size at 32"),
+            Slip(
+                View(size=12, scale=(0.4, 1.0), **WILD),
+                "leave size at 32: in fewer pixels bricks melt together, and the runs are to be compared",
+            ),
             Slip(
                 View(scale=(0.05, 0.05), **WILD),
-                "crops of a twentieth of the area see less than a tenth of the toy: two views of it have nothing in common. "
+                "such crops hold too little of the toy, less than two thirds: two views of it may have nothing in common. "
                 "Raise the scale",
             ),
             Slip(
                 View(scale=(1.0, 1.0), **WILD),
-                "every view is the whole picture, so place and size never change, and nothing makes the network forget them. "
-                "Let the scale begin lower",
+                "two views show nearly the same part, so place and size hardly change, and nothing makes the network forget "
+                "them. Let the scale begin lower",
             ),
             Slip(
                 View(scale=(0.4, 1.0), jitter_p=0.0, gray=0.0, blur=0.0),
-                "colours never change, so that a glance at them finds the partner. Switch the jitter on",
+                "colours hardly change, so that a glance at them finds the partner. Switch the jitter on",
             ),
             Slip(
                 View(scale=(0.4, 1.0), blur=0.0),
-                "these are changes of colour for photographs; a toy's colours still give it away. Make all four of the jitter "
-                "stronger, hue too, or grey more frequent",
+                "colours change too little: what suits photographs (the defaults) still gives a toy away. Make all four of the "
+                "jitter stronger, hue too, or grey more frequent",
             ),
         ],
         rules=[

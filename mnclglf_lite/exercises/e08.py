@@ -202,6 +202,10 @@ EXERCISES = {
                 lambda z, queue: (unit(z) @ unit(queue).T).softmax(dim=1) @ queue,
                 "this is a mean of the whole queue, weighted by likeness; one single neighbour is wanted, by argmax",
             ),
+            Slip(
+                lambda z, queue: queue[torch.cdist(z, queue).argmin(dim=1)],
+                "this is the entry at the smallest distance, in which lengths count; the one with the highest cosine is wanted",
+            ),
         ],
         hints=(
             "Compare every embedding with every entry, and for each row keep the entry that is most alike.",
@@ -305,8 +309,8 @@ EXERCISES = {
         reference=imitate,
         trials=[
             Trial(
-                "a teacher without an opinion, a student without one, two entries: ln 2",
-                (torch.zeros(1, 2), torch.full((1, 2), 0.5), 0.1, 0.04),
+                "two pictures, two entries, a teacher without an opinion, a student without one: ln 2",
+                (torch.zeros(2, 2), torch.full((2, 2), 0.5), 0.1, 0.04),
                 math.log(2),
             ),
             Trial(
