@@ -26,9 +26,9 @@ from mnclglf_lite.widgets.predict import Predict
 
 # %% [markdown]
 # ## The one picture
-# Every method here has the same four parts: **views** of a picture, **networks** that turn them into embeddings, **targets** that
-# say what an embedding should have been, and a **loss** that compares. SimCLR is the plainest: two views, one network, and
-# each view is the other's target among all pictures of the batch.
+# Every method here has the same four parts: **views** of a picture, **networks** that turn them into embeddings,
+# **targets** that say what an embedding should have been, and a **loss** that compares. SimCLR is the plainest: two views,
+# one network, and each view is the other's target among all pictures of the batch.
 #
 # Two helpers go with us. `meet` builds a method as the package ships it, prints the drawing from its file and what it
 # costs. `same` compares a loss worked out by hand with the method's own. Costs are in *units*: one unit shows the step's
@@ -67,16 +67,16 @@ NetworkDiagram("simclr", pictures)
 
 # %% [markdown]
 # ## Where wrong answers come from: MoCo
-# SimCLR's wrong answers, the negatives, are the other pictures of the batch. A small batch has few. MoCo keeps the embeddings
-# of the latest pictures in a **queue** and takes thousands of wrong answers from there. They have to stay comparable from step to
-# step, so a **slow twin** writes them: a copy of the network that follows it by a moving average and never learns by
-# gradient. The online network's embeddings are called *queries*, the twin's *keys*.
+# SimCLR's wrong answers, the negatives, are the other pictures of the batch. A small batch has few. MoCo keeps the
+# embeddings of the latest pictures in a **queue** and takes thousands of wrong answers from there. They have to stay
+# comparable from step to step, so a **slow twin** writes them: a copy of the network that follows it by a moving average
+# and never learns by gradient. The online network's embeddings are called *queries*, the twin's *keys*.
 #
-# Each query sits a quiz with 1 + K answers: its own key, which is right, and the K entries of the queue. By hand: a query on
-# its own key, one entry at right angles, T = 1: cosines 1 and 0, so the loss is $-\log(e/(e + 1)) = \log(1 + e^{-1})$.
+# Each query sits a quiz with 1 + K answers: its own key, which is right, and the K entries of the queue. By hand: a query
+# on its own key, one entry at right angles, T = 1: cosines 1 and 0, so the loss is $-\log(e/(e + 1)) = \log(1 + e^{-1})$.
 #
-# **Exercise 08.1** (medium, 8 minutes, used below; may be skipped). Queries and keys (N, D), queue (K, D), one number. Nobody
-# else may learn from this loss: hold the keys constant. `hint("08.1")` of `mnclglf_lite.checks` helps.
+# **Exercise 08.1** (medium, 8 minutes, used below; may be skipped). Queries and keys (N, D), queue (K, D), one number.
+# Nobody else may learn from this loss: hold the keys constant. `hint("08.1")` of `mnclglf_lite.checks` helps.
 
 
 # %%
@@ -97,16 +97,16 @@ same(queue_nce(q1, k2, moco.queue.entries, T), moco, x)
 
 # %% [markdown]
 # *What for:* the number of negatives no longer hangs on the batch. *What it costs:* memory for a twin and a queue. In this
-# one-way form a step is cheaper than SimCLR's, since the twin needs no backward pass; the package's usual form lets each view be
-# the query once.
+# one-way form a step is cheaper than SimCLR's, since the twin needs no backward pass; the package's usual form lets each
+# view be the query once.
 #
 # ## Who the right answer is: NNCLR
 # Back to SimCLR. The right answer was the other view of the same picture. NNCLR takes **its nearest neighbour in a queue**
 # instead: another picture, which differs by more than any crop or colour change, and is often of the same kind. The queue
 # is written by the network itself; there is no twin, and wrong answers come from the batch again.
 #
-# **Exercise 08.2** (easy, 4 minutes). For each row of `z` (N, D), the entry of `queue` (K, D) with the highest cosine, as it
-# lies there.
+# **Exercise 08.2** (easy, 4 minutes). For each row of `z` (N, D), the entry of `queue` (K, D) with the highest cosine, as
+# it lies there.
 
 
 # %%
@@ -162,11 +162,11 @@ guess.reveal("minus the cosine (BYOL, SimSiam)", "-1 is the least it can be; the
 # network from getting there by other means.
 #
 # ## Leave the negatives out: BYOL
-# BYOL keeps MoCo's slow twin and drops the queue. A small network on the online side, the **predictor**, guesses what the twin
-# will say of the other view. Only the online side learns: the target **holds still**.
+# BYOL keeps MoCo's slow twin and drops the queue. A small network on the online side, the **predictor**, guesses what the
+# twin will say of the other view. Only the online side learns: the target **holds still**.
 #
-# **Exercise 08.3** (easy, 4 minutes). Minus the mean cosine of predictions `p` and targets `z`, both (N, D). No gradient may
-# reach `z`.
+# **Exercise 08.3** (easy, 4 minutes). Minus the mean cosine of predictions `p` and targets `z`, both (N, D). No gradient
+# may reach `z`.
 
 
 # %%
@@ -187,8 +187,8 @@ same((2 + 2 * towards(p1, m2)) + (2 + 2 * towards(p2, m1)), byol, x)  # |u - v|Â
 
 # %% [markdown]
 # *What for:* no negatives, so neither a queue nor a large batch has to supply them. *What it costs:* a twin that sees both
-# views: two units more than SimCLR. *What keeps it from collapse:* that the target is slow, held still, and has no predictor of its own. Notebook 05
-# takes such parts away and watches.
+# views: two units more than SimCLR. *What keeps it from collapse:* that the target is slow, held still, and has no
+# predictor of its own. Notebook 05 takes such parts away and watches.
 #
 # ## Leave the twin out: SimSiam
 # The slow twin, too, can go. In SimSiam the target is the network's own embedding of the other view, held still. Your
@@ -205,9 +205,9 @@ same((towards(p1, z2) + towards(p2, z1)) / 2, simsiam, x)
 # one `.detach()` and the predictor.
 #
 # ## What is asked: Fast-MoCo, and MNCLGLF
-# So far a question was a whole view. Fast-MoCo cuts a view into four **patches**, encodes each, and averages the features in
-# **pairs**: six small questions, each of which must find what the twin says of the other *whole* view. Four patches cost as
-# much to encode as the view they came from.
+# So far a question was a whole view. Fast-MoCo cuts a view into four **patches**, encodes each, and averages the features
+# in **pairs**: six small questions, each of which must find what the twin says of the other *whole* view. Four patches cost
+# as much to encode as the view they came from.
 
 
 # %%
@@ -225,22 +225,22 @@ asked += [losses.info_nce(p, m1, T) for p in predict_pairs(fast, x[1])]
 same(torch.stack(asked).mean(), fast, x)
 
 # %% [markdown]
-# *What for:* twelve questions a picture where MoCo has one or two. *What it costs:* the twin's two views. The wrong answers come
-# from the batch: despite its name there is no queue.
+# *What for:* twelve questions a picture where MoCo has one or two. *What it costs:* the twin's two views. The wrong answers
+# come from the batch: despite its name there is no queue.
 #
-# **MNCLGLF** comes from this code and turns it round. Its pairs of patches are the *targets*, held still, and whole views are
-# asked. To that it adds NNCLR's neighbours, looked up for the embeddings of a slow twin. Three changes of the one picture at
-# once; notebook 04 puts them together.
+# **MNCLGLF** comes from this code and turns it round. Its pairs of patches are the *targets*, held still, and whole views
+# are asked. To that it adds NNCLR's neighbours, looked up for the embeddings of a slow twin. Three changes of the one
+# picture at once; notebook 04 puts them together.
 #
 # ## What is shown: GLNet
 # GLNet shows no whole picture at all. It cuts four overlapping quarters out of each, crops and colours each of them anew,
-# shuffles those of all pictures, and glues them four at a time into **montages**. A montage costs what one picture costs and
-# gives four embeddings. Then every embedding has to go home: to the picture that its quarter came from. (Its authors'
-# repository holds no code. What the package has is inferred from their next work: `mnclglf_lite/methods/glnet.py` says what is
-# known and what is not.)
+# shuffles those of all pictures, and glues them four at a time into **montages**. A montage costs what one picture costs
+# and gives four embeddings. Then every embedding has to go home: to the picture that its quarter came from. (Its authors'
+# repository holds no code. What the package has is inferred from their next work: `mnclglf_lite/methods/glnet.py` says what
+# is known and what is not.)
 #
-# **Exercise 08.4** (medium, 4 minutes). Patches were shuffled by `order`: cell j holds patch number `order[j]`. Give the rows of
-# `cells` back in the order of the patches. By hand: patches 10, 20, 30 in the order 2, 0, 1 lie as 30, 10, 20.
+# **Exercise 08.4** (medium, 4 minutes). Patches were shuffled by `order`: cell j holds patch number `order[j]`. Give the
+# rows of `cells` back in the order of the patches. By hand: patches 10, 20, 30 in the order 2, 0, 1 lie as 30, 10, 20.
 
 
 # %%
@@ -269,21 +269,21 @@ figures.Shown(sheet, "Above: four quarters of one toy, glued; below: montages, e
 
 # %% [markdown]
 # The loss then says two things: all eight vectors of a picture (four quarters, two sets) belong together, and a small
-# classifier must tell which quarter it was. *What for:* features that know the parts and their place. *What it costs:* a twin and
-# a predictor, as BYOL, and two larger tables of similarities.
+# classifier must tell which quarter it was. *What for:* features that know the parts and their place. *What it costs:* a
+# twin and a predictor, as BYOL, and two larger tables of similarities.
 #
 # ## One right answer, or many shares: CGH
-# All losses so far deal in right and wrong. But some pictures are more alike than others. In CGH a **teacher**, the slow twin,
-# says how much a picture resembles each entry of a queue, in shares that sum to one, and the **student** has to give the same
-# shares. The teacher has the lower temperature: its opinion is sharper than the student's.
+# All losses so far deal in right and wrong. But some pictures are more alike than others. In CGH a **teacher**, the slow
+# twin, says how much a picture resembles each entry of a queue, in shares that sum to one, and the **student** has to give
+# the same shares. The teacher has the lower temperature: its opinion is sharper than the student's.
 #
 # $$L = -\frac{1}{N}\sum_i \sum_k t_{ik} \log s_{ik},\qquad t_i = \mathrm{softmax}(\mathrm{teacher}_i/T_t),\quad s_i = \mathrm{softmax}(\mathrm{student}_i/T_s)$$
 #
-# By hand: the teacher is sure of the first of two entries; the student sees cosines 1/2 and 0 and has temperature 1; the loss
-# is $\log(1 + e^{-1/2})$.
+# By hand: the teacher is sure of the first of two entries; the student sees cosines 1/2 and 0 and has temperature 1; the
+# loss is $\log(1 + e^{-1/2})$.
 #
-# **Exercise 08.5** (medium, 7 minutes). `student` and `teacher` are cosines with the queue's entries, (N, K). The teacher holds
-# still.
+# **Exercise 08.5** (medium, 7 minutes). `student` and `teacher` are cosines with the queue's entries, (N, K). The teacher
+# holds still.
 
 
 # %%
@@ -308,13 +308,13 @@ by_hand = imitate(s["hyper"], t["global"], 0.08, 0.04) + imitate(s["global"], t[
 same(by_hand / 2, cgh, [x, y])
 
 # %% [markdown]
-# The second idea is in the last lines. A picture is described twice: by the *global* feature, and by a *hypercolumn*, the last two
-# maps on top of each other. **Each context is taught by the other one.** *What it costs:* less than SimCLR. One view learns; the
-# teacher sees a view without colour changes and only says its opinion.
+# The second idea is in the last lines. A picture is described twice: by the *global* feature, and by a *hypercolumn*, the
+# last two maps on top of each other. **Each context is taught by the other one.** *What it costs:* less than SimCLR. One
+# view learns; the teacher sees a view without colour changes and only says its opinion.
 #
 # ## More than one student: MCL
-# MCL trains **several networks** side by side, here two. Each is a MoCo of its own. Beyond that, each looks for its picture among
-# the *other's* keys, and each imitates the shares of the other (`losses.soften`, a cousin of your `imitate`).
+# MCL trains **several networks** side by side, here two. Each is a MoCo of its own. Beyond that, each looks for its picture
+# among the *other's* keys, and each imitates the shares of the other (`losses.soften`, a cousin of your `imitate`).
 
 # %%
 mcl, (x, y), T = meet("mcl")
@@ -340,8 +340,9 @@ guess_cost = Predict(
 guess_cost
 
 # %% [markdown]
-# Nothing in this table was typed in, but for the names of the losses. Networks and queues are counted. Where negatives come from
-# was found by experiment: exchange the other pictures of the batch, then the queue, and see whether one picture's gradient notices.
+# Nothing in this table was typed in, but for the names of the losses. Networks and queues are counted. Where negatives come
+# from was found by experiment: exchange the other pictures of the batch, then the queue, and see whether one picture's
+# gradient notices.
 
 # %%
 rows = {name: family.traits(preset("quick", name, "toybox")) for name in family.LOSSES}
@@ -354,17 +355,17 @@ figures.Shown(
 
 # %% [markdown]
 # ## Which one is best?
-# The package comes with a comparison: each method with three seeds on the toy box, 160,000 whole views each, which is about a
-# minute of a tiny network. Before you look: rates and temperatures were found with unequal care, equal views are not equal
-# cost, and what learns fast in a minute need not lead after 200 epochs.
+# The package comes with a comparison: each method with three seeds on the toy box, 160,000 whole views each, which is about
+# a minute of a tiny network. Before you look: rates and temperatures were found with unequal care, equal views are not
+# equal cost, and what learns fast in a minute need not lead after 200 epochs.
 
 # %%
 saved = json.loads((run_shelf.KEPT / "toybox" / "compare.json").read_text())
 figures.Shown(compare.picture(saved), "Dots: kNN and linear accuracy of each method and seed; baselines are lines.")
 
 # %% [markdown]
-# What does it support? Seeds of one method lie several points apart. Where the ranges of two methods overlap, the table says
-# nothing about which is better. Count:
+# What does it support? Seeds of one method lie several points apart. Where the ranges of two methods overlap, the table
+# says nothing about which is better. Count:
 
 # %%
 spans = {name: [run["linear"]["top1"] for run in row["runs"]] for name, row in saved["rows"].items() if name in rows}
@@ -377,16 +378,16 @@ print("below it:             ", [name for name, span in spans.items() if max(spa
 print("not above raw pixels: ", [name for name, span in spans.items() if min(span) <= pixels])
 
 # %% [markdown]
-# A linear map reads all of them better than raw pixels; by kNN, in the left panel, some are no better. To say more would need
-# longer runs, real pictures and equal tuning: notebook 09.
+# A linear map reads all of them better than raw pixels; by kNN, in the left panel, some are no better. To say more would
+# need longer runs, real pictures and equal tuning: notebook 09.
 #
 # ## A relative of your own
-# A method is a class of a few lines. The table has a gap: parts of views, but no twin and no predictor. Here it is: SimCLR, with
-# one change. Each pair of patches of one view must find the other view, whole. It costs about what SimCLR
-# costs. Both train 100 steps, then the table takes the newcomer in.
+# A method is a class of a few lines. The table has a gap: parts of views, but no twin and no predictor. Here it is: SimCLR,
+# with one change. Each pair of patches of one view must find the other view, whole. It costs about what SimCLR costs. Both
+# train 100 steps, then the table takes the newcomer in.
 #
-# Now change a line and run the cell again: let both views be cut; swap `whole` for its neighbours in a `Queue` by your `swap`; or
-# put `towards` in place of the loss, and watch the *spread*.
+# Now change a line and run the cell again: let both views be cut; swap `whole` for its neighbours in a `Queue` by your
+# `swap`; or put `towards` in place of the loss, and watch the *spread*.
 
 
 # %%
@@ -409,8 +410,8 @@ sheet = family.picture(pair, "A new row", note)
 figures.Shown(sheet, "The table's first row, SimCLR, and below it the new method: parts of views, no other change.")
 
 # %% [markdown]
-# One seed, seconds: too little to say which of the two is better. Enough to see that a relative takes ten lines, and that it
-# learns: chance is 10 %.
+# One seed, seconds: too little to say which of the two is better. Enough to see that a relative takes ten lines, and that
+# it learns: chance is 10 %.
 #
 # ## Where things are
 # * One file a method in `mnclglf_lite.methods`, its drawing and formulas on top; the losses in `mnclglf_lite.losses`.
@@ -421,7 +422,7 @@ figures.Shown(sheet, "The table's first row, SimCLR, and below it the new method
 progress("08")
 
 # %% [markdown]
-# **Two questions to take along.** Which two rows of the table differ in exactly one column, and what would a fair experiment
-# between them hold equal? And which row is still missing: which boxes would you tick next?
+# **Two questions to take along.** Which two rows of the table differ in exactly one column, and what would a fair
+# experiment between them hold equal? And which row is still missing: which boxes would you tick next?
 #
 # *Next:* [09 Â· CIFAR on a GPU](09_cifar_on_a_gpu.ipynb), the real run.
