@@ -407,7 +407,7 @@ for name in ("simclr", "patchy"):
     train.train(recipe.replace(method=name), splits)
 pair = {"simclr": rows["simclr"], "patchy": family.traits(recipe.replace(method="patchy"))}
 sheet = family.picture(pair, "A new row", note)
-figures.Shown(sheet, "The table's first row, SimCLR, and below it the new method: parts of views, at nearly the same cost.")
+figures.Shown(sheet, "The table's first row, SimCLR, and below it the new method: parts of views, about the same cost.")
 
 # %% [markdown]
 # One seed, seconds: too little to say which of the two is better. Enough to see that a relative takes ten lines, and that
