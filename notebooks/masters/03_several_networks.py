@@ -261,11 +261,11 @@ nearest = check("03.4", nearest)
 
 # %% [markdown]
 # A swap is only as good as the eyes that look for the neighbour. To see that, we need a network that knows something: SimCLR,
-# a hundred steps. Then 2,048 pictures go through a queue, and 500 others look for their neighbour in it while it fills. How
+# 160 steps. Then 2,048 pictures go through a queue, and 500 others look for their neighbour in it while it fills. How
 # often is it of the same class? (Labels are only used to count.) By chance it would be one in ten.
 
 # %%
-recipe = preset("quick", "simclr", "toybox", view=view, steps=100)
+recipe = preset("quick", "simclr", "toybox", view=view, steps=160)
 trained = train.train(recipe, splits, log=lambda text: None).backbone
 networks = {"untrained": methods.build(recipe, 10).backbone, "trained": trained}
 stored, asked = toys.subset(torch.arange(2048)), splits.holdout.subset(torch.arange(500))
@@ -282,23 +282,18 @@ for name, (bank, queries) in features.items():
 # %% [markdown]
 # The longer the queue, the better the best of it: a larger choice holds a nearer neighbour. And an untrained network picks
 # little better than chance. So at the start of training most swaps point to pictures of *other* things, and get better as
-# the network does. The same by eye, for six queries of the trained network, as the queue grows; then an explorer that does it
-# live: push batches one by one, see the oldest fall out, watch the neighbour of a picture change.
+# the network does.
 
-# %%
-bank, queries = features["trained"]
-found = torch.stack([nearest(queries[:6], bank[:k]) for k in (64, 512, 2048)], dim=1)  # (6, 3)
-pictures, labels = torch.cat([asked.images[:6], stored.images]), torch.cat([asked.labels[:6], stored.labels])
-title = "Nearest in a queue of 64, of 512, of 2,048"
-strips = figures.neighbour_strips(pictures, range(6), found + 6, labels, toys.classes, title=title)
-figures.Shown(
-    strips, "Six rows: a toy, and its nearest entry in three queues of growing length, ticked where the class is the same."
-)
+# %% [markdown]
+# The explorer does it live with the trained network. Push batches, see the oldest fall out, change the length of the queue,
+# and press a query to see which entries would be its targets. (The thin lines are queues of other lengths.)
 
 # %%
 from mnclglf_lite.widgets import QueueExplorer
 
-QueueExplorer(queries, asked, batch=64)
+explorer = QueueExplorer(features["trained"][0], stored, batch=64)
+explorer.pushed.value, explorer.size.value = 24, 512
+explorer
 
 # %% [markdown]
 # ## Where does gradient arrive?
@@ -401,7 +396,7 @@ for name in ("mnclglf", "mnclglf-released"):
 # %%
 from mnclglf_lite.widgets import NetworkDiagram
 
-NetworkDiagram(built["as drawn"], toys)
+NetworkDiagram("mnclglf", toys)
 
 # %% [markdown]
 # ## Where things are
