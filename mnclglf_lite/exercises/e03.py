@@ -200,7 +200,7 @@ class Scene:
         return answer(loss, one)
 
 
-def by_backward(loss, network, clear: bool = True, keep: bool = True, zeros: bool = False, ask: bool = True, every=any):
+def by_backward(loss, network, clear: bool = True, keep: bool = True, zeros: bool = False, ask: bool = True):
     """The way by .grad, with one thing left out."""
     if ask and not loss.requires_grad:
         return False
@@ -208,7 +208,14 @@ def by_backward(loss, network, clear: bool = True, keep: bool = True, zeros: boo
         network.zero_grad()
     loss.backward(retain_graph=keep)
     grads = [p.grad for p in network.parameters()]
-    return every(g is not None and (zeros or bool(g.any())) for g in grads)
+    return any(g is not None and (zeros or bool(g.any())) for g in grads)
+
+
+def of_all(loss, network):
+    if not loss.requires_grad:
+        return False
+    grads = torch.autograd.grad(loss, list(network.parameters()), retain_graph=True, allow_unused=True)
+    return any(g is not None and bool(g.any()) for g in grads)
 
 
 EXERCISES = {
@@ -287,7 +294,7 @@ EXERCISES = {
                 "the online network was changed: it learns by gradient alone. Write into the twin's parameters",
             ),
             Slip(
-                lambda twin, online, m: memory.follow(twin, online, 0.0),
+                lambda twin, online, m: twin.load_state_dict(online.state_dict()) and None,
                 "the twin became a copy of the online network: it has to keep most of itself, at every step",
             ),
             Slip(
@@ -321,6 +328,7 @@ EXERCISES = {
                 "the same queue, pointer 2: after two more it is full, and the pointer at 0", (COLUMN, 2, COLUMN[:2] + 10)
             ),
             Trial("five slots, pointer 4, two new ones: the second goes to slot 0", (rows(5, 3, 0), 4, rows(2, 3, 1))),
+            Trial("a queue of six labels", (torch.arange(6), 3, torch.tensor([10, 11]))),
         ],
         slips=[
             Slip(not_moved, "the pointer stayed where it was: the next batch would write over this one"),
@@ -401,7 +409,7 @@ EXERCISES = {
         ],
         slips=[
             Slip(
-                lambda loss, network: loss.requires_grad and any(p.requires_grad for p in network.parameters()),
+                lambda loss, network: any(p.requires_grad for p in network.parameters()),
                 "requires_grad says that a parameter *could* learn, not that this loss teaches it: look at gradients",
             ),
             Slip(
@@ -417,12 +425,12 @@ EXERCISES = {
                 "a constant has no history, so backward() refuses it: ask loss.requires_grad first, and say False",
             ),
             Slip(
-                lambda loss, network: by_backward(loss, network, every=all),
-                "every parameter was asked for a gradient; it is enough that one of them gets any",
-            ),
-            Slip(
                 lambda loss, network: by_backward(loss, network, keep=False),
                 "the first question used up the graph: retain_graph=True keeps it for the next one",
+            ),
+            Slip(
+                of_all,
+                "a frozen parameter cannot be differentiated by: ask only for those with p.requires_grad, and say False for none",
             ),
         ],
         hints=(

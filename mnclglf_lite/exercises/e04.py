@@ -407,6 +407,10 @@ EXERCISES = {
                 lambda local, p1, p3, n1, n3, t, w: whole_loss(local.detach(), p1, p3, n1, n3, t, w),
                 "the value is right, but the local term was detached: that is the released form",
             ),
+            Slip(
+                lambda local, p1, p3, n1, n3, t, w: w[0] * local + w[1] * nt_xent(n3, p1, t),
+                "only one crossing: p3 with n1 is the other half of the global term",
+            ),
         ],
         rules=[Rule("gradient does not reach the local term and both predictions", flows)],
         hints=(
