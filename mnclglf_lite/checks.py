@@ -35,11 +35,22 @@ TOLERANCE = 1e-5  # relative and absolute: float32 sums in another order differ 
 
 @dataclass(frozen=True)
 class Trial:
-    """A call that an answer must get right. `expected` is worked by hand; where it is None, the reference is asked."""
+    """A call that an answer must get right. `expected` is worked by hand; where it is None, the reference is asked.
+
+    Where arguments cannot be copied, or an answer is judged by what it does to them (networks, graphs), `args` is () and
+    `call` makes them, asks the answer, and gives back what is to be compared; None says that nothing was done.
+    """
 
     what: str  # in words, such as "two pictures, worked out in the text"
     args: tuple[Any, ...]
     expected: Any = None
+    call: Callable[[Any], Any] | None = None
+
+    def put_to(self, answer: Any, args: tuple[Any, ...]) -> Any:
+        return self.call(answer) if self.call else answer(*args)
+
+    def wanted(self, reference: Any) -> Any:
+        return self.expected if self.expected is not None else self.put_to(reference, copy.deepcopy(self.args))
 
 
 @dataclass(frozen=True)
@@ -155,13 +166,13 @@ def examine(exercise: Exercise, answer: Any) -> Outcome:
     for trial in exercise.trials:
         given = copy.deepcopy(trial.args)
         try:
-            came = answer(*given)
+            came = trial.put_to(answer, given)
         except Exception as error:  # whatever a learner's code may raise
             return Outcome(results, f"{trial.what}: it raised {type(error).__name__}: {error}", "raised")
         if came is None or came is Ellipsis:
             return Outcome(results, "it gave nothing back: is a `return` missing?", "blank")
         results.append(came)
-        expected = trial.expected if trial.expected is not None else exercise.reference(*copy.deepcopy(trial.args))
+        expected = trial.wanted(exercise.reference)
         if wrong := difference(came, expected):
             return Outcome(results, f"{trial.what}: {wrong}", "value")
         if wrong := difference(given, trial.args):
@@ -225,7 +236,7 @@ def drawn_apart(exercise: Exercise, outcome: Outcome) -> Image | None:
     if outcome.kind != "value":
         return None
     trial = exercise.trials[len(outcome.results) - 1]
-    expected = trial.expected if trial.expected is not None else exercise.reference(*copy.deepcopy(trial.args))
+    expected = trial.wanted(exercise.reference)
     came = outcome.results[-1]
     if not isinstance(expected, Tensor) or not isinstance(came, Tensor) or came.shape != expected.shape or came.ndim != 2:
         return None
