@@ -15,15 +15,15 @@ from . import checkpoint, pencil
 from .errors import InputError
 from .palette import AGREE, BOX_COLOURS, DISAGREE, GREY, INK
 from .pencil import MARGIN, SMALL, TEXT, array, pixels, png
-from .plots import bars_with_dots, curves, scatter_map, two_maps
+from .plots import bars_with_dots, curves, label_curves, scatter_map, two_maps
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from PIL.Image import Image
 
 __all__ = [
-    "Shown", "bars_with_dots", "contact_sheet", "curves", "neighbour_strips", "pixels", "png", "save", "scatter_map",
-    "two_maps", "views_figure",
+    "Shown", "bars_with_dots", "contact_sheet", "curves", "label_curves", "neighbour_strips", "pixels", "png", "save",
+    "scatter_map", "two_maps", "views_figure",
 ]  # fmt: skip
 
 
