@@ -92,8 +92,8 @@ rate = check("05.1", rate)
 
 # %%
 schedules = {
-    f"warm-up {share:.0%}": [{"step": step, "rate": rate(tiny("simclr", warmup=share), step, 120)} for step in range(120)]
-    for share in (0.0, 0.1, 0.5)
+    f"warm-up {warm:.0%}": [{"step": i, "rate": rate(tiny("simclr", warmup=warm), i, 120)} for i in range(120)]
+    for warm in (0.0, 0.1, 0.5)
 }
 panel = ("rate", "share of the full rate", 1)
 plot = figures.curves(schedules, title="A short rise, a long way down", panels=[panel])
@@ -135,7 +135,7 @@ one_step = check("05.2", one_step)
 # %% [markdown]
 # ## The loop
 # All that is missing is who brings the pictures. Every epoch has an order of its own, which follows from the seed and the
-# epoch's number alone. `look` says what we want to know of a step; every tenth step is written down.
+# epoch's number alone.
 
 
 # %%
@@ -147,6 +147,11 @@ def batches(run):
         yield images[order[place * size : (place + 1) * size]]
 
 
+# %% [markdown]
+# And around it all the loop. `look` says what we want to know of a step; every tenth step is written down.
+
+
+# %%
 def loop(run, look, every=10):
     rows = []
     for images in batches(run):
@@ -353,9 +358,9 @@ plot = figures.curves(results, title="The broken runs have the better loss", not
 figures.Shown(plot, "Three panels. The broken runs' losses fall below SimSiam's, and so do their spread and rank.")
 
 # %% [markdown]
-# Both broken runs have a better loss, and an effective rank of one or two: their embeddings lie nearly on a line. Mind the
-# middle panel. Spread alone goes down to about a half, which does not look like the end of the world: the BatchNorm at the
-# end of SimSiam's projector forces each coordinate to vary, so they all vary *together*. That is why two gauges are read.
+# Both broken runs end with a better loss, and with an effective rank of one or two: their embeddings lie nearly on a line.
+# Mind the middle panel. Spread alone goes down to about a half, which does not look like the end of the world: the BatchNorm
+# at the end of SimSiam's projector forces each coordinate to vary, so they all vary *together*. That is why two gauges are read.
 #
 # ## Break BYOL
 # BYOL has a slow twin in place of a stop-gradient on its own output. What if the twin is not slow (momentum 0: it is a copy of
@@ -371,7 +376,7 @@ class BareBYOL(methods.BYOL):
 
 
 def show(names):
-    head, lines = ["", "loss, first", "last", "spread", "rank", "kNN, %"], []
+    head, lines = ["", "loss at 10", "at the end", "spread", "rank", "kNN, %"], []
     for name in names:
         (first, *_, last) = results[name]
         cells = [f"{value:.2f}" for value in (first["loss"], last["loss"], last["spread"], last["rank"])]
