@@ -7,7 +7,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-SOURCES := $(shell find mnclglf_lite tests notebooks/masters benchmarks docs -name '*.py' -o -name '*.js' -o -name '*.html') \
+SOURCES := $(shell find mnclglf_lite tests notebooks/masters benchmarks docs -name '*.py' -o -name '*.js' -o -name '*.css' -o -name '*.html') \
            $(wildcard notebooks/*.ipynb) environment.yml README.md Makefile
 EXECUTED := notebooks/pictures/00_quickstart.ipynb
 

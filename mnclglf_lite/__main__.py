@@ -121,7 +121,7 @@ def parser() -> argparse.ArgumentParser:
     one = command("explore", explore, "pictures and an interactive map of a run's features")
     one.add_argument("folder", type=Path, help="folder of the run")
     one.add_argument("--out", type=Path, metavar="DIR", help="where the pictures go (default: FOLDER/explore)")
-    one.add_argument("--map", default="umap", help="umap, tsne or pca (default: umap)")
+    one.add_argument("--map", default="umap", help="umap, tsne or pca; the page has pca too (default: umap)")
     one.add_argument("--points", type=int, default=2000, help="pictures on the map (default: 2000)")
     one.add_argument("--seed", type=int, help="fixes the layout, on one thread, slower (default: none)")
     _on_flag(one, "test")

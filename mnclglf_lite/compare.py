@@ -214,5 +214,5 @@ def picture(result: dict[str, Any]) -> Figure:
     marks = {what: {name: read(row) for name, row in result["baselines"].items()} for what, read in reads.items()}
     labels = [name for name, entry in result["rows"].items() if taught(entry["recipe"])]
     title = f"{len(rows)} way{'s' * (len(rows) != 1)} to learn, on {result['dataset']}"
-    text = "A dot is a seed, a bar their mean" + "; open diamonds: with labels" * bool(labels) + ". " + note(result)
+    text = "A dot is a seed, a bar their mean" + "; open squares: with labels" * bool(labels) + ". " + note(result)
     return dotplot.dots(panels, marks, labels, title, text)

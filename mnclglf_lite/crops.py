@@ -161,6 +161,16 @@ def area_share(boxes: Tensor, hw: tuple[int, int]) -> Tensor:
 
 def overlap(a: Tensor, b: Tensor) -> Tensor:
     """(N,) share of box b's area that lies inside box a; boxes are rows of top, left, height, width."""
+    return _common(a, b) / b[..., 2:].prod(-1)
+
+
+def mutual_overlap(a: Tensor, b: Tensor) -> Tensor:
+    """(N,) what both boxes cover, as a share of the smaller: 1 where one lies inside the other, 0 where they are apart."""
+    return _common(a, b) / torch.minimum(a[..., 2:].prod(-1), b[..., 2:].prod(-1))
+
+
+def _common(a: Tensor, b: Tensor) -> Tensor:
+    """(N,) area that lies in both boxes."""
     start = torch.maximum(a[..., :2], b[..., :2])  # (N, 2) top, left
     end = torch.minimum(a[..., :2] + a[..., 2:], b[..., :2] + b[..., 2:])  # (N, 2) bottom, right
-    return (end - start).clamp(min=0).prod(-1) / b[..., 2:].prod(-1)
+    return (end - start).clamp(min=0).prod(-1)

@@ -80,3 +80,29 @@ def recipe_from(args: argparse.Namespace, method: str, **changes: Any) -> Recipe
             value = getattr(args, spec.name)
             changes.setdefault(spec.name, tuple(value) if isinstance(value, list) else value)
     return recipe.replace(**changes)
+
+
+def words(recipe: Recipe) -> list[str]:
+    """The words after `mnclglf-lite train` that make this recipe: where it differs from the nearest preset."""
+    bases = {key: preset(key, recipe.method, recipe.dataset) for key in PRESETS}
+    nearest = min(bases, key=lambda key: len(bases[key].differences(recipe)))
+    found = ["--method", recipe.method, "--dataset", recipe.dataset]
+    found += ["--preset", nearest] if nearest != "quick" else []
+    for spec in dataclasses.fields(Recipe):
+        mine, base = getattr(recipe, spec.name), getattr(bases[nearest], spec.name)
+        flag = spec.name.replace("_", "-")
+        if spec.name in VIEWS:
+            for inner in dataclasses.fields(View):
+                values = getattr(mine, inner.name), getattr(base, inner.name)
+                found += _words(f"{flag}-{inner.name.replace('_', '-')}", *values)
+        elif spec.name not in PLAIN:
+            found += _words(flag, mine, base)
+    return found
+
+
+def _words(flag: str, value: Any, base: Any) -> list[str]:
+    if value == base:
+        return []
+    if isinstance(value, bool):
+        return [f"--{flag}" if value else f"--no-{flag}"]
+    return [f"--{flag}", *map(str, value if isinstance(value, tuple) else [value])]

@@ -138,6 +138,7 @@ def umap(features: Tensor, seed: int | None = None, n_neighbors: int = 15, min_d
 
 
 KINDS: dict[str, Callable[..., Tensor]] = {"pca": pca, "tsne": tsne, "umap": umap}
+NAMES = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}  # as they are written
 LIBRARIES = {"pca": "torch", "tsne": "scikit-learn", "umap": "umap-learn"}
 
 

@@ -35,6 +35,21 @@ def divide(views: Tensor, grid: int = 2) -> Tensor:
     return tiles.permute(4, 2, 0, 1, 3, 5).reshape(grid * grid, n, c, height // grid, width // grid)
 
 
+def patch_boxes(boxes: Tensor, flip: Tensor, grid: int = 2) -> Tensor:
+    """Where the patches of a view lie in the picture: boxes (..., 4), flip (...) -> (P, ..., 4), ordered as `divide`.
+
+    A view that was mirrored shows its box's right side on the left, and so its first column of patches. Boxes of patches
+    may begin and end inside a pixel.
+    """
+    top, left, height, width = (boxes / boxes.new_tensor([1, 1, grid, grid])).unbind(-1)  # sides of a patch
+    tiles = []
+    for across in range(grid):
+        column = torch.where(flip, grid - 1 - across, across)
+        for down in range(grid):
+            tiles.append(torch.stack((top + down * height, left + column * width, height, width), -1))
+    return torch.stack(tiles)
+
+
 def combinations(p: int, k: int = 2) -> list[tuple[int, ...]]:
     """All unordered choices of `k` of `p` patches, as index tuples: 6 pairs for p=4, k=2 (as released)."""
     if not 1 <= k <= p:

@@ -48,7 +48,7 @@ def png(picture: Figure | Image) -> bytes:
     if hasattr(picture, "savefig"):
         picture.savefig(buffer, format="png", dpi=144, metadata={"Software": None})
     else:
-        picture.save(buffer, "PNG")
+        picture.save(buffer, "PNG", compress_level=3)  # two thirds of the time of 6, a tenth more bytes (measured)
     return buffer.getvalue()
 
 
@@ -125,10 +125,16 @@ def frame(draw: ImageDraw, box: tuple[float, float, float, float], colour: str, 
 
 
 def tag(draw: ImageDraw, corner: tuple[float, float], letter: str, colour: str) -> None:
-    """A letter on a square of its colour."""
+    """A letter, or a few, on a block of its colour."""
     x, y = (round(v) for v in corner)
-    draw.rectangle((x, y, x + 15, y + 15), colour, outline=INK)
-    draw.text((x + 8, y + 8), letter, ink_on(colour), font(TEXT), anchor="mm")
+    width = tag_width(letter)
+    draw.rectangle((x, y, x + width - 1, y + 15), colour, outline=INK)
+    draw.text((x + width / 2, y + 8), letter, ink_on(colour), font(TEXT), anchor="mm")
+
+
+def tag_width(letter: str) -> int:
+    """Pixels across a tag: 16 for one letter."""
+    return 16 if len(letter) == 1 else round(font(TEXT).getlength(letter)) + 6
 
 
 def ink_on(colour: str) -> str:

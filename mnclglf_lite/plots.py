@@ -167,7 +167,7 @@ def _figure(width: float, height: float, title: str, note: str) -> tuple[Figure,
     FigureCanvasAgg(figure)
     figure._repr_png_ = lambda: png(figure)  # what IPython shows; without pyplot it would print a name only
     heading = textwrap.fill(title, round(9.4 * width))  # letters an inch at 14 points
-    small = textwrap.fill(note, round(16 * width))  # letters an inch at 8.5 points
+    small = textwrap.fill(note, round(15 * width))  # letters an inch at 8.5 points, capitals among them
     figure.text(0.02, 1 - 0.13 / height, heading, fontsize=14, color=INK, va="top", linespacing=1.25)
     figure.text(0.02, 0.1 / height, small, fontsize=8.5, color=GREY, va="bottom", linespacing=1.3)
     below = 0.2 + (0.16 * (small.count("\n") + 1) + 0.08 if note else 0)

@@ -62,6 +62,8 @@ class Run:
     seconds: float = 0.0  # spent training, monitoring left out
     history: list[dict[str, Any]] = field(default_factory=list)
     out: Path | None = None
+    per_epoch: int = 0  # steps; known once it is trained
+    live: bool = False  # is the loop at it right now?
 
     @property
     def finished(self) -> bool:
@@ -70,6 +72,15 @@ class Run:
     @property
     def backbone(self) -> nn.Module:
         return self.method.backbone
+
+    @property
+    def seconds_left(self) -> float | None:
+        """How long the rest takes at this epoch's pace, or the last one's when it begins; None before the first step."""
+        if self.meter.count and self.meter.seconds:
+            return (self.total_steps - self.step) * self.meter.seconds / self.meter.count
+        if self.history:
+            return (self.total_steps - self.step) * self.recipe.batch / self.history[-1]["images_per_second"]
+        return None
 
     def state(self) -> dict[str, Any]:
         """Everything that decides how the run goes on, as tensors and plain values."""

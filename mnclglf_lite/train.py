@@ -31,12 +31,14 @@ from .knn import KnnProtocol, knn
 from .recipe import Recipe
 from .run import Meter, Run, start
 from .step import Step, engine_for
+from .view_set import Views
 
 # The monitor is a glance, not a result: a part of train as bank, a part of the hold-out as queries (sizes ours: about a
 # second on two cores with the slim net). Results come from `evaluate`, on everything.
 MONITOR = KnnProtocol(k=20, temperature=0.1)
 MONITOR_BANK, MONITOR_QUERIES = 4000, 1000
 CHECKPOINT_SECONDS = 60.0
+WATCH_SECONDS = 0.5  # between two looks of a watch (ours): reading the loss makes the device wait, and nobody sees more
 
 
 def batch_order(seed: int, epoch: int, pictures: int) -> Tensor:
@@ -158,6 +160,7 @@ def train(
     recipe: Recipe,
     splits: data.Splits | None = None,
     *,
+    views: Views | None = None,
     out: str | Path | None = None,
     resume: bool = False,
     device: str = "auto",
@@ -165,17 +168,21 @@ def train(
     engine: str = "auto",
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     log: Callable[[str], None] = print,
+    watch: Callable[[Run], None] | None = None,
 ) -> Run:
     """Train a recipe to its end, or until it is interrupted; everything so far is kept either way.
 
     Args:
         splits: the image sets; loaded by the recipe's dataset name where none are given. Trains on `splits.train`.
+        views: what the networks are to see in place of what the recipe says, such as a crop explorer's `views`.
         out: folder of the run; None keeps it in memory only.
         resume: go on with the run in `out` (or begin it, where there is none yet). Refused for another recipe.
         device: "auto", "cuda", "mps" or "cpu".
         minutes: size the run by time: a short calibration fixes recipe.steps for this machine. A run that is gone on with
             keeps the steps of its beginning.
         engine: how a step is run, one of `step.ENGINES`; all compute the same, to rounding.
+        watch: given the run at the start, between steps at most twice a second, after each epoch and at the end, such as a
+            `widgets.TrainingBoard`. It looks on and changes nothing; should it break, training goes on without it.
 
     With many processes (torchrun) call it inside `ranks.joined()`, with the device that it names. Every rank gets the run
     back, rank 0 with its history.
@@ -183,12 +190,14 @@ def train(
     Raises `InputError` before any work for settings that cannot be, and `TrainingError` when the loss is no longer finite
     or a checkpoint cannot be written.
     """
+    recipe = recipe if views is None else views.apply(recipe)
     where = pick(device)
     settle_threads()
     engine_for(engine, where, recipe.steps)  # refuses a name it does not know
     check_folder(out, resume)
     ranks.check(recipe)
     log = log if ranks.rank() == 0 else lambda text: None
+    watch = watch if ranks.rank() == 0 else None
     splits = splits or data.load(recipe.dataset, device=where)
     if splits.train.device != where:
         splits = data.Splits(*(part.to(where) for part in splits))
@@ -201,7 +210,7 @@ def train(
         recipe = recipe.replace(steps=steps_for(minutes, recipe, splits, where, engine, log))
     run = open_run(recipe, splits, Path(out) if out else None, resume, where)
     pictures, batch = len(splits.train), recipe.batch
-    per_epoch = pictures // batch
+    per_epoch = run.per_epoch = pictures // batch
     log(
         f"{recipe.method} on {recipe.dataset}: {run.total_steps} steps of {batch} pictures "
         f"({run.total_steps / per_epoch:.1f} epochs), seed {recipe.seed}, {describe(where)}"
@@ -210,7 +219,7 @@ def train(
     )
     run.method.train()
     one = Step(run, splits.train.images, splits.train.labels, autocast_dtype(recipe.precision, where), engine, log)
-    saved_at = counted_at = time.perf_counter()
+    saved_at = counted_at = looked_at = time.perf_counter()
 
     def count_time() -> None:
         nonlocal counted_at
@@ -239,26 +248,44 @@ def train(
             log(line(row, (run.total_steps - run.step) / pace))
         run.meter, counted_at = Meter(where), time.perf_counter()  # monitoring is not training time
 
-    shuffled = -1
+    def look() -> None:
+        nonlocal counted_at, looked_at, watch
+        count_time()
+        try:
+            watch(run)
+        except Exception as error:  # a picture must not cost a run
+            log(f"the watch broke off ({type(error).__name__}: {error}); training goes on without it")
+            watch = None
+        counted_at = looked_at = time.perf_counter()  # nor is looking
+
+    shuffled, run.live = -1, True
     with between_steps() as interrupted, peers_watched(run):
         if ranks.world() > 1 and not run.finished:
             save()  # so that there is a checkpoint to go on from, whoever dies when
+        if watch:
+            look()
         while not run.finished:
             epoch, position = divmod(run.step, per_epoch)
             if epoch != shuffled:
                 order, shuffled = batch_order(recipe.seed, epoch, pictures), epoch
             index = order[position * batch : (position + 1) * batch]
             run.meter.add(one(index), run.step)
-            if run.step % per_epoch == 0 or run.finished:
+            ended = run.step % per_epoch == 0 or run.finished
+            if ended:
                 end_epoch()
             if interrupted():
                 break
+            if watch and (ended or time.perf_counter() - looked_at > WATCH_SECONDS):
+                look()
             if time.perf_counter() - saved_at > checkpoint_seconds:
                 count_time()
                 save()
         count_time()
         save()
         ranks.wait()  # until all is written
+    run.live = False
+    if watch:
+        look()
     if not run.finished:
         go_on = "run the same again with resume to go on" if run.out else "it lives in memory only: give `out` to keep it"
         log(f"stopped at step {run.step} of {run.total_steps}; everything so far is kept: {go_on}")

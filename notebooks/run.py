@@ -8,6 +8,20 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
+VIEW = "application/vnd.jupyter.widget-view+json"
+
+
+def still(notebook: nbformat.NotebookNode) -> None:
+    """Take out what only lives beside a kernel: the views of widgets, and their state.
+
+    What JupyterLab, GitHub and nbconvert show is then the picture that an explorer puts beside its view; with the view still
+    there, JupyterLab would say that it finds no widget.
+    """
+    notebook.metadata.pop("widgets", None)
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            output.get("data", {}).pop(VIEW, None)
+
 
 def run(source: Path, target: Path, timeout: int = 900) -> float:
     """Execute in the notebook's own folder, write the copy with outputs, return the seconds it took."""
@@ -23,7 +37,7 @@ def run(source: Path, target: Path, timeout: int = 900) -> float:
         target = target.with_suffix(".failed.ipynb")
         raise SystemExit(f"{source} stopped at a cell; what ran is in {target}\n{error}") from None
     finally:
-        notebook.metadata.pop("widgets", None)
+        still(notebook)
         nbformat.write(notebook, target)
     return time.perf_counter() - begun
 

@@ -210,7 +210,7 @@ def test_a_dot_is_a_seed_and_a_line_is_a_baseline(compared):
         for name, row in result["baselines"].items():
             assert any(text.get_text() == f" {name} {100 * read(row):.1f}" for text in axes.texts)
     words = " ".join(" ".join(text.get_text().split()) for text in figure.texts)
-    assert compare.note(result) in words and "open diamonds: with labels" in words
+    assert compare.note(result) in words and "open squares: with labels" in words
 
 
 def test_those_with_labels_are_told_apart_by_shape_and_colour():

@@ -8,16 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from mnclglf_lite import data, explore, maps, palette
+from mnclglf_lite import data, explore, map_state, maps, palette
 from mnclglf_lite.errors import InputError
 
 Image = pytest.importorskip("PIL.Image")
 pytest.importorskip("matplotlib")
 
-IDS = {
-    "title", "caption", "map", "truth", "one", "large", "name", "facts", "near", "strip", "classes", "legend",
-    "pictures", "keys", "say", "data",
-}  # fmt: skip
+IDS = {"title", "caption", "map", "state"}
 
 
 class Reader(HTMLParser):
@@ -55,19 +52,23 @@ def case():
     return images, labels, features, maps.pca(features), maps.neighbours(features, 4)[0]
 
 
-def made(case, **changes):
+def made(case, title="", caption="", **changes):
     images, labels, _, points, near = case
-    given = dict(points=points, images=images, labels=labels, classes=("a", "b", "c"), neighbours=near, dimensions=7)
-    return explore.page(**{**given, **changes})
+    given = dict(layouts={"pca": [points]}, images=images, labels=labels, classes=("a", "b", "c"), neighbours=[near])
+    return explore.page(map_state.state(**{**given, "dimensions": [7], **changes}), title, caption)
 
 
-def arrays(text):
-    found = json.loads(Reader(text).texts["script", "data"])
+def read(text):
+    """What the page's script reads, bytes as arrays."""
 
-    def array(key, dtype):
-        return np.frombuffer(base64.b64decode(found[key]), dtype)
+    def unpacked(value):
+        return base64.b64decode(value["base64"]) if set(value) == {"base64"} else value
 
-    return found, array
+    return json.loads(Reader(text).texts["script", "state"], object_hook=unpacked)
+
+
+def numbers(packed, dtype):
+    return np.frombuffer(packed, dtype)
 
 
 def test_the_page_asks_nobody_for_anything(case):
@@ -84,30 +85,35 @@ def test_every_id_is_there_once_and_the_script_uses_no_other(case):
     text = made(case)
     page = Reader(text)
     assert sorted(page.ids) == sorted(IDS)
-    used = set(re.findall(r'el\("(\w+)"\)', text)) | set(re.findall(r'getElementById\("(\w+)"\)', text))
+    used = set(re.findall(r'getElementById\("(\w+)"\)', text))
     assert used and used <= IDS
 
 
-def test_it_can_be_read_without_eyes_and_driven_without_a_mouse(case):
+def test_the_page_says_its_language_and_follows_the_systems_theme(case):
     page = Reader(made(case))
-    by_id = {a["id"]: a for _, a in page.tags if "id" in a}
-    assert by_id["say"]["aria-live"] == "polite"
-    assert by_id["map"]["tabindex"] == "0"
-    assert set(by_id["map"]["aria-describedby"].split()) <= IDS
     assert ("html", {"lang": "en"}) in page.tags
-    assert "7-dimensional" in page.texts["p", "truth"] and "may disagree" in page.texts["p", "truth"]
-    assert "prefers-color-scheme: dark" in made(case)
+    assert {"name": "color-scheme", "content": "light dark"} in [a for tag, a in page.tags if tag == "meta"]
 
 
 def test_data_come_back_as_they_were_given(case):
     images, labels, _, points, near = case
-    found, array = arrays(made(case, index=torch.arange(12) * 10))
-    np.testing.assert_array_equal(array("points", "<f4").reshape(12, 2), points.numpy())
-    np.testing.assert_array_equal(array("labels", "<i4"), labels.numpy())
-    np.testing.assert_array_equal(array("neighbours", "<i4").reshape(12, found["k"]), near.numpy())
-    np.testing.assert_array_equal(array("index", "<i4"), np.arange(12) * 10)
-    assert found["classes"] == ["a", "b", "c"]
-    assert found["colours"] == list(palette.CLASS_COLOURS)
+    found = read(made(case, index=torch.arange(12) * 10))
+    static = found["data"]
+    np.testing.assert_array_equal(numbers(found["layouts"]["pca"][0], "<f4").reshape(12, 2), points.numpy())
+    np.testing.assert_array_equal(numbers(static["labels"], "<u2"), labels.numpy())
+    np.testing.assert_array_equal(numbers(static["neighbours"][0], "<u2").reshape(12, static["k"]), near.numpy())
+    np.testing.assert_array_equal(numbers(static["index"], "<i4"), np.arange(12) * 10)
+    assert static["classes"] == ["a", "b", "c"] and static["dimensions"] == [7]
+    assert static["colours"] == list(palette.CLASS_COLOURS)
+    assert (found["kind"], found["pinned"], found["selected"], found["isolated"]) == ("pca", None, b"", None)
+
+
+def test_neighbours_of_more_points_than_two_bytes_can_count_take_four():
+    count = 65_537
+    near = (torch.arange(count)[:, None] + 1) % count
+    labels = torch.zeros(count, dtype=torch.int64)
+    found = map_state.state({"pca": [torch.rand(count, 2)]}, [near], labels, ["a"], [3])["data"]
+    np.testing.assert_array_equal(numbers(found["neighbours"][0], "<u4"), near.flatten())
 
 
 @pytest.mark.parametrize("side, tile", [(16, 16), (30, 32), (80, 64)])
@@ -115,15 +121,30 @@ def test_each_picture_is_where_the_script_looks_for_it(side, tile):
     """Pictures of one colour, so that JPEG and resizing cannot change them by much."""
     colours = torch.randint(0, 256, (7, 3, 1, 1), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     images = colours.expand(7, 3, side, side)
-    near = (torch.arange(7)[:, None] + 1) % 7
-    found, _ = arrays(explore.page(torch.rand(7, 2), images, torch.zeros(7, dtype=torch.int64), ["a"], near, 3))
-    kind, encoded = found["sprite"].split(",")
-    assert kind == "data:image/jpeg;base64" and found["tile"] == tile
-    sheet = np.asarray(Image.open(io.BytesIO(base64.b64decode(encoded))).convert("RGB")).astype(int)
+    packed, shown_tile, columns = map_state.sheet(images)
+    assert shown_tile == tile
+    sheet = np.asarray(Image.open(io.BytesIO(packed)).convert("RGB")).astype(int)
     for i in range(7):
-        row, column = divmod(i, found["columns"])
+        row, column = divmod(i, columns)
         shown = sheet[row * tile : (row + 1) * tile, column * tile : (column + 1) * tile]
         assert np.abs(shown - colours[i].flatten().numpy()).max() <= 6  # up to the very edge: nothing leaks in
+
+
+def test_a_sheet_keeps_to_its_bytes(monkeypatch):
+    images = torch.randint(0, 256, (64, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    full = len(map_state.sheet(images)[0])
+    monkeypatch.setattr(map_state, "SHEET_BYTES", full - 1)
+    smaller = len(map_state.sheet(images)[0])
+    assert smaller < full
+    monkeypatch.setattr(map_state, "SHEET_BYTES", 0)  # cannot be kept: the coarsest there is
+    assert 0 < len(map_state.sheet(images)[0]) < smaller
+
+
+def test_a_tally_names_the_largest_classes_first():
+    classes = ("a", "b", "c", "d")
+    assert map_state.tally([1, 1, 0], classes) == "2 b, 1 a"
+    assert map_state.tally([0, 1, 1, 2, 3, 3], classes, most=2) == "2 b, 2 d and 2 of 2 more classes"
+    assert map_state.tally([0, 0, 1], classes, most=1) == "2 a and 1 of 1 more class"
 
 
 def test_names_cannot_break_out_of_the_page(case):
@@ -131,7 +152,7 @@ def test_names_cannot_break_out_of_the_page(case):
     text = made(case, classes=nasty, title="<b>{{script}}</b>", caption="a & b")
     page = Reader(text)
     assert sorted(page.ids) == sorted(IDS)
-    assert arrays(text)[0]["classes"] == list(nasty)
+    assert read(text)["data"]["classes"] == list(nasty)
     assert page.texts["h1", "title"] == "<b>{{script}}</b>"
     assert page.texts["p", "caption"] == "a & b"
 
@@ -145,13 +166,21 @@ def test_markers_of_page_and_plots_are_listed_in_one_order():
 @pytest.mark.parametrize(
     "changes, words",
     [
-        ({"points": torch.zeros(11, 2)}, r"points \(12, 2\)"),
+        ({"layouts": {"pca": [torch.zeros(11, 2)]}}, r"points \(12, 2\)"),
+        ({"layouts": {"pca": [torch.full((12, 2), torch.nan)]}}, "finite"),
+        ({"layouts": {}}, "one side or two"),
+        ({"layouts": {"umpa": [torch.zeros(12, 2)]}}, "did you mean 'umap'"),
+        ({"names": ("before", "after")}, "one side or two"),
         ({"labels": torch.full((12,), 3)}, "class names 3"),
-        ({"neighbours": torch.zeros(12, 2)}, "never the picture itself"),
-        ({"neighbours": torch.full((12, 2), 12)}, "0 to 11"),
-        ({"neighbours": torch.zeros(11, 2)}, r"neighbours \(12, k\)"),
-        ({"points": torch.full((12, 2), torch.nan)}, "finite"),
+        ({"labels": torch.full((12,), -1)}, "labels are int64 from -1"),
+        ({"labels": torch.zeros(12)}, "labels are float32"),
+        ({"labels": torch.zeros(0, dtype=torch.int64)}, "N >= 1"),
+        ({"images": torch.zeros(3, 3, 8, 8, dtype=torch.uint8)}, "12 labels but 3 pictures"),
+        ({"neighbours": [torch.zeros(12, 2)]}, "never the picture itself"),
+        ({"neighbours": [torch.full((12, 2), 12)]}, "0 to 11"),
+        ({"neighbours": [torch.zeros(11, 2)]}, r"neighbours \(12, k\)"),
         ({"index": torch.arange(3)}, "numbers"),
+        ({"index": torch.zeros(12)}, "ascending"),
     ],
 )
 def test_bad_input(case, changes, words):
@@ -159,25 +188,47 @@ def test_bad_input(case, changes, words):
         made(case, **changes)
 
 
-def test_explore_writes_three_files_with_neighbours_from_feature_space(tmp_path):
+def test_explore_writes_three_files_with_neighbours_from_feature_space(tmp_path, monkeypatch):
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (40, 3, 16, 16), dtype=torch.uint8, generator=generator)
     pictures = data.ImageSet(images, torch.arange(40) % 3, ("a", "b", "c"), "some", "test")
     features = torch.randn(40, 9, generator=generator)
+    notes = []
+    draw = explore.figures.scatter_map
+    monkeypatch.setattr(explore.figures, "scatter_map", lambda *a: notes.append(a[-1]) or draw(*a))
     paths = explore.explore(features, pictures, tmp_path / "out", "pca", points=30, k=4, caption="seed 0")
     assert [path.name for path in paths] == ["map.html", "map.png", "neighbours.png"]
-    found, array = arrays(paths[0].read_text(encoding="utf-8"))
-    index = torch.from_numpy(array("index", "<i4").astype(np.int64))
+    text = paths[0].read_text(encoding="utf-8")
+    found = read(text)
+    static = found["data"]
+    index = torch.from_numpy(numbers(static["index"], "<i4").astype(np.int64))
     assert len(index) == 30
-    np.testing.assert_array_equal(array("neighbours", "<i4").reshape(30, 4), maps.neighbours(features[index], 4)[0])
-    np.testing.assert_array_equal(array("labels", "<i4"), pictures.labels[index])
     near = maps.neighbours(features[index], 4)[0]
+    np.testing.assert_array_equal(numbers(static["neighbours"][0], "<u2").reshape(30, 4), near)
+    np.testing.assert_array_equal(numbers(static["labels"], "<u2"), pictures.labels[index])
     share = (pictures.labels[index][near] == pictures.labels[index][:, None]).float().mean()
-    caption = Reader(paths[0].read_text(encoding="utf-8")).texts["p", "caption"]
-    assert caption.startswith("seed 0. 30 of 40 pictures of some (test); PCA")
-    assert f"{100 * share:.0f} % of the 4 nearest" in caption
+    assert static["shares"] == [pytest.approx(float(share))]
+    assert static["about"]["pca"].startswith("PCA") and list(found["layouts"]) == ["pca"]
+    assert Reader(text).texts["p", "caption"] == "seed 0. 30 of 40 pictures of some (test)."
+    assert notes[0].startswith("seed 0. 30 of 40 pictures of some (test); PCA")
+    assert f"{100 * share:.0f} % of the 4 nearest" in notes[0]
     for path in paths[1:]:
         assert min(Image.open(path).size) > 200
+
+
+def test_a_page_of_another_layout_has_pca_too(tmp_path):
+    pytest.importorskip("sklearn")
+    generator = torch.Generator().manual_seed(0)
+    images = torch.zeros(40, 3, 8, 8, dtype=torch.uint8)
+    pictures = data.ImageSet(images, torch.arange(40) % 3, ("a", "b", "c"), "some", "test")
+    features = torch.randn(40, 9, generator=generator)
+    page = explore.explore(features, pictures, tmp_path, "tsne", seed=3)[0]
+    found = read(page.read_text(encoding="utf-8"))
+    assert found["kind"] == "tsne" and [kind for kind, _ in found["data"]["kinds"]] == ["pca", "tsne"]
+    for kind, params in (("pca", {}), ("tsne", {"seed": 3})):
+        points = maps.KINDS[kind](features, **params)
+        np.testing.assert_array_equal(numbers(found["layouts"][kind][0], "<f4").reshape(40, 2), points)
+    assert "seed 3" in found["data"]["about"]["tsne"]
 
 
 def test_explore_refuses_what_does_not_belong_together(tmp_path):

@@ -26,9 +26,11 @@ function render({ model, el }) {
 
   function put() { // buttons are kept where names stay, so that the focus stays too
     const old = new Map([...frame.querySelectorAll("button")].map((button) => [button.dataset.name, button]));
+    const names = new Set(model.get("places").map((place) => place.name));
+    for (const [name, button] of old) if (!names.has(name)) button.remove();
+    let last = img;
     for (const place of model.get("places")) {
       const button = old.get(place.name) || document.createElement("button");
-      old.delete(place.name);
       button.type = "button";
       button.dataset.name = place.name;
       button.title = place.label;
@@ -39,17 +41,25 @@ function render({ model, el }) {
         model.set("chosen", place.name);
         model.save_changes();
       };
-      frame.append(button);
+      if (last.nextSibling !== button) last.after(button); // one that is moved loses the focus
+      last = button;
     }
-    for (const button of old.values()) button.remove();
   }
 
+  // JupyterLab would take the arrow keys out of a drop-down menu, to move from cell to cell: plain keys stay in ours
+  function keep(event) {
+    const theirs = event.ctrlKey || event.metaKey || (event.shiftKey && event.key === "Enter");
+    if (!theirs && event.target.matches?.(".mnclglf-explorer select")) event.stopPropagation();
+  }
+
+  window.addEventListener("keydown", keep, true);
   const answers = { "change:png": draw, "change:words change:problem": tell, "change:places change:chosen": put };
   for (const [events, answer] of Object.entries(answers)) model.on(events, answer);
   draw();
   tell();
   put();
   return () => {
+    window.removeEventListener("keydown", keep, true);
     for (const [events, answer] of Object.entries(answers)) model.off(events, answer);
     URL.revokeObjectURL(url);
   };

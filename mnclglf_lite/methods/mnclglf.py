@@ -47,8 +47,24 @@ from ..memory import Queue, follow, frozen
 from ..patches import combine, divide
 from ..ranks import gathered
 from ..recipe import Recipe
+from ..views import View
 from .base import Method, Outputs
 from .multicrop import across, together
+
+
+def views_of(recipe: Recipe) -> tuple[View, ...]:
+    """The views it wants: x1, x2, x3, then the small ones; then, with random local crops, those of x1 and of x2."""
+    crops = recipe.grid**2 if recipe.local == "crops" else 0
+    return (recipe.view,) * 3 + (recipe.local_view,) * (recipe.local_views + 2 * crops)
+
+
+def patches_of(views: list[Tensor], recipe: Recipe) -> tuple[Tensor, Tensor]:
+    """The patches of x1 and of x2, (P, N, 3, s, s) each: a grid cut out of the view, or random local crops."""
+    if recipe.local == "grid":
+        return divide(views[0], recipe.grid), divide(views[1], recipe.grid)
+    crops = views[3 + recipe.local_views :]
+    first, second = torch.stack(crops).chunk(2)  # 2P x (N, 3, s, s) -> (P, N, 3, s, s) twice
+    return first, second
 
 
 class MNCLGLF(Method):
@@ -69,9 +85,7 @@ class MNCLGLF(Method):
             self.add_module(f"momentum_backbone{end}", backbone)
             self.add_module(f"momentum_projector{end}", head)
             self.add_module(f"queue{end}", Queue(recipe.queue, dim))
-        # After the whole views the small ones; then, with random local crops for the local term, those of x1 and of x2.
-        crops = recipe.grid**2 if recipe.local == "crops" else 0
-        self.views = (recipe.view,) * 3 + (recipe.local_view,) * (recipe.local_views + 2 * crops)
+        self.views = views_of(recipe)
 
     @staticmethod
     def _encoder(recipe: Recipe) -> tuple[nn.Module, nn.Module]:
@@ -111,12 +125,8 @@ class MNCLGLF(Method):
         return m, nearest if self.recipe.swap else m, labels
 
     def patches_of(self, views: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """The patches of x1 and of x2, (P, N, 3, s, s) each: a grid cut out of the view, or random local crops."""
-        if self.recipe.local == "grid":
-            return divide(views[0], self.recipe.grid), divide(views[1], self.recipe.grid)
-        crops = views[3 + self.recipe.local_views :]
-        first, second = torch.stack(crops).chunk(2)  # 2P x (N, 3, s, s) -> (P, N, 3, s, s) twice
-        return first, second
+        """See `patches_of` above."""
+        return patches_of(views, self.recipe)
 
     def forward(self, views: list[Tensor], labels: Tensor | None = None) -> Outputs:
         recipe, temperature = self.recipe, self.recipe.temperature

@@ -13,3 +13,17 @@ except ImportError as error:
     raise InputError(
         f"the explorers need ipywidgets and anywidget ({error}): `pip install ipywidgets anywidget`, then restart the kernel"
     ) from error
+
+from .board import TrainingBoard  # noqa: E402
+from .combine import CombineExplorer  # noqa: E402
+from .crops import CropExplorer  # noqa: E402
+from .loss import LossExplorer  # noqa: E402
+from .map import EmbeddingMap  # noqa: E402
+from .networks import NetworkDiagram  # noqa: E402
+from .queue import QueueExplorer  # noqa: E402
+from .runs import RunComparer  # noqa: E402
+
+__all__ = [
+    "CombineExplorer", "CropExplorer", "EmbeddingMap", "LossExplorer", "NetworkDiagram", "QueueExplorer", "RunComparer",
+    "TrainingBoard",
+]  # fmt: skip

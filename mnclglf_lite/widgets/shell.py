@@ -7,6 +7,7 @@ comes back. It works without a network; a saved notebook keeps the picture, sinc
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -85,6 +86,7 @@ class Explorer(ipywidgets.VBox):
     def __init__(self, rows: Sequence[ipywidgets.Widget], controls: Sequence[ipywidgets.Widget]):
         self.picture = Picture()
         super().__init__([*rows, self.picture])
+        self.add_class("mnclglf-explorer")
         self.redraw()
         for control in controls:
             control.observe(self.redraw, "value")
@@ -139,6 +141,14 @@ def range_slider(name: str, value: tuple[float, float], least: float, most: floa
     """Two numbers, the smaller first."""
     return ipywidgets.FloatRangeSlider(
         value=value, min=least, max=most, step=step, description=name, style=WIDE, layout=LAYOUT
+    )
+
+
+def log_slider(name: str, value: float, least: float, most: float) -> ipywidgets.Widget:
+    """A number above 0 whose factors matter: an arrow key multiplies it by 1.12, twenty steps to a power of ten."""
+    low, high = (round(20 * math.log10(end)) / 20 for end in (least, most))
+    return ipywidgets.FloatLogSlider(
+        value=value, min=low, max=high, step=0.05, description=name, readout_format=".2g", style=WIDE, layout=LAYOUT
     )
 
 

@@ -204,8 +204,8 @@ figures.Shown(
 # %% [markdown]
 # ## Feel the temperature
 # The explorer below does all of this for every loss of the package. Move the temperature from 0.02 to 2 and watch three
-# things: how many negatives share the push, how far the best possible loss lies from a hopeless one, and how large the whole
-# gradient is.
+# things: how many negatives share the push, how far the best possible loss lies from a hopeless one, and who is pushed most.
+# Press a letter at the left to see its row in numbers.
 
 # %%
 guess_t = Predict(
@@ -217,7 +217,7 @@ guess_t
 # %%
 from mnclglf_lite.widgets import LossExplorer
 
-LossExplorer(a, b)
+LossExplorer()
 
 # %% [markdown]
 # The same in numbers: the share of all push that goes to each anchor's single hardest negative.

@@ -1,0 +1,112 @@
+"""How long the pictures under the sliders take: python -m benchmarks.explorers [--out FILE]
+
+One thread, the median of 50 calls, and their range. The bars: a crop figure at most 20 ms, a similarity figure at most
+50 ms. Encoding as PNG, which is what a page gets, is counted apart. What is printed is no test: it depends on the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mnclglf_lite import (
+    combine_draws,
+    combine_figure,
+    crop_draws,
+    crop_figure,
+    data,
+    loss_batch,
+    loss_range,
+    loss_table,
+    maps,
+    methods,
+    pencil,
+    queue_figure,
+    queue_story,
+    run_shelf,
+    run_strips,
+    similarity_figure,
+    step_figure,
+    toybox,
+    trace,
+)  # fmt: skip
+from mnclglf_lite.recipe import preset
+
+from . import timing
+
+CALLS = 50
+
+
+def cases() -> dict[str, tuple[Callable[[], Any], float | None]]:
+    """Name: (what draws a picture, its bar in milliseconds if it has one)."""
+    images, labels, _, masks = toybox.draw(512, seed=0)
+    toys = data.ImageSet(images, labels, tuple(toybox.CLASSES), "toybox", "test")
+    recipe = preset("quick", "mnclglf", "toybox")
+    cuts = crop_draws.cut(images[3], recipe, 0)
+    count = crop_draws.count(cuts.whole, cuts.local, (32, 32), masks[3])
+    aim = crop_draws.Target()
+    method = methods.build(recipe, 10)
+    found = combine_draws.combined(toys, method, 0, 0, 2, 2)
+    batch = loss_batch.drawn()
+    curves = loss_range.curves("nt_xent", batch, None)
+    features = torch.randn(512, 64, generator=torch.Generator().manual_seed(0))
+    story = queue_story.QueueStory(features, toys)
+    graph = trace.trace(method, recipe, toys)
+    records = run_shelf.groups(run_shelf.shelf())["toybox"]
+    spaces = run_strips.Spaces(toys, features={"some features": features})
+    return {
+        "crop figure": (lambda: crop_figure.crop_figure(images[3], cuts, target=aim, counted=count).picture, 20),
+        "crop figure with maps": (
+            lambda: crop_figure.crop_figure(images[3], cuts, mask=masks[3], maps=True, target=aim, counted=count).picture,
+            20,
+        ),
+        "its 200 draws": (lambda: crop_draws.cut(images[3], recipe, 0), None),
+        "similarity figure": (
+            lambda: similarity_figure.similarity_figure(loss_table.loss_table("nt_xent", batch), batch, curves)[0],
+            50,
+        ),
+        "combine figure": (lambda: combine_figure.combine_figure(found).picture, None),
+        "queue figure": (lambda: queue_figure.queue_figure(story, story.moment(story.sizes[2], 5, 0))[0], None),
+        "network diagram": (lambda: step_figure.step_figure(graph, "mnclglf", 0, "everything", "").picture, None),
+        "neighbour strips": (lambda: run_strips.strips(spaces, records, 12).picture, None),
+        "pca of 512 x 64": (lambda: maps.pca(features), None),
+    }
+
+
+def milliseconds(call: Callable[[], Any]) -> list[float]:
+    call()  # fonts are read and shapes made once
+    spent = []
+    for _ in range(CALLS):
+        begun = time.perf_counter()
+        call()
+        spent.append(1000 * (time.perf_counter() - begun))
+    return sorted(spent)
+
+
+def main(words: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the figures as JSON, too")
+    args = parser.parse_args(words)
+    torch.set_num_threads(1)
+    rows = {}
+    for name, (call, bar) in cases().items():
+        spent, made = milliseconds(call), call()
+        row = {"median_ms": statistics.median(spent), "fastest_ms": spent[0], "slowest_ms": spent[-1], "bar_ms": bar}
+        if not isinstance(made, (torch.Tensor, crop_draws.Cuts)):
+            row["png_ms"] = statistics.median(milliseconds(lambda made=made: pencil.png(made)))
+        rows[name] = {key: value and round(value, 2) for key, value in row.items()}
+        text = f"{name:24s} {row['median_ms']:7.1f} ms  ({row['fastest_ms']:.1f} to {row['slowest_ms']:.1f})"
+        text += f"   as PNG {row['png_ms']:.1f} ms more" if "png_ms" in row else ""
+        print(text + (f"   bar {bar} ms" if bar else ""), flush=True)
+    if args.out:
+        timing.save(args.out, {"calls": CALLS, "threads": 1, "rows": rows, **timing.stamp(torch.device("cpu"))})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""What the tests of the embedding map share: two small maps, and their neighbours by slow loops."""
+
+from conftest import cosine
+
+from mnclglf_lite import maps
+
+# The same pictures for this process and for a notebook's: 60 of three classes, each of one colour, 50 of them on the map
+CASE = """
+import torch
+from mnclglf_lite import data, maps
+from mnclglf_lite.widgets import EmbeddingMap
+
+draws = torch.Generator().manual_seed(0)
+labels = torch.arange(60) % 3
+before = torch.randn(60, 6, generator=draws)
+after = torch.randn(3, 5, generator=draws)[labels] + 0.7 * torch.randn(60, 5, generator=draws)
+images = torch.tensor([[200, 40, 200], [40, 200, 40], [240, 240, 40]], dtype=torch.uint8)[labels][:, :, None, None]
+pictures = data.ImageSet(images.expand(-1, -1, 16, 16), labels, ("cat", "dog", "hen"), "some", "test")
+one = EmbeddingMap(after, pictures, points=50, k=5)
+two = EmbeddingMap(before, pictures, other=after, names=("untrained", "trained"), points=50, k=5)
+"""
+NAMES = ("cat", "dog", "hen")
+
+
+def case():
+    made = {}
+    exec(CASE, made)
+    return made
+
+
+CHOSEN = maps.cap(60, 50).tolist()  # numbers of the pictures on the map
+
+
+def slow_neighbours(x, k):
+    """Numbers of the k nearest of each of the chosen, by float64 loops: {number: [numbers]}."""
+    x = x.double().tolist()
+    near = {}
+    for i in CHOSEN:
+        others = sorted(((cosine(x[i], x[j]), j) for j in CHOSEN if j != i), reverse=True)
+        near[i] = [j for _, j in others[:k]]
+    return near

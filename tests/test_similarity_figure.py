@@ -1,0 +1,183 @@
+"""The loss explorer's picture: what its pixels say, and that all of it is on the page."""
+
+import numpy as np
+import pytest
+import torch
+
+from mnclglf_lite import figures, matrices
+from mnclglf_lite.chart import Chart, Line
+from mnclglf_lite.errors import InputError
+from mnclglf_lite.loss_batch import Batch, drawn
+from mnclglf_lite.loss_forms import LOSSES
+from mnclglf_lite.loss_range import curves
+from mnclglf_lite.loss_table import loss_table
+from mnclglf_lite.loss_words import heads
+from mnclglf_lite.palette import AGREE, DISAGREE, INK
+from mnclglf_lite.similarity_figure import similarity_figure
+
+pytest.importorskip("PIL")
+
+
+def rgb(colour):
+    return tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5))
+
+
+def with_pictures(n=8, queue=16, side=8):
+    """A drawn batch whose views have flat colours: red for first views, green for second ones, blue for the queue."""
+    batch = drawn(n).with_queue(queue)
+    colours = [(250, 0, 0)] * n + [(0, 250, 0)] * n, [(0, 0, 250)] * queue
+    shown, others = (
+        torch.tensor(rows, dtype=torch.uint8)[:, :, None, None].expand(-1, 3, side, side).clone() for rows in colours
+    )
+    return Batch(batch.a, batch.b, batch.queue, batch.labels, shown, others)
+
+
+def cell_of(sheet, boxes, table, wide=28):
+    """A function from row, column and panel to the colour near the lower left corner of that cell (no text is there)."""
+    left, top = 14 + 34, round(boxes[0][1] * sheet.height)
+    high = round(boxes[0][3] * sheet.height)
+    columns = table.similarity.shape[1]
+    return lambda i, j, panel: sheet.getpixel(
+        (left + panel * (wide * columns + 26) + j * wide + 3, top + (i + 1) * high - 4)
+    )
+
+
+def test_cells_have_the_colours_of_their_numbers():
+    batch = drawn()
+    table = loss_table("info_nce", batch, 0.2)
+    sheet, boxes = similarity_figure(table, batch, curves("info_nce", batch), 2)
+    cell = cell_of(sheet, boxes, table)
+    strongest = table.gradient.abs().max()
+    for i in range(8):
+        for j in range(8):
+            s, p, g = (float(x[i, j]) for x in (table.similarity, table.probability, table.gradient))
+            for panel, shade, deep in (
+                (0, ((s + 1) / 2) ** 2, "#332288"),
+                (1, p**0.5, "#117733"),
+                (2, (abs(g) / float(strongest)) ** 0.5, AGREE if g < 0 else DISAGREE),
+            ):
+                expected = [255 + shade * (c - 255) for c in rgb(deep)]
+                assert cell(i, j, panel) == pytest.approx(expected, abs=0.6), (i, j, panel)
+
+
+def test_the_chosen_row_is_marked_and_its_numbers_are_shown():
+    batch = drawn()
+    table = loss_table("info_nce", batch, 0.2)
+    sheets = []
+    for row in (0, 5):
+        sheet, boxes = similarity_figure(table, batch, None, row)
+        corners = [sheet.getpixel((round(x * sheet.width) + 1, round(y * sheet.height) + 2)) for x, y, _, _ in boxes]
+        assert [corner == rgb(INK) for corner in corners] == [i == row for i in range(8)]
+        sheets.append(np.asarray(sheet))
+    below = round(boxes[-1][1] * sheet.height) + 60
+    assert (sheets[0][below:] != sheets[1][below:]).any()
+    green = [(sheet[below:] == rgb("#117733")).all(-1).any(0) for sheet in sheets]  # columns that bars stand in
+    ends = np.flatnonzero(np.diff(green[1].astype(int)))
+    heights = [(sheets[1][below:] == rgb("#117733")).all(-1)[:, x + 2].sum() for x in ends[::2]]
+    shares = table.probability[5].numpy()
+    assert len(heights) == 8
+    np.testing.assert_allclose(np.array(heights) / max(heights), shares / shares.max(), atol=0.02)
+
+
+def test_pulls_point_upwards_and_pushes_downwards():
+    from PIL import Image, ImageDraw
+
+    for up in (True, False):
+        sheet = Image.new("RGB", (40, 40), "white")
+        matrices.arrow(ImageDraw.Draw(sheet), (20, 20), 8, up, INK)
+        dark = (np.asarray(sheet)[..., 0] < 128).sum(axis=1)
+        widths = dark[dark > 0]
+        assert (np.diff(widths) >= 0).all() if up else (np.diff(widths) <= 0).all()
+        assert widths.max() > 12
+    table = loss_table("soft_cross_entropy", drawn().with_queue(16), 0.2)
+    arrows = matrices.panels_of(table)[-1].arrows
+    assert ((arrows > 0) == (table.gradient < 0).numpy()).all()
+    assert abs(arrows).max() == 1
+
+
+def test_texts_are_short_and_true():
+    assert [matrices.cosine_text(x) for x in (1.0, 0.456, -0.456, -0.001, -1.0)] == ["1.00", ".46", "-.46", ".00", "-1.00"]
+    assert [matrices.percent_text(x) for x in (1.0, 0.123, 0.0094, 0.0004)] == ["100", "12", ".9", "0"]
+    assert [matrices.signed_text(x) for x in (-12.3, -0.5, 0.0444, -0.0004)] == ["-12.3", "-.50", ".044", "0"]
+
+
+def test_pairs_that_do_not_count_are_hatched():
+    batch = drawn(4)
+    for name, panel, hatched in (("nt_xent", 0, "diagonal"), ("negative_cosine", 1, "rest"), ("info_nce", 0, "none")):
+        found = matrices.panels_of(loss_table(name, batch))[panel].blank
+        eye = np.eye(len(found), dtype=bool)
+        assert (found == {"diagonal": eye, "rest": ~eye, "none": np.zeros_like(eye)}[hatched]).all()
+    assert len(matrices.panels_of(loss_table("negative_cosine", batch))) == 2  # no softmax
+    assert len(matrices.panels_of(loss_table("soften", batch))) == 4  # the target besides
+
+
+def test_thumbnails_stand_at_the_heads():
+    batch = with_pictures()
+    sheet, boxes = similarity_figure(loss_table("nt_xent", batch), batch, None, 0)
+    for i, colour in ((3, (250, 0, 0)), (11, (0, 250, 0))):  # a first view, a second one
+        x, y, width, height = boxes[i]
+        assert sheet.getpixel((round((x + width) * sheet.width) - 6, round((y + height / 2) * sheet.height))) == colour
+    kinds = {"red": (250, 0, 0), "green": (0, 250, 0), "blue": (0, 0, 250)}
+    for name, queue, colours in (
+        ("nt_xent", 4, {"red", "green"}), ("info_nce", 4, {"green"}), ("queue_nce", 4, {"blue"}),
+        ("queue_nce", 64, set()),  # columns too narrow for pictures
+    ):  # fmt: skip
+        batch = with_pictures(queue=queue)
+        sheet, boxes = similarity_figure(loss_table(name, batch), batch, None, 0)
+        above = np.asarray(sheet)[: round(boxes[0][1] * sheet.height) - 2]
+        assert {kind for kind, colour in kinds.items() if (above == colour).all(-1).any()} == colours
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("n, queue", [(2, 1), (8, 16), (16, 64)])
+@pytest.mark.parametrize("pictures", [False, True])
+def test_everything_is_on_the_page(name, n, queue, pictures):
+    """For every size of batch and queue and at both ends of the temperatures; a white border is left all around."""
+    batch = with_pictures(n, queue) if pictures else drawn(n).with_queue(queue)
+    found = curves(name, batch)
+    for temperature in (0.02, 0.045, 2.0):
+        rows = len(heads(name, batch)[0])
+        sheet, boxes = similarity_figure(loss_table(name, batch, temperature), batch, found, rows - 1)
+        page = np.asarray(sheet)
+        for edge in (page[:3], page[-3:], page[:, :3], page[:, -3:]):
+            assert (edge == 255).all()
+        assert len(boxes) == rows and sheet.width == 808
+        assert all(0 < x and 0 < y and x + w < 1 and y + h < 1 for x, y, w, h in boxes)
+        assert all(a[1] + a[3] <= b[1] + 1e-9 for a, b in zip(boxes, boxes[1:], strict=False))  # heads don't overlap
+
+
+def test_the_same_table_gives_the_same_bytes_and_a_row_must_be_there():
+    batch = drawn()
+    table = loss_table("nt_xent", batch)
+    first, second = (figures.png(similarity_figure(table, batch, curves("nt_xent", batch), 3)[0]) for _ in range(2))
+    assert first == second
+    with pytest.raises(InputError, match="anchors 0 to 15"):
+        similarity_figure(table, batch, None, 16)
+
+
+# --- small charts ------------------------------------------------------------------------------------------------------
+
+
+def test_a_chart_puts_points_where_they_belong():
+    chart = Chart((50, 20, 100, 60), (0, 10), (0, 2))
+    assert chart.at(0, 0) == (50, 80) and chart.at(10, 2) == (150, 20) and chart.at(5, 1) == (100, 50)
+    assert chart.at(20, 9) == (150, 20)  # beyond the edge: on it
+    logs = Chart((0, 0, 100, 100), (0.01, 1), (0.001, 10), log_x=True, log_y=True)
+    assert logs.at(0.1, 0.1) == pytest.approx((50, 50)) and logs.at(1, 0) == (100, 100)
+
+
+def test_lines_are_drawn_through_their_points_and_broken_ones_have_gaps():
+    from PIL import Image
+
+    chart, shares = Chart((10, 10, 180, 80), (0, 1), (0, 1)), {}
+    for style in ("-", "--", ":"):
+        sheet = Image.new("RGB", (200, 110), "white")
+        chart.draw(sheet, [Line((0, 1), (0.5, 0.5), "#FF0000", 3, style)])
+        row = np.asarray(sheet)[50, 12:188]
+        shares[style] = ((row[:, 0] > 200) & (row[:, 1] < 60)).mean()
+    assert shares["-"] > 0.98
+    assert 0.45 < shares["--"] < 0.75 and 0.15 < shares[":"] < 0.6
+    sheet = Image.new("RGB", (200, 110), "white")
+    chart.draw(sheet, [], (Line((0, 1), (0.8, 0.8)), Line((0, 1), (0.4, 0.4))), "#00FF00")
+    column = (np.asarray(sheet)[:, 100] == (0, 255, 0)).all(-1)
+    assert column[28:56].all() and not column[:24].any() and not column[60:].any()
