@@ -60,7 +60,8 @@ def test_blanks_and_solutions(tmp_path):
     master = tmp_path / "03_x.py"
     master.write_text(
         "# %% [markdown]\n# # A title\n# ![alt](heroes/03.png)\n\n# %%\ndef f(x):\n    #: your turn: twice x\n"
-        "    #: blank y = ...\n    y = 2 * x\n    return y\n    #: end\n\n\n# %%\n#: your turn: a number\na = 3\n#: end\nprint(a)\n"
+        "    #: blank y = ...\n    y = 2 * x\n    return y\n    #: end\n\n\n"
+        "# %%\n#: your turn: a number\na = 3\n#: end\nprint(a)\n"
     )
     learner, solved = (build.build(master, solved) for solved in (False, True))
     assert learner.cells[2].source == "def f(x):\n    # your turn: twice x\n    y = ..."
