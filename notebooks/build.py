@@ -128,6 +128,8 @@ def main(words: list[str] | None = None) -> None:
             from run import run
 
             print(f"ran it in {run(target, target):.0f} s")
+            keep_outputs(notebook, nbformat.read(target, as_version=4))  # and not what a kernel writes of itself
+            target.write_text(text(notebook))
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ same(losses.nt_xent(z1, z2, T), simclr, x)
 # %%
 from mnclglf_lite.widgets import NetworkDiagram
 
-NetworkDiagram("simclr", pictures)
+NetworkDiagram("simclr", splits.train)
 
 # %% [markdown]
 # ## Where wrong answers come from: MoCo
