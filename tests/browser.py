@@ -8,6 +8,7 @@ Every page notes the requests that would have left the machine (they are refused
 """
 
 import contextlib
+import importlib.util
 import json
 import os
 import secrets
@@ -31,21 +32,19 @@ HERE = {"127.0.0.1", "localhost", ""}
 
 
 def needs_browser():
-    """A mark that skips a test where no browser is found, and says so."""
-    if CHROMIUM is None:
-        return pytest.mark.skip(reason="no chromium on PATH (Debian: apt install chromium)")
-    try:
-        import playwright.sync_api  # noqa: F401
-    except ImportError:
-        return pytest.mark.skip(reason="playwright is not installed (pip install playwright)")
-    return pytest.mark.browser
+    """A decorator that marks a test as the browser's, and skips it where none is found, saying so."""
+    reason = "no chromium on PATH (Debian: apt install chromium)" if CHROMIUM is None else ""
+    if importlib.util.find_spec("playwright") is None:
+        reason = "playwright is not installed (pip install playwright)"
+    return lambda test: pytest.mark.browser(pytest.mark.skipif(bool(reason), reason=reason)(test))
 
 
 @contextlib.contextmanager
 def chromium():
     """A browser without a window."""
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=60_000)  # a busy machine is no error
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         try:
@@ -127,7 +126,7 @@ class Lab:
     def open(self, browser, name, run=True, seconds=120):
         """The notebook in a fresh workspace, all cells run to their end (or not run at all)."""
         page = new_page(browser)
-        page.set_default_timeout(30_000)
+        page.set_default_timeout(90_000)  # a busy machine is no error
         page.goto(f"{self.address}/lab/workspaces/{secrets.token_hex(4)}/tree/{name}?reset&token={self.token}")
         page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
         page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60_000)
@@ -140,6 +139,10 @@ class Lab:
                 ".filter(p => /\\[\\d+\\]/.test(p.textContent)).length >= n",
                 arg=code,
                 timeout=1000 * seconds,
+            )
+            # pictures that arrive move what is below them
+            page.wait_for_function(
+                "() => [...document.querySelectorAll('.mnclglf-picture img')].every(i => i.complete && i.naturalHeight > 0)"
             )
         return page
 

@@ -175,15 +175,13 @@ class Shown:
 
     def drag(self, name, share, to=""):
         """The slider's handle, by mouse, to a share of its way, in one go: no values in between."""
-        self.area.scroll_into_view_if_needed()
-        handle = self.control(name).locator(".noUi-handle").bounding_box()
-        track = self.control(name).locator(".noUi-base").bounding_box()
-        middle = track["y"] + track["height"] / 2
+        handle, base = (self.control(name).locator(f".noUi-{part}") for part in ("handle", "base"))
 
         def act():
-            self.page.mouse.move(handle["x"] + handle["width"] / 2, middle)
+            handle.hover()  # waits until it has stopped moving: pictures that arrive move the page
+            track = base.bounding_box()
             self.page.mouse.down()
-            self.page.mouse.move(track["x"] + share * track["width"], middle)
+            self.page.mouse.move(track["x"] + share * track["width"], track["y"] + track["height"] / 2)
             self.page.mouse.up()
 
         self.changes(act, to)
@@ -195,11 +193,10 @@ class Shown:
 
 @pytest.fixture(scope="module")
 def page(browser, lab):
-    from playwright.sync_api import expect
-
-    expect.set_options(timeout=30_000)
     write_notebook(lab.folder / "explore.ipynb", LOSS, QUEUE)
     page = lab.open(browser, "explore.ipynb")
+    drawn = "() => [...document.querySelectorAll('.mnclglf-picture img')].filter(i => i.naturalHeight > 0).length >= 2"
+    page.wait_for_function(drawn)
     yield page
     assert page.left == [] and page.errors == []
     page.close()
