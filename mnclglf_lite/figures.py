@@ -154,7 +154,7 @@ class Shown:
         return data, {"image/png": {"width": width, "alt": self.alt}}
 
 
-LIGHT = 100_000  # bytes of a PNG (ours): ten of them in a notebook stay under GitHub's and our limit of a megabyte
+LIGHT = 100_000  # bytes of a PNG (ours): ten of them in a notebook stay under a megabyte
 
 
 def light(data: bytes) -> bytes:
