@@ -105,7 +105,7 @@ def test_cells_are_small_and_say_nothing_of_this_machine(path):
     for source in code[1:]:  # the first is Colab's alone
         ast.parse(source)
         assert "http" not in source and "/home" not in source and "chdir" not in source and "num_workers" not in source
-        assert max(map(len, source.splitlines())) <= 140  # a sentence that is printed may be long
+        assert max(map(len, source.splitlines())) <= 145  # a sentence that is printed may be long
 
 
 @pytest.mark.parametrize("path", LESSONS, **NAMES)
