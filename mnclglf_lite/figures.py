@@ -7,7 +7,6 @@ Each can carry a title that says the message, and a note in small grey print tha
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -150,21 +149,8 @@ class Shown:
     def _repr_mimebundle_(self, **kwargs: object) -> tuple[dict[str, str], dict[str, dict[str, object]]]:
         plot = hasattr(self.picture, "savefig")  # plots have two pixels to a CSS pixel (`png`), so that text is sharp
         width = round(96 * self.picture.get_size_inches()[0]) if plot else self.picture.width
-        data = {"image/png": base64.b64encode(light(png(self.picture))).decode(), "text/plain": self.alt}
+        data = {"image/png": base64.b64encode(pencil.light(png(self.picture))).decode(), "text/plain": self.alt}
         return data, {"image/png": {"width": width, "alt": self.alt}}
-
-
-LIGHT = 100_000  # bytes of a PNG (ours): ten of them in a notebook stay under a megabyte
-
-
-def light(data: bytes) -> bytes:
-    """A PNG as it is, or in 256 colours where it is large: a third of the bytes, and no difference that an eye would see."""
-    if len(data) <= LIGHT:
-        return data
-    from PIL import Image
-
-    with Image.open(io.BytesIO(data)) as picture:
-        return png(picture.convert("RGB").quantize(256, dither=Image.Dither.NONE))
 
 
 def save(picture: Figure | Image, path: str | Path) -> Path:
