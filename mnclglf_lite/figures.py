@@ -6,6 +6,7 @@ Each can carry a title that says the message, and a note in small grey print tha
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,15 +15,15 @@ from . import checkpoint, pencil
 from .errors import InputError
 from .palette import AGREE, BOX_COLOURS, DISAGREE, GREY, INK
 from .pencil import MARGIN, SMALL, TEXT, array, pixels, png
-from .plots import bars_with_dots, curves, scatter_map, two_maps
+from .plots import bars_with_dots, curves, label_curves, scatter_map, two_maps
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from PIL.Image import Image
 
 __all__ = [
-    "bars_with_dots", "contact_sheet", "curves", "neighbour_strips", "pixels", "png", "save", "scatter_map",
-    "two_maps", "views_figure",
+    "Shown", "bars_with_dots", "contact_sheet", "curves", "label_curves", "neighbour_strips", "pixels", "png", "save",
+    "scatter_map", "two_maps", "views_figure",
 ]  # fmt: skip
 
 
@@ -137,6 +138,19 @@ def neighbour_strips(
             pencil.badge(draw, (x + width - 15, y + height - 15), colour, same)
             pencil.centred(draw, (x + width / 2, y + height + 3), str(classes[label[j]]), SMALL, colour, step)
     return sheet
+
+
+class Shown:
+    """A picture with a sentence for those who cannot see it: what a notebook's cell ends with."""
+
+    def __init__(self, picture: Figure | Image, alt: str):
+        self.picture, self.alt = picture, alt
+
+    def _repr_mimebundle_(self, **kwargs: object) -> tuple[dict[str, str], dict[str, dict[str, object]]]:
+        plot = hasattr(self.picture, "savefig")  # plots have two pixels to a CSS pixel (`png`), so that text is sharp
+        width = round(96 * self.picture.get_size_inches()[0]) if plot else self.picture.width
+        data = {"image/png": base64.b64encode(pencil.light(png(self.picture))).decode(), "text/plain": self.alt}
+        return data, {"image/png": {"width": width, "alt": self.alt}}
 
 
 def save(picture: Figure | Image, path: str | Path) -> Path:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 LEGEND_MOST = 20  # classes; beyond that a legend is a wall of text (ours)
 LINES = ("-", "--", "-.", ":")
+LOSS_AND_KNN = (("loss", "loss", 1), ("knn", "kNN accuracy, %", 100))
 STRONG_FIRST = (1, 0, 3, 2, 4, 5, 6, 8, 7, 9)  # of the class colours, for lines and bars
 
 
@@ -53,9 +54,12 @@ def two_maps(
 
 def curves(
     histories: Mapping[str, Sequence[Mapping[str, Any]]], against: str = "step", title: str = "",
-    note: str = "",
+    note: str = "", panels: Sequence[tuple[str, str, float]] = LOSS_AND_KNN,
 ) -> Figure:  # fmt: skip
-    """Loss and kNN accuracy of runs (rows of history.jsonl) against "step", "epoch" or "seconds"."""
+    """Runs (rows of history.jsonl) against "step", "epoch" or "seconds"; by default their loss and kNN accuracy.
+
+    `panels`: what is drawn side by side, a (key of the rows, heading, factor) each.
+    """
     units = {"step": "optimiser steps", "epoch": "epochs", "seconds": "seconds of training"}
     if against not in units:
         raise unknown("axis", against, units)
@@ -66,8 +70,9 @@ def curves(
     figure, low, high = _figure(9.2, 4.0 + legend, title, note)
     inch = 1 / (4.0 + legend)
     bottom = low + (legend + 0.6) * inch
-    for left, key, heading, factor in ((0.06, "loss", "loss", 1), (0.55, "knn", "kNN accuracy, %", 100)):
-        axes = figure.add_axes((left, bottom, 0.43, high - bottom - 0.3 * inch))
+    width = 0.98 / len(panels)
+    for panel, (key, heading, factor) in enumerate(panels):
+        axes = figure.add_axes((0.06 + panel * width, bottom, width - 0.06, high - bottom - 0.3 * inch))
         _plain(axes)
         axes.set_title(heading, fontsize=11, color=INK, loc="left")
         axes.set_xlabel(units[against], fontsize=10, color=INK)
@@ -81,6 +86,32 @@ def curves(
         *axes.get_legend_handles_labels(), loc="lower center", bbox_to_anchor=(0.5, low - 0.08 * inch),
         fontsize=10, ncols=columns, frameon=False, handlelength=3.2, labelcolor=INK,
     )  # fmt: skip
+    return figure
+
+
+def label_curves(
+    rows: Mapping[str, Mapping[int, Sequence[float]]], chance: float | None = None, title: str = "", note: str = ""
+) -> Figure:
+    """Accuracy by labelled pictures a class: {method: {labels: one share from 0 to 1 a draw}}, a dot a draw."""
+    if not rows or not all(curve and all(map(len, curve.values())) for curve in rows.values()):
+        raise InputError("nothing to draw: give {method: {labels a class: one accuracy a draw}}, at least one each")
+    figure, low, high = _figure(7.6, 4.6, title, note)
+    axes = figure.add_axes((0.08, low + 0.13, 0.9, high - low - 0.15))
+    _plain(axes)
+    for i, (name, curve) in enumerate(rows.items()):
+        colour, marker = class_style(STRONG_FIRST[i % 10])
+        counts = sorted(curve)
+        means = [100 * mean(curve[count]) for count in counts]
+        axes.plot(counts, means, LINES[i % 4], color=colour, linewidth=1.8, marker=marker, markersize=5, label=name)
+        dots = [(count, 100 * value) for count in counts for value in curve[count]]
+        axes.scatter(*zip(*dots, strict=True), s=16, color=colour, alpha=0.5, linewidth=0)
+    ticks = sorted({count for curve in rows.values() for count in curve})
+    axes.set(xscale="log", ylim=(0, None), xlabel="labelled pictures a class", ylabel="accuracy, %")
+    axes.set_xticks(ticks, [f"{count:,}" for count in ticks])
+    axes.minorticks_off()
+    if chance is not None:
+        axes.axhline(100 * chance, color=GREY, linewidth=1, linestyle=":", label="chance")
+    axes.legend(fontsize=10, frameon=False, labelcolor=INK, handlelength=3.2, loc="upper left")
     return figure
 
 

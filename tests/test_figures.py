@@ -160,6 +160,23 @@ def test_curves_hold_the_numbers_given():
     assert loss.lines[0].get_linestyle() != loss.lines[1].get_linestyle()
 
 
+def test_curves_draw_the_panels_that_are_asked_for():
+    history = [{"step": i, "loss": 1.0, "spread": 0.5 * i, "rank": 2.0} for i in range(3)]
+    panels = [("spread", "spread", 1), ("rank", "effective rank", 10), ("loss", "loss", 1)]
+    figure = figures.curves({"a": history}, panels=panels)
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["spread", "effective rank", "loss"]
+    np.testing.assert_allclose(figure.axes[1].lines[0].get_ydata(), [20, 20, 20])
+    assert all(a.get_position().x1 < b.get_position().x0 for a, b in zip(figure.axes, figure.axes[1:], strict=False))
+
+
+def test_label_curves_go_through_the_means_and_dots_are_the_draws():
+    figure = figures.label_curves({"frozen": {100: [0.5], 5: [0.2, 0.4]}, "taught": {5: [0.1]}}, chance=0.1)
+    axes = figure.axes[0]
+    np.testing.assert_allclose(axes.lines[0].get_xydata(), [[5, 30], [100, 50]])
+    assert sorted(y for _, y in axes.collections[0].get_offsets()) == pytest.approx([20, 40, 50])
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["frozen", "taught", "chance"]
+
+
 def test_bars_reach_the_mean_and_dots_are_the_seeds():
     figure = figures.bars_with_dots({"ours": [0.5, 0.7], "theirs": [0.4]}, {"pixels": 0.2})
     axes = figure.axes[0]
@@ -192,6 +209,8 @@ def test_plots_fill_the_page_they_have():
         figures.scatter_map(torch.rand(9, 2), [0, 1, 2] * 3, CLASSES, long, long),
         figures.two_maps(torch.rand(9, 2), torch.rand(9, 2), [0, 1, 2] * 3, CLASSES, title=long, note=long),
         figures.curves({f"method number {i}": history for i in range(6)}, title=long, note=long),
+        figures.curves({"a": history}, title=long, note=long, panels=[("loss", "loss", 1)]),
+        figures.label_curves({"a": {1: [0.1], 100: [1.0]}}, 0.1, title=long, note=long),
         figures.bars_with_dots({"a rather long name": [0.9], "b": [1.0]}, {"x": 0.1, "y": 0.95}, title=long),
     ):
         page = drawn(figure)
@@ -228,6 +247,7 @@ assert "matplotlib.pyplot" not in sys.modules
         (lambda: figures.scatter_map(torch.rand(2, 2), [0, 0], CLASSES, thumbnails=RGB), "3 thumbnails"),
         (lambda: figures.curves({}), "no history"),
         (lambda: figures.curves({"a": [{}]}, against="stepz"), "did you mean 'step'"),
+        (lambda: figures.label_curves({"a": {5: []}}), "at least one each"),
         (lambda: figures.bars_with_dots({"a": [55.0]}), "0 to 1"),
         (lambda: figures.bars_with_dots({"a": []}), "one value"),
         (lambda: figures.save(figures.contact_sheet(RGB), "a.jpg"), "a.jpg"),

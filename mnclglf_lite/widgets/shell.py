@@ -121,7 +121,7 @@ class Explorer(ipywidgets.VBox):
 
 def with_picture(bundle: dict[str, Any], png: bytes, words: str, width: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """What IPython shows of a widget, with a picture for where widgets are not live: GitHub, exports, a saved notebook."""
-    data = {**bundle, "text/plain": words, "image/png": base64.b64encode(png).decode()}
+    data = {**bundle, "text/plain": words, "image/png": base64.b64encode(pencil.light(png)).decode()}
     return data, {"image/png": {"width": width, "alt": words}}
 
 

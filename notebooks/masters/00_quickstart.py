@@ -7,7 +7,7 @@
 # * **train** two of them, SimCLR and MNCLGLF, and look at a map of what they learned,
 # * **measure** it: nearest neighbours and a linear classifier, beside raw pixels and an untrained network.
 #
-# *You need:* two CPU cores, 2 GB of memory. *Next:* the other notebooks in this folder, or the command line.
+# *You need:* two CPU cores, 2 GB of memory.
 
 # %% [markdown]
 # ## The machine decides how much, you decide what
@@ -41,7 +41,7 @@ rows = [(test_set.labels == label).nonzero().flatten()[:10] for label in range(1
 some = [int(i) for row in rows for i in row]
 sheet = figures.contact_sheet(test_set.images[some], columns=10, scale=2, title="Ten toys, ten pictures of each")
 figures.save(sheet, pictures / "toys.png")
-sheet
+figures.Shown(sheet, "Ten rows of ten small pictures, a row for each toy, in all colours, places and sizes.")
 
 # %% [markdown]
 # ## Views: what the network is fed
@@ -61,7 +61,7 @@ figure = figures.views_figure(
     one, draw.boxes, list((shown * 255).byte()), columns=3, title="One picture, six random views of it"
 )
 figures.save(figure, pictures / "views.png")
-figure
+figures.Shown(figure, "A toy with six coloured boxes on it, and beside it the six views that were cut from them.")
 
 # %% [markdown]
 # Place, size and colour change from view to view, so they cannot tell which views belong together. The arrangement of the
@@ -104,7 +104,7 @@ before, after = (evaluate.features(encoders[name], part) for name in ("random en
 names = ("untrained", "MNCLGLF")
 picture = plots.two_maps(maps.pca(before), maps.pca(after), part.labels, part.classes, names, "PCA, before and after")
 figures.save(picture, pictures / "pca.png")
-picture
+figures.Shown(picture, "Two clouds of coloured dots: mixed before training, with some order after it.")
 
 # %% [markdown]
 # UMAP bends the map so that neighbours stay together (its first use compiles code: half a minute).
@@ -114,7 +114,7 @@ flat = [maps.layout(found, "umap", pictures / "layouts", seed=0) for found in (b
 note = f"{len(part):,} test pictures; {maps.describe('umap', seed=0)}"
 picture = plots.two_maps(*flat, part.labels, part.classes, names, "UMAP, before and after", note)
 figures.save(picture, pictures / "umap.png")
-picture
+figures.Shown(picture, "Two maps: before training the colours are mixed, after it many lie in islands of their own.")
 
 # %% [markdown]
 # A map can fool you; neighbours in the real, 128- or 64-dimensional space cannot. Each row: a picture, then its nearest
@@ -127,7 +127,7 @@ strips = figures.neighbour_strips(
     part.images, first, near[first], part.labels, part.classes, title="MNCLGLF: nearest pictures"
 )
 figures.save(strips, pictures / "neighbours.png")
-strips
+figures.Shown(strips, "Ten rows: a toy and its eight nearest pictures; those of the same kind have a tick, others a cross.")
 
 # %% [markdown]
 # ## Measure
@@ -182,3 +182,5 @@ print(evaluate.layout(head, lines))
 #
 # **Two questions to take along:** Which factor did training forget most, and which part of the views made it so? What would
 # the map look like if the views were never coloured differently?
+#
+# *Next:* [01 · Global and local crops](01_global_and_local_crops.ipynb). [The map of the course](README.md) shows all of it.

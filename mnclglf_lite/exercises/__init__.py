@@ -1,0 +1,1 @@
+"""What each notebook asks, the typical slips, and the hints: one file a notebook, read by `checks`."""

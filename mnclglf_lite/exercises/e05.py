@@ -1,0 +1,371 @@
+"""Exercises of notebook 05: the learning rate's schedule, one step of training, and two gauges of collapse."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .. import gauges, run
+from ..checks import Exercise, Rule, Slip, Trial
+from ..recipe import preset
+from ..run import Run
+from ..step import Outputs, Step, make_views, set_rate
+from ..views import View
+
+# ---- 05.1: the schedule
+
+TENTH = preset("quick", "simclr", "toybox", warmup=0.1)  # a tenth of the steps to warm up
+
+
+def warm_steps(recipe: Any, total: int) -> float:
+    return recipe.warmup * total
+
+
+def from_nought(recipe: Any, step: int, total: int) -> float:
+    warm = warm_steps(recipe, total)
+    return step / warm if step < warm else run.cosine(step - warm, total - warm)
+
+
+def from_the_first_step(recipe: Any, step: int, total: int) -> float:
+    warm = warm_steps(recipe, total)
+    return (step + 1) / (warm + 1) if step < warm else run.cosine(step, total)
+
+
+def whole_cosine(recipe: Any, step: int, total: int) -> float:
+    warm = warm_steps(recipe, total)
+    share = (step - warm) / (total - warm)
+    return (step + 1) / (warm + 1) if step < warm else 0.5 * (1 + math.cos(2 * math.pi * share))
+
+
+def a_straight_line(recipe: Any, step: int, total: int) -> float:
+    warm = warm_steps(recipe, total)
+    return (step + 1) / (warm + 1) if step < warm else 1 - (step - warm) / (total - warm)
+
+
+# ---- 05.2: one step
+
+# A network of a few hundred numbers, with all that a step has to look after: heads, a twin, views, a rate that changes.
+TINY = preset(
+    "quick", "byol", "toybox", width=2, blocks=(1,), projector=(8, 4), predictor=8, batch=8, steps=10, warmup=0.3,
+    momentum=0.5, momentum_end=0.0, precision="fp32", view=View(size=8, blur=0.0),
+)  # fmt: skip
+PICTURES = torch.randint(0, 256, (3, 8, 3, 8, 8), generator=torch.Generator().manual_seed(5), dtype=torch.uint8)
+
+
+class Young(Run):
+    """A run at its first step. A copy is made anew; and as a step is there to change it, all of them count as the same."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Young:
+        return young()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Young)
+
+    __hash__ = None
+
+    def __repr__(self) -> str:
+        return "a run at its first step"
+
+
+def young() -> Young:
+    fresh = run.start(TINY, 64, 10, torch.device("cpu"))
+    return Young(**{spec.name: getattr(fresh, spec.name) for spec in dataclasses.fields(fresh)})
+
+
+def one_step(run: Run, images: Tensor) -> Outputs:
+    """One step of training on pictures (N, 3, H, W): the method's outputs, the loss among them. Changes the run."""
+    set_rate(run)
+    cut = make_views(images, run.method.views, run.draws)
+    outputs = run.method(cut)
+    run.optimiser.zero_grad()
+    outputs["loss"].backward()
+    run.optimiser.step()
+    run.method.after_step(outputs)
+    run.step += 1
+    return outputs
+
+
+def stepwise(*left_out: str, gives: Any = lambda outputs: outputs) -> Any:
+    """`one_step` with some of its lines left out: what slips are made of."""
+
+    def slipped(run: Run, images: Tensor) -> Any:
+        if "rate" not in left_out:
+            set_rate(run)
+        outputs = run.method(make_views(images, run.method.views, run.draws))
+        if "zero" not in left_out:
+            run.optimiser.zero_grad()
+        outputs["loss"].backward()
+        if "wiped" in left_out:
+            run.optimiser.zero_grad()
+        if "optimiser" not in left_out:
+            run.optimiser.step()
+        if "after" not in left_out:
+            run.method.after_step(outputs)
+        if "count" not in left_out:
+            run.step += 1
+        return gives(outputs)
+
+    return slipped
+
+
+def weights(run: Run) -> Tensor:
+    """All parameters of a run's networks in one row; the twin's too."""
+    return torch.cat([p.detach().flatten() for p in run.method.parameters()])
+
+
+def after(answer: Any, steps: int) -> Run:
+    """A young run that an answer has trained for some steps."""
+    fresh = young()
+    for images in PICTURES[:steps]:
+        answer(fresh, images)
+    return fresh
+
+
+def gradient_is_left(answer: Any) -> bool:
+    grads = [p.grad for p in after(answer, 1).method.parameters() if p.requires_grad]
+    return all(g is not None for g in grads) and any(bool(g.any()) for g in grads)
+
+
+def online_moves(answer: Any) -> bool:
+    return not torch.equal(after(answer, 1).method.predictor[0].weight, young().method.predictor[0].weight)
+
+
+def twin_moves(answer: Any) -> bool:
+    moved, still = after(answer, 1).method, young().method
+    return not torch.equal(moved.momentum_projector[0].weight, still.momentum_projector[0].weight)
+
+
+def counts(answer: Any) -> bool:
+    return after(answer, 2).step == 2
+
+
+def rate_is_set(answer: Any) -> bool:
+    mine, theirs = after(answer, 2), after(one_step, 2)
+    return mine.optimiser.param_groups[0]["lr"] == theirs.optimiser.param_groups[0]["lr"]
+
+
+def gradients_are_fresh(answer: Any) -> bool:
+    pairs = zip(after(answer, 2).method.parameters(), after(one_step, 2).method.parameters(), strict=True)
+    return all(a.grad is None or torch.allclose(a.grad, b.grad, atol=1e-6) for a, b in pairs)
+
+
+def as_the_package(answer: Any) -> bool:
+    """Three steps end in the weights of the package's own loop."""
+    theirs = young()
+    step = Step(theirs, PICTURES.flatten(0, 1), torch.zeros(24, dtype=torch.long), None, "eager")
+    for i in range(3):
+        step(torch.arange(8 * i, 8 * i + 8))
+    return torch.allclose(weights(after(answer, 3)), weights(theirs), atol=1e-6)
+
+
+# ---- 05.3 and 05.4: gauges
+
+
+def cloud(n: int, d: int, seed: int) -> Tensor:
+    """Embeddings (N, D) of different lengths, their coordinates of different widths."""
+    x = torch.randn(n, d, generator=torch.Generator().manual_seed(seed)) * torch.arange(1, d + 1)
+    return (x + 0.5) * torch.arange(1, n + 1)[:, None]
+
+
+CROSS = torch.cat([torch.eye(4), -torch.eye(4)])  # eight directions at right angles or opposite
+FLAT = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])  # two directions of three
+
+
+def shares(z: Tensor) -> Tensor:
+    values = torch.linalg.svdvals(z.double())
+    return values / values.sum()
+
+
+def entropy_of(share: Tensor) -> Tensor:
+    return -(share * share.clamp_min(1e-12).log()).sum()
+
+
+def nan_at_nought(z: Tensor) -> Tensor:
+    """0 * log 0. On some machines the last singular value of a flat cloud comes out as a hair instead of 0: it is 0 here."""
+    share = shares(z)
+    share = torch.where(share < 1e-9, 0.0, share)
+    return torch.exp(-(share * share.log()).sum()).float()
+
+
+EXERCISES = {
+    "05.1": Exercise(
+        goal="the learning rate's schedule: a short rise in a straight line, then half a cosine down to nought",
+        reference=run.rate,
+        trials=[
+            Trial("the first of 100 steps, 10 of them to warm up", (TENTH, 0, 100), 1 / 11),
+            Trial("step 4 of 100, 10 of them to warm up", (TENTH, 4, 100), 5 / 11),
+            Trial("step 10 of 100, the first after the warm-up", (TENTH, 10, 100), 1.0),
+            Trial("step 55 of 100, half way down", (TENTH, 55, 100), 0.5),
+            Trial("step 90 of 100", (TENTH, 90, 100)),
+            Trial("step 7 of 1,000", (TENTH, 7, 1000)),
+        ],
+        slips=[
+            Slip(
+                from_nought,
+                "the first step has a rate of nought, so nothing is learned in it: count the steps from 1 while the rate rises",
+            ),
+            Slip(
+                from_the_first_step,
+                "the cosine began with the first step, so the rate jumps down where the warm-up ends: count its steps from there",
+            ),
+            Slip(
+                whole_cosine,
+                "that is a whole turn of the cosine, which comes up again at the end: half a turn, up to pi",
+            ),
+            Slip(a_straight_line, "after the warm-up the rate falls in a straight line; half a cosine was asked for"),
+            Slip(
+                lambda recipe, step, total: recipe.lr * run.rate(recipe, step, total),
+                "this is the rate itself; its share of the full rate is asked for, between 0 and 1, without recipe.lr",
+            ),
+        ],
+        hints=(
+            "Two cases. While the step lies in the warm-up, the share rises in equal stairs; after it, the rest of the run is half a turn of a cosine.",
+            "warm = recipe.warmup * total. Rising: (step + 1) / (warm + 1). Falling: (1 + cos(pi * done)) / 2, with done = (step - warm) / (total - warm).",
+            "All are plain numbers: an `if step < warm:` with one `return` in it, and one behind it. math.cos and math.pi are at hand.",
+        ),
+        difficulty=1,
+        minutes=6,
+    ),
+    "05.2": Exercise(
+        goal="one step of training: rate, views, forward, backward, optimiser, what comes after the step, count",
+        reference=one_step,
+        trials=[Trial("the first step of a tiny BYOL", (young(), PICTURES[0]))],
+        slips=[
+            Slip(
+                stepwise("wiped"),
+                "after the step there is no gradient: either backward() is missing, or zero_grad() stands behind it and wipes it out",
+            ),
+            Slip(
+                stepwise("optimiser"),
+                "the online network has not moved: run.optimiser.step() belongs behind backward()",
+            ),
+            Slip(
+                stepwise("after"),
+                "the twin has not moved: run.method.after_step(outputs) does what comes after the step, averages and queues",
+            ),
+            Slip(stepwise("count"), "the step was not counted: run.step += 1, or the schedule stands still"),
+            Slip(stepwise("rate"), "the learning rate was not set for this step: set_rate(run) comes first"),
+            Slip(
+                stepwise("zero"),
+                "the gradient of the step before was still there, and the new one was added to it: zero_grad() before backward()",
+            ),
+        ],
+        rules=[
+            Rule("after the step no gradient is there: is backward() missing, or zero_grad() behind it?", gradient_is_left),
+            Rule("the online network's weights are those of before", online_moves),
+            Rule("the twin's weights are those of before", twin_moves),
+            Rule("run.step must be one more after each step", counts),
+            Rule("the optimiser's rate is not that of the schedule", rate_is_set),
+            Rule("in the second step the gradient is not that of the second step alone", gradients_are_fresh),
+            Rule(
+                "after three steps the weights are not those of the package's own loop; first the optimiser, then after_step",
+                as_the_package,
+            ),
+        ],
+        hints=(
+            "Seven things happen in a step, in this order: the rate, the views, the forward pass, the backward pass, the optimiser, what the method does afterwards, the count.",
+            "set_rate(run); make_views(images, run.method.views, run.draws); run.method(...); zero_grad, backward, step; run.method.after_step(outputs); run.step += 1.",
+            'images are uint8 (N, 3, H, W); make_views gives a list with a float tensor (N, 3, S, S) for each view; run.method(list) gives a dict whose "loss" is a scalar. Return that dict.',
+        ),
+        difficulty=2,
+        minutes=8,
+        home="mnclglf_lite.step.Step, which train.train calls for each batch",
+    ),
+    "05.3": Exercise(
+        goal="spread: how widely do the directions of embeddings differ, from 0 (all the same) to about 1 (evenly)?",
+        reference=gauges.spread,
+        trials=[
+            Trial("eight directions in four dimensions, one along each half axis", (CROSS,), 1.0),
+            Trial("six embeddings, all the same", (torch.ones(6, 4),), 0.0),
+            Trial("eight random embeddings of different lengths", (cloud(8, 4, 0),)),
+        ],
+        slips=[
+            Slip(
+                lambda z: z.std(dim=0, unbiased=False).mean() * z.shape[1] ** 0.5,
+                "long embeddings count for more: make every row length one before anything else",
+            ),
+            Slip(
+                lambda z: F.normalize(z, dim=1).std(dim=0, unbiased=False).mean(),
+                "the factor sqrt(D) is missing: a unit vector of D coordinates has about 1 / sqrt(D) in each, so the gauge would end there",
+            ),
+            Slip(
+                lambda z: F.normalize(z, dim=1).std(dim=1, unbiased=False).mean() * z.shape[1] ** 0.5,
+                "this is the deviation within each embedding; take each coordinate over all embeddings, dim=0",
+            ),
+            Slip(
+                lambda z: F.normalize(z, dim=1).std(dim=0).mean() * z.shape[1] ** 0.5,
+                "nearly: the mean square is over N here, not N - 1, so that the gauge does not depend on the batch: unbiased=False",
+            ),
+            Slip(
+                lambda z: F.normalize(z, dim=1).std(unbiased=False) * z.shape[1] ** 0.5,
+                "one deviation over all numbers at once: it stays large when all embeddings are the same. One a coordinate, then their mean",
+            ),
+        ],
+        rules=[
+            Rule(
+                "making embeddings longer changed the gauge; only directions may count",
+                lambda f: torch.allclose(f(3 * CROSS), f(CROSS)),
+            )
+        ],
+        hints=(
+            "Only directions count. If all embeddings point the same way, no coordinate changes from one to the next.",
+            "Unit rows u. Standard deviation of each coordinate over the N embeddings, its mean over the D coordinates, times sqrt(D).",
+            "F.normalize(z, dim=1) is (N, D); .std(dim=0, unbiased=False) is (D,); .mean() a scalar; times z.shape[1] ** 0.5.",
+        ),
+        difficulty=1,
+        minutes=4,
+    ),
+    "05.4": Exercise(
+        goal="effective rank: how many directions do embeddings use, from 1 (a line) to D?",
+        reference=gauges.effective_rank,
+        trials=[
+            Trial("two directions of three, used alike", (FLAT,), 2.0),
+            Trial("six embeddings on one line", (torch.arange(1.0, 7)[:, None] * torch.tensor([[3.0, 0.0, 0.0]]),), 1.0),
+            Trial("eight random embeddings", (cloud(8, 4, 0),)),
+        ],
+        slips=[
+            Slip(
+                nan_at_nought,
+                "a direction that is not used at all has the share 0, and 0 * log 0 is nan: keep the shares above nought, such as .clamp_min(1e-12)",
+            ),
+            Slip(
+                lambda z: entropy_of(shares(z)).float(),
+                "this is the entropy; exp of it is the number of directions: ln 2 means two of them",
+            ),
+            Slip(
+                lambda z: torch.exp(entropy_of(shares(z) ** 2 / (shares(z) ** 2).sum())).float(),
+                "the singular values were squared: that weighs strong directions more (the shares are of the values themselves)",
+            ),
+            Slip(
+                lambda z: torch.exp(entropy_of(shares(z - z.mean(dim=0)))).float(),
+                "the mean was taken off first: then a cloud far from nought looks as wide as one around it. This gauge does not centre",
+            ),
+            Slip(
+                lambda z: torch.linalg.matrix_rank(z.double()).float(),
+                "this counts every direction in full that is used at all, be it by a hair; the shares say how much",
+            ),
+            Slip(
+                lambda z: torch.exp(-(shares(z) * shares(z).clamp_min(1e-12).log2()).sum()).float(),
+                "log to the base 2 goes with 2 to the power of it, the natural log with exp",
+            ),
+        ],
+        rules=[
+            Rule(
+                "all embeddings twice as long use no more directions; the singular values have to be made shares",
+                lambda f: torch.allclose(f(2 * FLAT).double(), f(FLAT).double(), atol=1e-4),
+            )
+        ],
+        hints=(
+            "The singular values of the table (N, D) say how far it reaches along each direction. Two long ones and the rest nought: two directions. What number says that smoothly?",
+            "p = s / sum(s); rank = exp( -sum p log p ). With k equal shares that is exactly k.",
+            "torch.linalg.svdvals(z) is (min(N, D),); its shares too; .clamp_min(1e-12) before .log(); a scalar comes out.",
+        ),
+        difficulty=2,
+        minutes=6,
+    ),
+}

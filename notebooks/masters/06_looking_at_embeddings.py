@@ -1,0 +1,264 @@
+# %% [markdown]
+# # 06 · Looking at embeddings
+#
+# ![Three maps of the very same cloud of points, each with other groups and other distances; below them a row of pictures that really are neighbours](heroes/06.png)
+#
+# After this notebook you will be able to
+#
+# * **read** PCA, t-SNE and UMAP for what they show, and not be fooled by what they invent,
+# * **find** the neighbours that count, in the full space of the embedding, and say how many of them a map keeps,
+# * **explore** an embedding by hand: hover, pin, select, compare before with after.
+#
+# *You need:* notebook 02; two CPU cores, about a minute of computing (UMAP compiles itself once), no download. Reading and exercises: 40 minutes.
+
+# %%
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from mnclglf_lite import data, evaluate, figures, maps, methods, plots, train
+from mnclglf_lite.checks import check, progress
+from mnclglf_lite.recipe import preset
+from mnclglf_lite.widgets.predict import Predict
+
+# %% [markdown]
+# ## Something to look at
+# A short training run of SimCLR on the toy box, then the features of 500 test pictures: before training and after.
+
+# %%
+splits = data.load("toybox")
+recipe = preset("quick", "simclr", "toybox", steps=160)
+untrained = methods.build(recipe, 10).backbone
+run = train.train(recipe, splits)
+
+# %%
+toys = splits.test.subset(maps.cap(len(splits.test), 500))
+before, after = (evaluate.features(network, toys) for network in (untrained, run.backbone))
+print(f"{len(toys)} pictures, each a point in {after.shape[1]} dimensions; run of seed {recipe.seed}, {run.seconds:.0f} s")
+
+# %% [markdown]
+# ## PCA: a shadow
+# Nobody can look at so many dimensions. The oldest way out is to turn the cloud so that it is as wide as possible in two
+# directions, and to look at its shadow. That is PCA. It invents nothing: what is far apart in the shadow is far apart. But
+# things that fall on top of one another may be far apart in a direction you do not see.
+
+# %%
+shadow = maps.pca(after)
+picture = plots.scatter_map(
+    shadow, toys.labels, toys.classes, "PCA: a shadow of the cloud", f"{len(toys)} test toys; {maps.describe('pca')}"
+)
+figures.Shown(picture, "A cloud of coloured dots. Some colours lie together, most overlap in the middle.")
+
+# %%
+guess = Predict(
+    "How much of all the variance do the two directions of this picture show?",
+    ["less than half", "between half and nine tenths", "more than nine tenths"],
+)
+guess
+
+# %% [markdown]
+# **Exercise 06.1** (easy, 5 minutes). How much of the cloud does a shadow show? Write `share_shown(x, d)`: the share of all
+# variance that lies in the first d principal directions. The singular values of the *centred* table tell how wide the cloud
+# is in each direction; variance is their square.
+
+
+# %%
+def share_shown(x, d):
+    #: your turn: centre, singular values, squares, the first d over all
+    variance = torch.linalg.svdvals(x - x.mean(dim=0)).square()
+    return variance[:d].sum() / variance.sum()
+    #: end
+
+
+share_shown = check("06.1", share_shown)
+
+# %%
+shown = float(share_shown(after, 2))
+for d in (1, 2, 3, 10):
+    print(f"{d:2d} directions show {100 * float(share_shown(after, d)):.0f} %")
+truth = "less than half" if shown < 0.5 else "between half and nine tenths" if shown < 0.9 else "more than nine tenths"
+guess.reveal(truth, "the rest is hidden, and an honest caption under a PCA map says so")
+
+# %% [markdown]
+# ## Neighbours that count
+# Before bending the picture any further, find the truth it will be held against. Two pictures are neighbours if their
+# embeddings point the same way, in *all* dimensions.
+#
+# **Exercise 06.2** (medium, 5 minutes, used below). The positions of the k nearest others of every row, nearest first.
+
+
+# %%
+def nearest(x, k):
+    #: your turn: cosines, nobody is his own neighbour, the k largest of each row
+    unit = F.normalize(x, dim=1)
+    return (unit @ unit.T).fill_diagonal_(-2.0).topk(k).indices
+    #: end
+
+
+nearest = check("06.2", nearest)
+
+# %%
+true = nearest(after, 8)
+first = [int((toys.labels == label).nonzero()[0]) for label in range(10)]
+strips = figures.neighbour_strips(
+    toys.images, first, true[first], toys.labels, toys.classes, title="Nearest pictures in the full space"
+)
+figures.Shown(
+    strips, "Ten rows: a toy of each kind and its eight nearest pictures, those of the same kind ticked, others crossed out."
+)
+
+# %% [markdown]
+# Look at the crosses: what did the network take for the same thing? Often it is a shape with a similar outline. Such rows
+# say more about an embedding than any map.
+#
+# ## What does a map keep?
+# **Exercise 06.3** (medium, 5 minutes). Given true neighbours (N, k) and neighbours on a map (N, k): what share of the true
+# ones does the map keep near? Where in the row they stand does not matter.
+
+
+# %%
+def kept(true, flat):
+    #: your turn: every entry of a row against every entry of the same row of the other table
+    return (true[:, :, None] == flat[:, None, :]).any(dim=2).float().mean()
+    #: end
+
+
+kept = check("06.3", kept)
+
+# %% [markdown]
+# On a flat map, near means near with a ruler, not by direction. So the map's own neighbours are found by distance.
+
+
+# %%
+def on_map(points, k=8):
+    return torch.cdist(points, points).fill_diagonal_(torch.inf).topk(k, largest=False).indices
+
+
+print(
+    f"PCA keeps {100 * float(kept(true, on_map(shadow))):.0f} % of the 8 nearest; by chance it would be {800 / (len(toys) - 1):.1f} %"
+)
+
+# %% [markdown]
+# ## t-SNE and UMAP: neighbours first
+# Both give up true distances and try to keep neighbours together instead. They pull each point to its neighbours and push all
+# others away, until the page is full. (Does that sound familiar? It is close to a contrastive loss, with the points themselves
+# in place of a network.)
+
+# %%
+folder = Path("pictures") / "layouts"
+bent = {"t-SNE": maps.layout(after, "tsne", folder, seed=0), "UMAP": maps.layout(after, "umap", folder, seed=0)}
+picture = plots.two_maps(*bent.values(), toys.labels, toys.classes, tuple(bent), "The same features, bent twice")
+figures.Shown(
+    picture, "Two maps with clear islands of one colour each; the islands lie in other places and have other sizes in each."
+)
+
+# %%
+for name, points in ({"PCA": shadow} | bent).items():
+    print(f"{name:5s} keeps {100 * float(kept(true, on_map(points))):3.0f} % of the 8 nearest")
+
+# %% [markdown]
+# They keep far more neighbours than PCA, which is what they are made for. What they do not keep is everything else.
+#
+# ## Two ways to be fooled
+# **Sizes and gaps mean nothing.** Below, three groups: the second is ten times as wide as the first, the third is very far
+# off. Watch what t-SNE makes of it.
+
+# %%
+draws = torch.Generator().manual_seed(1)
+groups = torch.randn(3, 60, 10, generator=draws) * torch.tensor([0.5, 5.0, 0.5])[:, None, None]
+groups[1, :, 0] += 30
+groups[2, :, 0] += 400
+cloud, member = groups.flatten(0, 1), torch.arange(3).repeat_interleave(60)
+guess_gap = Predict(
+    "How will the far group stand on the t-SNE map?", ["far off, as in truth", "about as near as the others"]
+)
+guess_gap
+
+# %%
+from sklearn.manifold import TSNE
+
+drawn = torch.from_numpy(TSNE(perplexity=20, init="pca", random_state=0).fit_transform(cloud.numpy()))
+names3 = ("narrow", "ten times as wide", "far away")
+picture = plots.two_maps(maps.pca(cloud), drawn, member, names3, ("PCA: true distances", "t-SNE"), "Three groups")
+figures.Shown(
+    picture, "Left: two groups close together and one far off. Right: three islands of similar size at similar distances."
+)
+
+# %%
+gap = [float(torch.cdist(x[member == 0], x[member == g]).mean()) for x in (cloud, drawn) for g in (1, 2)]
+print(f"far group over near group: {gap[1] / gap[0]:.1f} times as far in truth, {gap[3] / gap[2]:.1f} times on the map")
+guess_gap.reveal("about as near as the others", "t-SNE evens out widths and gaps; only who is near to whom survives")
+
+# %% [markdown]
+# **Noise has islands too.** The next cloud is pure noise, one round ball, without any groups. With a small *perplexity* (how
+# many neighbours count) t-SNE finds some all the same.
+
+# %%
+ball = torch.randn(250, 30, generator=draws)
+lumps = [torch.from_numpy(TSNE(perplexity=p, init="random", random_state=0).fit_transform(ball.numpy())) for p in (3, 30)]
+none = torch.zeros(250, dtype=torch.int64)
+picture = plots.two_maps(*lumps, none, ("noise",), ("perplexity 3", "perplexity 30"), "One round ball of noise, drawn twice")
+figures.Shown(picture, "Left: the noise falls into many small clumps. Right: the same noise as one even disc.")
+
+# %% [markdown]
+# So: never one map alone, never without its settings, and never as a proof. A group on a map is a *question*; the answer
+# stands in the full space.
+#
+# ## Hubs
+# In many dimensions some points are everybody's neighbour, and some nobody's. A hub spoils kNN: it votes everywhere.
+#
+# **Exercise 06.4** (easy, 3 minutes). From the table of neighbours (N, k): how often is each picture somebody's neighbour?
+
+
+# %%
+def hubs(neighbours):
+    #: your turn: count every number in the table, also those that never occur
+    return torch.bincount(neighbours.flatten(), minlength=len(neighbours))
+    #: end
+
+
+hubs = check("06.4", hubs)
+
+# %%
+for name, x in (("before", before), ("after", after)):
+    count = hubs(nearest(x, 8))
+    print(
+        f"{name}: the largest hub is a neighbour of {int(count.max())} pictures (8 on average); {int((count == 0).sum())} are nobody's"
+    )
+
+# %% [markdown]
+# ## Explore it by hand
+# The map below answers. Hover over a dot: lines lead to its true neighbours, blue and whole where the label agrees, orange and
+# broken where not. Click to pin, arrow keys to walk, drag with Shift held to select; the legend isolates a class. The left
+# side is the untrained network, the right side the trained one: *the same pictures*, linked.
+
+# %%
+from mnclglf_lite.widgets import EmbeddingMap
+
+explorer = EmbeddingMap(before, toys, other=after, names=("before", "after"), cache_dir=folder)
+explorer
+
+# %% [markdown]
+# What you select arrives in Python, as picture numbers. Select an island that looks pure, run the next cell, and see whether
+# the full space agrees.
+
+# %%
+chosen = list(explorer.selected) or [int(i) for i in (toys.labels == 0).nonzero().flatten()[:20]]
+inside = torch.isin(true[chosen], torch.tensor(chosen)).float().mean()
+print(f"{len(chosen)} pictures chosen; {100 * float(inside):.0f} % of their nearest neighbours are among the chosen")
+
+# %% [markdown]
+# ## Where things are
+# * `maps.pca`, `maps.tsne`, `maps.umap`, `maps.neighbours` and `maps.layout` (which keeps what it has computed) in
+#   `mnclglf_lite.maps`; `figures.neighbour_strips`; the explorer is `mnclglf_lite.widgets.EmbeddingMap`.
+# * `mnclglf-lite explore RUN` writes the same map as one file that opens from disk, for a talk or a colleague.
+
+# %%
+progress("06")
+
+# %% [markdown]
+# **Two questions to take along.** A paper shows a t-SNE map with clean islands: which three facts would you ask for before
+# believing that the embedding is good? And why can a map of a *bad* embedding look tidy?
+#
+# *Next:* [07 · Linear and kNN evaluation](07_linear_and_knn_evaluation.ipynb), numbers in place of impressions.
