@@ -199,7 +199,8 @@ def test_the_quickstart_runs_to_its_end(tmp_path):
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("path", [*(p for p in LEARNERS if p.stem[:2] != "00"), *SOLVED], **DONE)
+# The lessons (01 to 09) are run by `python notebooks/build.py --run`; here, for now, only what is not a lesson
+@pytest.mark.parametrize("path", [p for p in LEARNERS if p not in LESSONS and p.stem[:2] != "00"], **DONE)
 def test_it_runs_to_its_end_from_a_clean_kernel_without_a_network(path, tmp_path):
     notebook = run_offline(path, tmp_path)
     printed = "".join(o.text for cell in notebook.cells for o in cell.get("outputs", ()) if o.output_type == "stream")
