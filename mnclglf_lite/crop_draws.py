@@ -57,8 +57,7 @@ class Cuts:
 def cut(picture: Tensor, recipe: Recipe, seed: int) -> Cuts:
     """The views that the recipe cuts out of a picture, uint8 (3, H, W).
 
-    Those shown are what the first step of a run of this seed gives the first picture of its batch, if that is one of
-    `DRAWS`.
+    Those shown are what the first step of a run of this seed cuts for the first picture of its batch of `DRAWS`.
     """
     if recipe.method != "mnclglf":
         raise InputError(
