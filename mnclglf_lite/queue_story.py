@@ -155,7 +155,7 @@ class QueueStory:
             text += f" Nearest to the query ({self.name(moment.query)}): {self.name(first.picture)}"
             text += f", cosine {first.cosine:.2f}, pushed {ago(first.age)}"
         agree = sum(self.agrees(moment, near) for near in moment.neighbours)
-        text += f"; {agree} of the {len(moment.neighbours)} nearest are of its class."
+        text += f"; {agree} of the {len(moment.neighbours)} nearest {'is' if agree == 1 else 'are'} of its class."
         text += f"\nOf the coming batch, {100 * moment.agreement:.0f} % find a nearest entry of their class "
         text += f"(chance {100 * self.chance:.0f} %)."
         return text + (

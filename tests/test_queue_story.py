@@ -132,7 +132,7 @@ def test_words_at_the_start_in_between_and_when_full(story):
     assert "After 3 batches of 8, the queue of 64 holds 24 embeddings and 40 random start vectors." in words
     assert f"{story.name(first.picture)}, cosine {first.cosine:.2f}, pushed {first.age} batch" in words
     agree = sum(int(story.pictures.labels[near.picture]) == 0 for near in moment.neighbours if near.picture >= 0)
-    assert f"{agree} of the 8 nearest are of its class" in words
+    assert f"{agree} of the 8 nearest {'is' if agree == 1 else 'are'} of its class" in words
     assert f"{100 * moment.agreement:.0f} % find" in words
     assert "holds 16 embeddings, the oldest pushed 2 batches ago." in story.words(story.moment(16, 9, 0))
     assert "After 1 batch of 8" in story.words(story.moment(16, 1, 0))
