@@ -83,6 +83,8 @@ def test_no_line_runs_through_a_box_or_a_text(name, graphs):
                 own = lane in (lanes[source], lanes[target]) or lane.startswith("views")
                 for rect in rects:
                     assert own or not inside(point, rect), f"{source} to {target} runs through {lane}"
+        bends = places.doors[source][1], places.doors[target][0]
+        assert (points[1][0], points[-2][0]) == bends  # it bends between columns alone: a narrow box has wider neighbours
         ends = [(places.boxes[key][1], places.boxes[key][3]) for key in (source, target)]
         assert ends[0][0] < line[0][1] < ends[0][1] and ends[1][0] < line[-1][1] < ends[1][1]
 
