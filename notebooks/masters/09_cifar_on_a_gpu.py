@@ -195,9 +195,9 @@ try:
     print(
         "CIFAR-10 is here" + ("" if ready else "; no GPU is, so nothing is trained: two cores would be at it for very long")
     )
-except InputError as error:
+except InputError:
     ready = False
-    print(f"not trained: {error}")
+    print("not trained: CIFAR-10 is not here. To get it: mnclglf-lite fetch cifar10")
 
 # %%
 if ready:
