@@ -68,8 +68,8 @@ print(f"views {tuple(x1.shape)}, embeddings z {tuple(z1.shape)}, guesses p {tupl
 
 # %%
 guess = Predict(
-    "The loss asks only that two views of a picture agree. After 60 steps, how different are the embeddings of *different* pictures?",
-    ["as different as before", "more different than before", "nearly all the same"],
+    "The loss asks only that two views agree. After 60 steps, how do *different* pictures differ?",
+    ["as much as before", "more than before", "hardly at all"],
 )
 guess
 
@@ -139,8 +139,8 @@ def holds_still_and_predictor(online, predict, twin, x1, x2):
 
 seen = {f.__name__: lesson(f) for f in (moves_along, holds_still, holds_still_and_predictor)}
 for name, spreads in seen.items():
-    print(f"{name:26s} spread at step 1: {spreads[0]:.2f}   step 10: {spreads[9]:.2f}   step 60: {spreads[-1]:.2f}")
-guess.reveal("nearly all the same", "one answer for all pictures is the easiest way to agree. That is *collapse*")
+    print(f"{name:26s} spread at step 1 {spreads[0]:.2f}, 10 {spreads[9]:.2f}, 60 {spreads[-1]:.2f}")
+guess.reveal("hardly at all", "one answer for all pictures is the easiest way to agree: a collapse")
 
 # %% [markdown]
 # A target that moves with you is a bad teacher: both run to the same point and call it agreement. Holding it still is not
@@ -196,7 +196,7 @@ axes = figure.add_subplot(xlabel="step", ylabel="spread of the embeddings", ylim
 for (name, spreads), style in zip(seen.items(), ("-", "--", "-.", ":"), strict=True):
     axes.plot(range(1, 61), spreads, style, label=name.replace("_", " "), linewidth=2)
 axes.legend(frameon=False, loc="center right")
-figures.Shown(figure, "Four curves: two fall towards 0 within twenty steps, the two with a predictor stay where they began.")
+figures.Shown(figure, "Four curves: two fall towards 0, the two with a predictor stay where they began.")
 
 # %% [markdown]
 # One small network, one seed, 60 steps: it shows who falls, not who wins. Neither of the two that stay has *learned* much yet.
@@ -237,7 +237,7 @@ sheet = figures.contact_sheet(
 )
 figures.Shown(
     sheet,
-    "Five rows of ten slots. Toys fill the grey slots from the left; the third push goes round, and the first toys give way.",
+    "Five rows of ten slots. Toys fill them from the left; the third push goes round over the first toys.",
 )
 
 # %% [markdown]
@@ -267,9 +267,9 @@ nearest = check("03.4", nearest)
 # %%
 recipe = preset("quick", "simclr", "toybox", view=view, steps=160)
 trained = train.train(recipe, splits, log=lambda text: None).backbone
-networks = {"untrained": methods.build(recipe, 10).backbone, "trained": trained}
+nets = {"untrained": methods.build(recipe, 10).backbone, "trained": trained}
 stored, asked = toys.subset(torch.arange(2048)), splits.holdout.subset(torch.arange(500))
-features = {name: [evaluate.features(net, part) for part in (stored, asked)] for name, net in networks.items()}
+features = {name: [evaluate.features(net, part) for part in (stored, asked)] for name, net in nets.items()}
 for name, (bank, queries) in features.items():
     entries, kinds, pointer = torch.randn(2048, bank.shape[1]), torch.full((2048,), -1), 0
     for count, rows in enumerate(torch.arange(2048).split(64), start=1):
@@ -277,7 +277,7 @@ for name, (bank, queries) in features.items():
         entries, pointer = push(entries, pointer, bank[rows])
         if count in (1, 4, 16, 32):
             agree = (kinds[nearest(queries, entries)] == asked.labels).float().mean()
-            print(f"{name:9s} {64 * count:5,} pictures in the queue: {100 * float(agree):4.1f} % of neighbours agree")
+            print(f"{name:9s} {64 * count:5,} in the queue: {100 * float(agree):4.1f} % of neighbours agree")
 
 # %% [markdown]
 # The longer the queue, the better the best of it: a larger choice holds a nearer neighbour. And an untrained network picks
@@ -335,7 +335,8 @@ built = {name: methods.build(each, 10) for name, each in forms.items()}
 three = make_views(toys.images[:64], built["as drawn"].views, torch.Generator().manual_seed(1))
 outputs = {name: method(three) for name, method in built.items()}
 for name, out in outputs.items():
-    print(f"{name:12s} local {float(out['loss_local'].detach()):.4f}   global {float(out['loss_global'].detach()):.4f}")
+    local, across = (float(out[term].detach()) for term in ("loss_local", "loss_global"))
+    print(f"{name:12s} local {local:.4f}   global {across:.4f}")
 
 # %%
 guess_detach = Predict(
@@ -355,7 +356,7 @@ for name, out in outputs.items():
         marks = ["yes" if reached(out[term], getattr(built[name], part)) else "-" for part in parts]
         lines.append([f"{name}, {term}", *marks])
 print(evaluate.layout(["taught by", *parts], lines))
-guess_detach.reveal("none of them", "the predictions are detached before the local term, which makes it a constant")
+guess_detach.reveal("none of them", "the predictions are detached before it, which makes it a constant")
 
 # %% [markdown]
 # As drawn, both terms teach the whole online network and neither touches the twin. As released, the local term teaches
@@ -381,8 +382,9 @@ saved = run_shelf.by_name(run_shelf.shelf(run_shelf.KEPT / "toybox"))
 for name in ("mnclglf", "mnclglf-released"):
     for record in saved[name]:
         first, last = record.history[0], record.history[-1]
-        print(f"{name:17s} seed {record.seed}: local term {first['loss_local']:.2f} -> {last['loss_local']:.2f}", end="")
-        print(f"   neighbours that agree {100 * first['agreement']:.0f} % -> {100 * last['agreement']:.0f} %")
+        local, agree = ([row[gauge] for row in (first, last)] for gauge in ("loss_local", "agreement"))
+        print(f"{name:17s} seed {record.seed}: local term {local[0]:.2f} -> {local[1]:.2f},", end=" ")
+        print(f"neighbours that agree {100 * agree[0]:.0f} % -> {100 * agree[1]:.0f} %")
 
 # %% [markdown]
 # In the released form nothing is pulled by the local term, and it falls all the same: the global term makes the
