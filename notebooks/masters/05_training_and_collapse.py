@@ -221,7 +221,6 @@ from mnclglf_lite.widgets import TrainingBoard
 
 board = TrainingBoard()
 watched = train.train(tiny("simclr", steps=93), few, device="cpu", log=lambda text: None, watch=board)
-board
 
 # %% [markdown]
 # ## What the loss cannot tell
