@@ -41,7 +41,7 @@ splits = data.load("toybox", side=16)
 sheet = figures.contact_sheet(
     splits.test.images[:20], columns=10, scale=4, title="The toy box at 16 pixels: what the network gets"
 )
-figures.Shown(sheet, "Two rows of ten coarse little pictures, each a toy of twelve bricks on coloured ground.")
+figures.Shown(sheet, "Two rows of ten coarse little pictures, each a toy made of twelve bricks.")
 
 # %% [markdown]
 # A *recipe* names everything that decides a run. `tiny` makes recipes for this notebook: 120 steps of 64 pictures, on the CPU,
@@ -91,8 +91,9 @@ rate = check("05.1", rate)
 # `hint("05.1")` helps, three times over. Here is your schedule, with three lengths of the warm-up.
 
 # %%
+all_steps = range(120)
 schedules = {
-    f"warm-up {warm:.0%}": [{"step": i, "rate": rate(tiny("simclr", warmup=warm), i, 120)} for i in range(120)]
+    f"warm-up {warm:.0%}": [{"step": i, "rate": rate(tiny("simclr", warmup=warm), i, 120)} for i in all_steps]
     for warm in (0.0, 0.1, 0.5)
 }
 panel = ("rate", "share of the full rate", 1)
@@ -220,7 +221,6 @@ from mnclglf_lite.widgets import TrainingBoard
 
 board = TrainingBoard()
 watched = train.train(tiny("simclr", steps=93), few, device="cpu", log=lambda text: None, watch=board)
-board
 
 # %% [markdown]
 # ## What the loss cannot tell
@@ -355,7 +355,7 @@ three = [("loss", "loss", 1), ("spread", "spread", 1), ("rank", "effective rank"
 note = "Toy box, 16 pixels, 120 steps of 64 pictures, seed 0; gauges of the embeddings z of a batch"
 guess.reveal("it falls lower", "views agree best when there is nothing left to disagree about")
 plot = figures.curves(results, title="The broken runs have the better loss", note=note, panels=three)
-figures.Shown(plot, "Three panels. The broken runs' losses fall below SimSiam's, and so do their spread and rank.")
+figures.Shown(plot, "Three panels: the broken runs end below SimSiam in loss, in spread and in rank.")
 
 # %% [markdown]
 # Both broken runs end with a better loss, and with an effective rank of one or two: their embeddings lie nearly on a line.
