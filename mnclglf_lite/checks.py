@@ -30,6 +30,7 @@ from .errors import unknown
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+WIDTH = 100  # characters of a printed line; JupyterLab breaks longer ones in the middle of a word
 TOLERANCE = 1e-5  # relative and absolute: float32 sums in another order differ by less (ours)
 
 
@@ -132,18 +133,18 @@ def check(number: str, answer: Any) -> Any:
     if not outcome.failure:
         held = f", {len(exercise.rules)} rules" if exercise.rules and exercise.trials else ""
         tried = f"{len(exercise.trials)} trials" if exercise.trials else f"{len(exercise.rules)} rules"
-        print(f"{number} ✓ right: {tried}{held}. {where(exercise)}")
+        say(f"{number} ✓ right: {tried}{held}. {where(exercise)}")
         if exercise.draw:
             show(exercise.draw(answer if exercise.value else outcome.results[-1]))
         return answer
     if outcome.kind == "blank":
-        print(f"{number} – your turn: {exercise.goal}")
+        say(f"{number} – your turn: {exercise.goal}")
     else:
-        print(f"{number} ✗ {said(exercise, answer, outcome)}")
+        say(f"{number} ✗ {said(exercise, answer, outcome)}")
         picture = drawn_apart(exercise, outcome)
         if picture is not None:
             show(picture)
-    print(f"The lesson goes on with the package's own. hint({number!r}) helps, solution({number!r}) shows it.")
+    say(f"The lesson goes on with the package's own. hint({number!r}) helps, solution({number!r}) shows it.")
     return exercise.reference() if exercise.value else exercise.reference
 
 
@@ -256,7 +257,7 @@ def hint(number: str) -> None:
     """The next of three hints: the idea, the formula, the shapes."""
     exercise, step = find(number), _hinted.get(number, 0)
     _hinted[number] = min(step + 1, 2)
-    print(f"{number}, hint {step + 1} of 3: {exercise.hints[step]}")
+    say(f"{number}, hint {step + 1} of 3: {exercise.hints[step]}")
 
 
 def solution(number: str) -> None:
@@ -269,6 +270,12 @@ def progress(notebook: str) -> None:
     marks = [f"{number} {'✓' if _passed.get(number) else '·'}" for number in exercises(notebook)]
     count = sum(_passed.get(number, False) for number in exercises(notebook))
     print(f"{count} of {len(marks)} checks pass:  " + "   ".join(marks))
+
+
+def say(text: str) -> None:
+    """Print a text, its own lines kept, in lines that fit into a notebook."""
+    for line in text.splitlines():
+        print(textwrap.fill(line, WIDTH, break_long_words=False, break_on_hyphens=False, drop_whitespace=True) or "")
 
 
 def show(picture: Image) -> None:
