@@ -1,9 +1,10 @@
 """Walk through lessons as a learner does, in a real JupyterLab: run all, then each exercise once wrong and once right.
 
-    python tests/walk_course.py OUT [02 03 ...]      all lessons if none is named: ten minutes on two cores; pictures into OUT
+    python tests/walk_course.py OUT [02 03 ...]      all lessons if none is named: some ten minutes; pictures into OUT
 
-What is typed wrong is the solved cell with one thing changed, as in MISTAKES, and the check has to name that thing. Walked are
-copies in a folder of their own. Anything that is not as it should be is an AssertionError; what there is to see is in OUT.
+What is typed wrong is the solved cell with one thing changed, as in MISTAKES, and the check has to name that thing.
+Walked are copies in a folder of their own. Anything that is not as it should be is an AssertionError; what there is to
+see is in OUT.
 """
 
 import json
@@ -22,7 +23,11 @@ FOLDER = Path(__file__).parent.parent / "notebooks"
 
 # exercise: (what stands in the solution, what a learner typed instead, words of the answer)
 MISTAKES = {
-    "01.1": ("[(area / aspect).sqrt(), (area * aspect).sqrt()]", "[(area * aspect).sqrt(), (area / aspect).sqrt()]", "exchanged"),
+    "01.1": (
+        "[(area / aspect).sqrt(), (area * aspect).sqrt()]",
+        "[(area * aspect).sqrt(), (area / aspect).sqrt()]",
+        "exchanged",
+    ),
     "01.2": (" / 255\n", "\n", "divide by 255"),
     "01.3": (".clamp(min=0)", "", "minus times minus"),
     "01.4": ("mask.sum()", "(height * width)", "share of the box"),
@@ -39,7 +44,11 @@ MISTAKES = {
     "04.1": ("permute(4, 2, 0, 1, 3, 5)", "permute(2, 4, 0, 1, 3, 5)", "row by row"),
     "04.2": ("(features[a] + features[b]) / 2", "features[a] + features[b]", "these are sums"),
     "04.3": ("projector(pairs.flatten(0, 1)).unflatten(0, pairs.shape[:2])", "pairs", "projector is missing"),
-    "04.4": ("for c in c2] + [info_nce(p2, c, temperature) for c in c1]", "for c in c1] + [info_nce(p2, c, temperature) for c in c2]", "own view"),
+    "04.4": (
+        "for c in c2] + [info_nce(p2, c, temperature) for c in c1]",
+        "for c in c1] + [info_nce(p2, c, temperature) for c in c2]",
+        "own view",
+    ),
     "04.5": ("weights[0] * local + weights[1] * across", "weights[1] * local + weights[0] * across", "weights are swapped"),
     "05.1": ("(step + 1) / (warm + 1)", "step / warm", "rate of nought"),
     "05.2": ("    run.method.after_step(outputs)\n", "", "twin has not moved"),
@@ -52,7 +61,11 @@ MISTAKES = {
     "07.1": ("(near / temperature).exp()", "near", "similarities themselves"),
     "07.2": ("(test - centre) / deviation", "(test - test.mean(0)) / test.std(0, unbiased=False).clamp_min(1e-6)", "leak"),
     "07.3": ("1.96 * ", "", "one standard error"),
-    "07.4": ("torch.tensor([picture.numpy().tobytes() in known for picture in queries])", "(queries == bank[:len(queries)]).flatten(1).all(1)", "anywhere"),
+    "07.4": (
+        "torch.tensor([picture.numpy().tobytes() in known for picture in queries])",
+        "(queries == bank[:len(queries)]).flatten(1).all(1)",
+        "anywhere",
+    ),
     "08.1": (".detach()", "", "gradient reached the keys"),
     "08.2": ("queue[cosines.argmax(dim=1)]", "cosines.argmax(dim=1)", "places in the queue"),
     "08.3": ("return -(p", "return (p", "sign is turned round"),
@@ -60,9 +73,13 @@ MISTAKES = {
     "08.5": (".sum(dim=1).mean()", ".mean()", "the mean ran over all entries"),
     "09.1": ("pictures // batch * epochs", "pictures * epochs // batch", "round down per epoch"),
     "09.2": (" / 3600", " / 60", "these are minutes"),
-    "09.3": ("history[-1][\"knn\"], max(row[\"knn\"] for row in history)", "max(row[\"knn\"] for row in history), history[-1][\"knn\"]", "order is turned round"),
+    "09.3": (
+        'history[-1]["knn"], max(row["knn"] for row in history)',
+        'max(row["knn"] for row in history), history[-1]["knn"]',
+        "order is turned round",
+    ),
     "09.4": ("value / table[anchor]", "table[anchor] / value", "ratio is turned round"),
-}  # fmt: skip
+}
 
 
 def answers(number):
