@@ -272,10 +272,14 @@ def progress(notebook: str) -> None:
     print(f"{count} of {len(marks)} checks pass:  " + "   ".join(marks))
 
 
+def fitted(text: str) -> str:
+    """A text, its own lines kept, in lines that fit into a notebook."""
+    return "\n".join(textwrap.fill(one, WIDTH, break_long_words=False, break_on_hyphens=False) for one in text.splitlines())
+
+
 def say(text: str) -> None:
-    """Print a text, its own lines kept, in lines that fit into a notebook."""
-    for line in text.splitlines():
-        print(textwrap.fill(line, WIDTH, break_long_words=False, break_on_hyphens=False, drop_whitespace=True) or "")
+    """Print a text in lines that fit into a notebook."""
+    print(fitted(text))
 
 
 def show(picture: Image) -> None:

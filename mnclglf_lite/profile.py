@@ -26,7 +26,7 @@ class Profile:
     def __str__(self) -> str:
         times = ", ".join(f"{method} {60 * minutes:.0f} s" for method, minutes in self.minutes.items())
         return (
-            f"profile {self.name!r}: preset {self.preset!r}, training by time: {times}. "
+            f"profile {self.name!r}: preset {self.preset!r}, training by time: {times}.\n"
             f"Set MNCLGLF_LITE_PROFILE to one of {', '.join(PROFILES)} before starting Jupyter to change it."
         )
 

@@ -312,14 +312,15 @@ def peers_watched(run: Run) -> Iterator[None]:
 
 
 def line(row: dict[str, Any], left: float) -> str:
-    """One epoch in one line of text."""
-    parts = "".join(f"  {k.removeprefix('loss_')} {row[k]:.3f}" for k in row if k.startswith("loss_"))
-    parts += "".join(f"  {k} {row[k]:.2f}" for k in ("accuracy", "agreement") if k in row)
-    return (
-        f"epoch {row['epoch']:6.1f}  step {row['step']:6d}  loss {row['loss']:.3f}{parts}  "
+    """One epoch in one line of text, or two: what a loss is made of stands below it. Both fit into a notebook's cell."""
+    parts = [f"{k.removeprefix('loss_')} {row[k]:.3f}" for k in row if k.startswith("loss_")]
+    parts += [f"{k} {row[k]:.2f}" for k in ("accuracy", "agreement") if k in row]
+    text = (
+        f"epoch {row['epoch']:5.1f}  step {row['step']:5d}  loss {row['loss']:.3f}  "
         f"kNN {100 * row['knn']:.1f} %  spread {row['spread']:.2f}  rank {row['rank']:.1f}  "
-        f"{row['images_per_second']:,.0f} images/s  {clock(row['seconds'])} gone, {clock(left)} left"
+        f"{row['images_per_second']:,.0f} images/s  {clock(row['seconds'])}, {clock(left)} left"
     )
+    return "\n".join([text, *(["             " + "  ".join(parts)] if parts else [])])
 
 
 def clock(seconds: float) -> str:

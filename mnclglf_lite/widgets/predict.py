@@ -7,6 +7,7 @@ from typing import Any
 
 import ipywidgets
 
+from ..checks import fitted, say
 from ..errors import unknown
 
 
@@ -15,7 +16,7 @@ class Predict(ipywidgets.VBox):
 
     >>> guess = Predict("Which way does it go?", ["up", "down"])
     >>> guess.reveal("down", "it is heavy")
-    You made no guess. down: it is heavy
+    You made no guess. The answer: down. Why: it is heavy
     """
 
     def __init__(self, question: str, answers: Sequence[str]):
@@ -35,15 +36,15 @@ class Predict(ipywidgets.VBox):
         if truth not in self.answers:
             raise unknown("answer", truth, self.answers)
         if self.guess is None:
-            print(f"You made no guess. {truth}: {why}")
+            say(f"You made no guess. The answer: {truth}. Why: {why}")
         elif self.guess == truth:
-            print(f"You said {truth}, and so it is: {why}")
+            say(f"You said: {truth}. So it is. Why: {why}")
         else:
-            print(f"You said {self.guess}; it is {truth}: {why}")
+            say(f"You said: {self.guess}. The answer: {truth}. Why: {why}")
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         bundle = super()._repr_mimebundle_(**kwargs)
         return {
             **bundle,
-            "text/plain": "Predict first. " + self.question + "\n" + "\n".join(f"  ( ) {a}" for a in self.answers),
+            "text/plain": fitted("Predict first. " + self.question) + "\n" + "\n".join(f"  ( ) {a}" for a in self.answers),
         }
