@@ -138,6 +138,8 @@ def check(number: str, answer: Any) -> Any:
         return answer
     if outcome.kind == "blank":
         print(f"{number} – your turn: {exercise.goal}")
+        if written(answer):
+            print(outcome.failure)
     else:
         print(f"{number} ✗ {said(exercise, answer, outcome)}")
         picture = drawn_apart(exercise, outcome)
@@ -145,6 +147,11 @@ def check(number: str, answer: Any) -> Any:
             show(picture)
     print(f"The lesson goes on with the package's own. hint({number!r}) helps, solution({number!r}) shows it.")
     return exercise.reference() if exercise.value else exercise.reference
+
+
+def written(answer: Any) -> bool:
+    """Whether a function does more than a blank does."""
+    return len(getattr(getattr(answer, "__code__", None), "co_code", b"")) > len((lambda: None).__code__.co_code)
 
 
 def said(exercise: Exercise, answer: Any, outcome: Outcome) -> str:
@@ -189,6 +196,8 @@ def examine(exercise: Exercise, answer: Any) -> Outcome:
 
 def difference(came: Any, expected: Any) -> str:
     """How two results differ, in words; "" where they agree."""
+    if isinstance(came, Tensor) and isinstance(expected, (tuple, list, Mapping)):
+        return f"got a tensor of shape {tuple(came.shape)}, expected {len(expected)} values"
     if isinstance(expected, Tensor) or isinstance(came, Tensor):
         return tensor_difference(came, expected)
     if isinstance(expected, (bool, str)) or expected is None:
