@@ -150,7 +150,7 @@ def check(number: str, answer: Any) -> Any:
 
 
 def written(answer: Any) -> bool:
-    """Whether a function uses any name but its own, as hardly an answer fails to; a blank does not, nor a line given away."""
+    """Whether a function uses any name but its own, as most answers do; a blank does not, nor a line given away."""
     return bool(getattr(getattr(answer, "__code__", None), "co_names", ()))
 
 

@@ -267,14 +267,12 @@ if ready:
 # mnclglf-lite evaluate runs/cifar10-mnclglf --on test
 # ```
 #
-# Interrupt it, add `--resume`, and it goes on. Several GPUs share the work with `torchrun`
-# ([many GPUs](../docs/many_gpus.md)).
+# Interrupt it, add `--resume`, and it goes on. Several GPUs share the work with `torchrun`: `docs/many_gpus.md`.
 #
 # ## Where things are
 # * Recipes and presets in `mnclglf_lite.recipe`, costs in `mnclglf_lite.cost`, others' numbers with their sources in
 #   `mnclglf_lite.published`, the table in `mnclglf_lite.compare`.
-# * All figures with their commands: [benchmarks/results.md](../benchmarks/results.md). What a GPU will be asked first:
-#   [benchmarks/gpu_queue.md](../benchmarks/gpu_queue.md).
+# * All figures with their commands: `benchmarks/results.md`. What a GPU will be asked first: `benchmarks/gpu_queue.md`.
 
 # %%
 progress("09")
