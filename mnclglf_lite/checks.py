@@ -139,6 +139,8 @@ def check(number: str, answer: Any) -> Any:
         return answer
     if outcome.kind == "blank":
         say(f"{number} – your turn: {exercise.goal}")
+        if written(answer):
+            say(outcome.failure)
     else:
         say(f"{number} ✗ {said(exercise, answer, outcome)}")
         picture = drawn_apart(exercise, outcome)
@@ -146,6 +148,11 @@ def check(number: str, answer: Any) -> Any:
             show(picture)
     say(f"The lesson goes on with the package's own. hint({number!r}) helps, solution({number!r}) shows it.")
     return exercise.reference() if exercise.value else exercise.reference
+
+
+def written(answer: Any) -> bool:
+    """Whether a function uses any name but its own, as most answers do; a blank does not, nor a line given away."""
+    return bool(getattr(getattr(answer, "__code__", None), "co_names", ()))
 
 
 def said(exercise: Exercise, answer: Any, outcome: Outcome) -> str:
@@ -190,6 +197,8 @@ def examine(exercise: Exercise, answer: Any) -> Outcome:
 
 def difference(came: Any, expected: Any) -> str:
     """How two results differ, in words; "" where they agree."""
+    if isinstance(came, Tensor) and isinstance(expected, (tuple, list, Mapping)):
+        return f"got a tensor of shape {tuple(came.shape)}, expected {len(expected)} values"
     if isinstance(expected, Tensor) or isinstance(came, Tensor):
         return tensor_difference(came, expected)
     if isinstance(expected, (bool, str)) or expected is None:

@@ -106,6 +106,14 @@ def test_what_an_answer_does_to_its_arguments_and_what_it_raises(capsys):
     checks.check("02.1", lambda a, b: 0.99 * ALL["02.1"].reference(a, b))
     assert "got 0.495 at [0, 0], expected 0.5" in capsys.readouterr().out
 
+    def forgets(a, b):
+        ALL["02.1"].reference(a, b)
+
+    checks.check("02.1", forgets)
+    assert "is a `return` missing?" in capsys.readouterr().out
+    checks.check("02.1", lambda a, b: ...)
+    assert "missing" not in capsys.readouterr().out
+
 
 @pytest.mark.parametrize(
     "came, expected, words",
@@ -113,6 +121,7 @@ def test_what_an_answer_does_to_its_arguments_and_what_it_raises(capsys):
         (torch.zeros(2, 3), torch.zeros(3, 2), "got shape (2, 3), expected (3, 2)"),
         (torch.zeros(2).long(), torch.zeros(2), "got torch.int64, expected torch.float32"),
         (3, torch.zeros(2), "got a int, expected a tensor of shape (2,)"),
+        (torch.zeros(3), (1.0, 2.0), "got a tensor of shape (3,), expected 2 values"),
         ([1, 2], [1, 3], "value 1: got 2, expected 3"),
         ({"a": 1}, {"b": 1}, "got ['a'], expected ['b']"),
         (True, False, "got True, expected False"),

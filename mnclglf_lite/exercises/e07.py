@@ -25,10 +25,10 @@ def votes(bank: Tensor, labels: Tensor, queries: Tensor, k: int, temperature: fl
 def poll(
     bank: Tensor, labels: Tensor, queries: Tensor, k: int, temperature: float,
     table: Callable[[Tensor, Tensor], Tensor] = lambda b, q: F.normalize(q, dim=1) @ F.normalize(b, dim=1).T,
-    weigh: Callable[[Tensor, float], Tensor] = lambda s, t: (s / t).exp(), largest: bool = True,
+    weigh: Callable[[Tensor, float], Tensor] = lambda s, t: (s / t).exp(),
 ) -> Tensor:  # fmt: skip
     """The same step by step, so that a slip changes one of them."""
-    near, index = table(bank, queries).topk(k, dim=1, largest=largest)
+    near, index = table(bank, queries).topk(k, dim=1)
     return (weigh(near, temperature)[:, :, None] * F.one_hot(labels)[index]).sum(dim=1)
 
 
@@ -158,12 +158,12 @@ EXERCISES = {
                 "every neighbour has one vote here; near ones are to count for more, with exp(similarity / T)",
             ),
             Slip(
-                lambda b, y, q, k, t: poll(b, y, q, k, t, largest=False),
-                "those are the k farthest: similarity is largest for the nearest, so take the largest, not the smallest",
+                lambda b, y, q, k, t: poll(b, y, q, k, t, weigh=lambda s, t: s.exp()),
+                "the temperature is missing: a vote weighs exp(similarity / T)",
             ),
             Slip(
-                lambda b, y, q, k, t: poll(b, y, q, len(b), t),
-                "the whole bank votes: only the k nearest may",
+                lambda b, y, q, k, t: poll(b, y, q, k, t, weigh=lambda s, t: (s / t).softmax(dim=1)),
+                "a softmax: each query's votes were made to sum to one. The winner is the same, but plain exp(similarity / T) is asked",
             ),
             Slip(
                 lambda b, y, q, k, t: poll(b, y, q, k, t, weigh=lambda s, t: s / t),
@@ -288,11 +288,11 @@ EXERCISES = {
         reference=doubles,
         trials=[
             Trial(
-                "six queries, of which the third and fourth lie in the bank",
-                (MIXED, STORE),
-                torch.tensor([False, False, True, True, False, False]),
+                "seven queries, of which the fourth lies in the bank, at place 3 there too",
+                (SEVEN, STORE),
+                torch.tensor([False, False, False, True, False, False, False]),
             ),
-            Trial("seven queries and a bank of eight", (SEVEN, STORE)),
+            Trial("six queries, of which the third and fourth lie in the bank, at other places", (MIXED, STORE)),
         ],
         slips=[
             Slip(
@@ -312,7 +312,10 @@ EXERCISES = {
                 "this says which pictures of the bank are asked for; it should say it of the queries, one answer each",
             ),
             Slip(lambda q, b: ~doubles(q, b), "turned round: True is to stand for a double"),
-            Slip(lambda q, b: doubles(q, b).sum(), "that is how many; say which, one True or False a query"),
+            Slip(
+                lambda q, b: torch.zeros(len(q), dtype=torch.bool),
+                "no double was found. Were tensors put into a set? It tells them apart as objects, whatever is in them: use bytes",
+            ),
         ],
         hints=(
             "Comparing every query with every picture of the bank takes long. What do you use for looking up things you have seen?",

@@ -84,7 +84,7 @@ def gradients(call, *tensors: Tensor) -> list[Tensor | None]:
     """The gradient that reaches each tensor when `call` of them is made small; None or nought where it does not."""
     leaves = [tensor.clone().requires_grad_() for tensor in tensors]
     result = call(*leaves)
-    if result.requires_grad:
+    if isinstance(result, Tensor) and result.requires_grad:
         result.backward()
     return [leaf.grad for leaf in leaves]
 
@@ -149,8 +149,10 @@ EXERCISES = {
             ),
             Slip(not_unit, "the rows were not made length one: take cosines, not dot products"),
             Slip(
-                lambda q, k, queue, t: queue_nce(q, k, queue, 1 / t),
-                "the similarities were multiplied by the temperature; they are to be divided by it",
+                lambda q, k, queue, t: F.cross_entropy(
+                    torch.cat([logits(q, k.detach(), t), logits(q, queue, t)], dim=1), torch.arange(len(q))
+                ),
+                "the other keys of the batch stand among the answers too; there are 1 + K: the own key and the queue's entries",
             ),
             Slip(
                 losses.queue_nce,
@@ -221,9 +223,9 @@ EXERCISES = {
         reference=towards,
         trials=[
             Trial(
-                "two predictions, one on its target, one at right angles to it",
-                (torch.tensor([[2.0, 0.0], [0.0, 3.0]]), torch.tensor([[5.0, 0.0], [1.0, 0.0]])),
-                -0.5,
+                "three predictions, one on its target, two at right angles to theirs",
+                (torch.tensor([[2.0, 0.0], [0.0, 3.0], [0.0, 1.0]]), torch.tensor([[5.0, 0.0], [1.0, 0.0], [2.0, 0.0]])),
+                -1 / 3,
             ),
             Trial("five random predictions", (P, Z)),
         ],
@@ -234,7 +236,7 @@ EXERCISES = {
             ),
             Slip(
                 lambda p, z: losses.negative_cosine(p.detach(), z),
-                "the prediction was held still and the target moved: detach z, not p",
+                "no gradient reached the prediction. It is z that holds still, z.detach(); p stays as it is, and no_grad is too much",
             ),
             Slip(
                 lambda p, z: -losses.negative_cosine(p, z.detach()),
@@ -254,7 +256,7 @@ EXERCISES = {
             ),
         ],
         rules=[
-            Rule("no gradient reached the prediction; detach z, and leave p attached", predictions_learn),
+            Rule("no gradient reached the prediction; detach z, and leave p as it is", predictions_learn),
             Rule("gradient reached the target; detach z", targets_hold_still),
         ],
         hints=(
@@ -309,14 +311,14 @@ EXERCISES = {
         reference=imitate,
         trials=[
             Trial(
+                "a teacher who is sure of the first of two entries, a student at cosines 1/2 and 0 with T = 1, as in the text",
+                (torch.tensor([[0.5, 0.0]]), torch.tensor([[1.0, 0.0]]), 1.0, 0.01),
+                math.log(1 + math.exp(-0.5)),
+            ),
+            Trial(
                 "two pictures, two entries, a teacher without an opinion, a student without one: ln 2",
                 (torch.zeros(2, 2), torch.full((2, 2), 0.5), 0.1, 0.04),
                 math.log(2),
-            ),
-            Trial(
-                "a teacher who is sure of the first of two entries, a student at cosines 1/2 and 0 with T = 1",
-                (torch.tensor([[0.5, 0.0]]), torch.tensor([[1.0, 0.0]]), 1.0, 0.01),
-                math.log(1 + math.exp(-0.5)),
             ),
             Trial("four random pictures, a queue of 6", (STUDENT, TEACHER, 0.1, 0.04)),
         ],
@@ -334,8 +336,8 @@ EXERCISES = {
                 "the mean ran over all entries; sum over the K entries of a row first, then take the mean over the N rows",
             ),
             Slip(
-                lambda s, t, a, b: F.cross_entropy(s / a, t.argmax(dim=1)),
-                "only the teacher's first choice was asked for; all of its shares are the target",
+                lambda s, t, a, b: F.cross_entropy(s / a, t.detach() / b),
+                "the teacher's cosines were the target as they are; a softmax makes them shares that sum to one",
             ),
             Slip(
                 lambda s, t, a, b: F.kl_div(F.log_softmax(s / a, dim=1), shares(t.detach(), b), reduction="batchmean"),

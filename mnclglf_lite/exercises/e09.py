@@ -31,6 +31,12 @@ def against(table: dict[str, float], anchor: str) -> dict[str, float]:
     return {name: value / table[anchor] for name, value in table.items()}
 
 
+def divided_in_place(table: dict[str, float], anchor: str) -> dict[str, float]:
+    for name in table:
+        table[name] /= table[anchor]
+    return table
+
+
 EXERCISES = {
     "09.1": Exercise(
         goal="how many optimiser steps a run of some epochs has",
@@ -100,7 +106,10 @@ EXERCISES = {
             ),
         ],
         rules=[
-            Rule("a history of one epoch is its own last and best", lambda f: tuple(f(HISTORY[:1])) == (0.41, 0.41)),
+            Rule(
+                "in a history of one epoch that epoch is both the last and the best",
+                lambda f: tuple(f(HISTORY[:1])) == (0.41, 0.41),
+            ),
         ],
         hints=(
             "Choosing the best epoch needs a look at the answers. Which number needs no look?",
@@ -115,12 +124,12 @@ EXERCISES = {
         reference=against,
         trials=[
             Trial("our small table against its SimCLR", (OURS, "simclr"), {"simclr": 1.0, "byol": 0.75, "mnclglf": 1.05}),
-            Trial("the paper's against its SimCLR", (THEIRS, "simclr")),
+            Trial("the authors' table against its BYOL", (THEIRS, "byol")),
         ],
         slips=[
             Slip(
                 lambda t, a: {k: v - t[a] for k, v in t.items()},
-                "these are differences in points; five points mean more at 50 % than at 90 %, so take the ratio",
+                "these are differences in points; asked are ratios, so that the anchor stands at 1",
             ),
             Slip(
                 lambda t, a: {k: t[a] / v for k, v in t.items()},
@@ -131,6 +140,10 @@ EXERCISES = {
                 "the best row was taken as the anchor; divide by the method that was asked for",
             ),
             Slip(lambda t, a: {k: v / t[a] for k, v in t.items() if k != a}, "the anchor itself is missing: it stands at 1"),
+            Slip(
+                divided_in_place,
+                "the table was overwritten row by row: once the anchor is 1, the rest is divided by 1. Make a new dict",
+            ),
         ],
         hints=(
             "Divide every row by the same one.",

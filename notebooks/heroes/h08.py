@@ -61,5 +61,10 @@ def draw():
         (27, "the batch", GREY, 12),
     ):  # fmt: skip
         pen.text((89, middle + dy), text, colour, pencil.font(size), anchor="mm")
-    pen.text((14, 412), "Drawn as changes of one picture, not as history.", GREY, pencil.font(12))
+    pen.text(
+        (14, 412),
+        "Drawn as changes of one picture, not as history, and only the main change of each: the table at the end has all of them.",
+        GREY,
+        pencil.font(12),
+    )
     return sheet

@@ -1,4 +1,4 @@
-"""Notebook 09: our small runs and what papers print, side by side, each with what it takes to read it."""
+"""Notebook 09: our small runs and what the authors print, on one scale, each with what it takes to read it."""
 
 import json
 
@@ -28,7 +28,7 @@ def draw():
     pen.ellipse((LEFT, 46, LEFT + 12, 58), AGREE)
     pen.text((LEFT + 18, 44), "ours: slim network, 150,000 views, two CPU cores, last step", INK, pencil.font(13))
     pen.polygon([(LEFT + 440, 44), (LEFT + 447, 52), (LEFT + 440, 60), (LEFT + 433, 52)], outline=DISAGREE, width=2)
-    pen.text((LEFT + 454, 44), "the paper's: ResNet-18, 224 pixels, best epoch", INK, pencil.font(13))
+    pen.text((LEFT + 454, 44), "the authors': ResNet-18, 224 pixels, best epoch", INK, pencil.font(13))
     for i, name in enumerate(order):
         y = 86 + i * ROW
         pen.text((LEFT - 14, y), name, INK, pencil.font(14), anchor="rm")
@@ -38,6 +38,9 @@ def draw():
         p = x(paper[name])
         pen.polygon([(p, y - 8), (p + 7, y), (p, y + 8), (p - 7, y)], "white", outline=DISAGREE, width=2)
     pen.text(
-        (14, sheet.height - 24), "ours: data/runs/cifar10-slim, seed 0; the paper's: arXiv 2306.15930", GREY, pencil.font(12)
+        (14, sheet.height - 24),
+        "ours: data/runs/cifar10-slim, seed 0; the authors': README of the code of arXiv 2306.15930",
+        GREY,
+        pencil.font(12),
     )
     return sheet
