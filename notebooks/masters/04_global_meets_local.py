@@ -201,7 +201,8 @@ local_loss = check("04.4", local_loss)
 # By hand: three pictures, all embeddings equal: NT-Xent is ln 5, each of six views guesses among five others. With a local term
 # of 1 and the released weights 1 and 6 that makes 1 + 6 ln 5.
 #
-# **Exercise 04.5** (medium, 6 minutes). `local` is the local term, `weights` is the pair of local and global weight.
+# **Exercise 04.5** (medium, 6 minutes). `local` is the local term, a number; `weights` is the pair of local and global weight;
+# predictions and neighbours are (N, D). `nt_xent(n, p, temperature)` is at hand.
 
 
 # %%
@@ -333,8 +334,8 @@ figures.Shown(picture, alt)
 #
 # * **Against the lines first.** A dot to the left of the pixels' line has not shown its worth: without any training, pixels
 #   find better neighbours. Easy toys are kind to pixels: whoever has a labelled near-copy of everything needs no network.
-# * **What is clear?** The local term *alone* beats the untrained network, so it teaches something; but in so few steps far
-#   less than the global term.
+# * **What is clear?** The local term *alone* beats the untrained network, so it teaches something; but less than
+#   the global term does in as many steps.
 # * **What is not?** Whether both terms together beat the global one. Before you compare two rows, look how far apart the
 #   dots of *one* row lie: with one seed each, luck could have told you either story. And the temperature (0.2) was chosen in a
 #   handful of trials with both terms on.
@@ -350,11 +351,11 @@ def knn20(result):
 
 
 def told(records):
-    result = records[0].result
-    half = 50 * (max(knn20(r.result) for r in records) - min(knn20(r.result) for r in records))
-    mean = 100 * sum(knn20(r.result) for r in records) / len(records)
-    each = ", ".join(f"{100 * knn20(r.result):.1f}" for r in records)
-    print(f"{records[0].name:17s} {mean:.1f} ±{half:.1f} %  (seeds {', '.join(str(r.seed) for r in records)}: {each})")
+    result, values = records[0].result, [100 * knn20(record.result) for record in records]
+    line = f"{records[0].name:17s} {sum(values) / len(values):.1f} %"
+    if len(values) > 1:
+        line += f" ±{(max(values) - min(values)) / 2:.1f}, each: " + ", ".join(f"{value:.1f}" for value in values)
+    print(f"{line}  (seed {', '.join(str(record.seed) for record in records)})")
     return f"kNN k 20, T 0.1; {result['queries']:,} test pictures, bank {result['bank']:,}; {result['steps']} steps of 128"
 
 
