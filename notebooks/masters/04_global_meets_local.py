@@ -131,7 +131,7 @@ combine = check("04.2", combine)
 # grey is what it has not:
 
 # %%
-toy = views.denormalise(x2[6:7]).clamp(0, 1)
+toy = views.denormalise(x2[7:8]).clamp(0, 1)
 covered = []
 for pair in itertools.combinations(range(4), 2):
     part = torch.full_like(toy, 0.93)
@@ -303,6 +303,9 @@ for name, encoder in evaluate.baselines(methods.build(recipe, 10).backbone, spli
 # %% [markdown]
 # Now the runs. The two that we want to tell apart are trained with three seeds each: other weights at the start, another
 # order, other views. How many steps they get is a matter of the profile, that is, of how much your machine is to compute.
+#
+# In the picture below the numbers a dot is a run. Where a row has three, the short upright stroke is their mean. The number is
+# the mean, or the one value. Broken lines from top to bottom are what needs no training.
 
 # %%
 steps, runs = round(120 * profile().minutes["mnclglf"]), {}
@@ -316,10 +319,6 @@ for name, seeds in {"local only": [0], "global only": [0, 1, 2], "both, as drawn
         print(f"{name:15s} seed {seed}, {steps} steps of 64 in {run.seconds:.0f} s: {each}")
 for bank in banks:
     scores[bank]["both, as released"] = scores[bank]["global only"]
-
-# %% [markdown]
-# A dot is a run. Where a row has three, the short upright stroke is their mean. The number is the mean, or the one value.
-# Broken lines from top to bottom are what needs no training.
 
 # %%
 note = f"easy toys, 24 pixels; kNN, k 20, T 0.1, 1,000 of the hold-out; {steps} steps of 64; a dot a seed"
