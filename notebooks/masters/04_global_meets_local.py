@@ -350,10 +350,10 @@ def knn20(result):
 
 
 def told(records):
-    result, values = records[0].result, [100 * knn20(record.result) for record in records]
-    line = f"{records[0].name:17s} {sum(values) / len(values):.1f} %"
-    if len(values) > 1:
-        line += f" ±{(max(values) - min(values)) / 2:.1f}, each: " + ", ".join(f"{value:.1f}" for value in values)
+    result, shares = records[0].result, [knn20(record.result) for record in records]
+    line = f"{records[0].name:17s} {100 * sum(shares) / len(shares):.1f} %"
+    if len(shares) > 1:
+        line += f" ±{50 * (max(shares) - min(shares)):.1f}, each: " + ", ".join(f"{100 * share:.1f}" for share in shares)
     print(f"{line}  (seed {', '.join(str(record.seed) for record in records)})")
     return f"kNN k 20, T 0.1; {result['queries']:,} test pictures, bank {result['bank']:,}; {result['steps']} steps of 128"
 

@@ -100,10 +100,7 @@ schedules = {
 }
 panel = ("rate", "share of the full rate", 1)
 plot = figures.curves(schedules, title="A short rise, a long way down", panels=[panel])
-figures.Shown(
-    plot,
-    "Three curves over 120 steps. One falls from the start, two rise in a straight line first; all fall along half a cosine.",
-)
+figures.Shown(plot, "Three curves over 120 steps: two rise in a straight line first, all fall along half a cosine.")
 
 # %% [markdown]
 # ## One step
