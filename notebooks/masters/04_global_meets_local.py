@@ -230,7 +230,6 @@ local = local_loss(out["p1"], out["p2"], c1, c2, recipe.temperature)
 mine = whole_loss(local, out["p1"], out["p3"], out["n1"], out["n3"], recipe.temperature, weights)
 for name, here, there in (("local term", local, out["loss_local"]), ("whole loss", mine, out["loss"])):
     print(f"{name}: yours {float(here.detach()):.6f}, the package's {float(there.detach()):.6f}")
-print(f"weights {weights}, temperature {recipe.temperature}")
 
 # %% [markdown]
 # ## Take it apart again
@@ -368,16 +367,14 @@ print(f"toy box, {protocol}; ± is half the range")
 # And how they came there. Every line is a run; look whether the two kinds of line keep apart or cross.
 
 # %%
-figure = Figure(figsize=(7.4, 3.6), layout="constrained")
-axes = figure.add_subplot(xlabel="step", ylabel="kNN on the hold-out, percent")
-axes.set_title("Toy box, 32 pixels, seeds 0, 1, 2; kNN: k 20, T 0.1", loc="left", fontsize=10)
+axes = Figure(figsize=(7.4, 3.6), layout="constrained").add_subplot(xlabel="step", ylabel="kNN on the hold-out, percent")
 forms = {"mnclglf": ("as drawn", "-", "#0072B2"), "mnclglf-released": ("as released", "--", "#D55E00")}
 for name, (label, style, colour) in forms.items():
     for record in saved[name]:
         points = [(row["step"], 100 * row["knn"]) for row in record.history]
         axes.plot(*zip(*points, strict=True), style, color=colour, label=label if record.seed == 0 else None)
-axes.legend(frameon=False)
-figures.Shown(figure, "Six rising curves; the three as drawn end above the three as released.")
+axes.legend(frameon=False, title="toy box, kNN k 20, T 0.1; three seeds each")
+figures.Shown(axes.figure, "Six rising curves; the three as drawn end above the three as released.")
 
 # %% [markdown]
 # Here the three runs as drawn end above the three as released. On *these* pictures, for runs of *this* length, with
