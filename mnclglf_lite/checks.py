@@ -223,7 +223,10 @@ def difference(came: Any, expected: Any) -> str:
 def tensor_difference(came: Any, expected: Any) -> str:
     """As `difference`, where one of the two is a tensor: kind, shape, then the value that is farthest off."""
     if not isinstance(expected, Tensor):  # a number was worked by hand
-        expected = torch.as_tensor(expected)
+        try:
+            expected = torch.as_tensor(expected)
+        except (RuntimeError, TypeError, ValueError):  # a list of tensors, a dict
+            return f"got a tensor, expected a {type(expected).__name__}"
     if not isinstance(came, Tensor):
         if expected.ndim or not isinstance(came, (int, float)):
             return f"got a {type(came).__name__}, expected a tensor of shape {tuple(expected.shape)}"

@@ -106,7 +106,14 @@ def _panel(
         up = 1 + LINE / tall * (len(marks) - i - 0.4)  # the lowest value's name stands highest
         style = {"color": GREY, "transform": across, "clip_on": False}
         axes.plot([100 * value] * 2, [0, up], LINES[1 + i % 3], linewidth=1.2, zorder=1, **style)
-        axes.text(100 * value, up, f" {name} {100 * value:.1f}", va="center", fontsize=9.5, **style)
+        told = f"{name} {100 * value:.1f}"
+        low, high = axes.get_xlim()
+        room = (high - 100 * value) / (high - low) * axes.get_position().width * axes.figure.get_figwidth()
+        if 0.085 * (len(told) + 1) < room + 0.3:  # inches; a little may hang over
+            axes.text(100 * value, up, f" {told}", va="center", fontsize=9.5, **style)
+        else:  # no room on the right
+            box = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}
+            axes.text(100 * value, up, f"{told} ", va="center", ha="right", fontsize=9.5, bbox=box, zorder=3, **style)
     axes.spines["left"].set_color(FAINT)
 
 

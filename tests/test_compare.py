@@ -208,7 +208,7 @@ def test_a_dot_is_a_seed_and_a_line_is_a_baseline(compared):
         dashed = {round(line.get_xdata()[0], 6) for line in axes.lines if line.get_linestyle() != "-"}
         assert dashed == {round(100 * read(row), 6) for row in result["baselines"].values()}
         for name, row in result["baselines"].items():
-            assert any(text.get_text() == f" {name} {100 * read(row):.1f}" for text in axes.texts)
+            assert any(text.get_text().strip() == f"{name} {100 * read(row):.1f}" for text in axes.texts)
     words = " ".join(" ".join(text.get_text().split()) for text in figure.texts)
     assert compare.note(result) in words and "open squares: with labels" in words
 

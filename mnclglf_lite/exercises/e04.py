@@ -51,6 +51,11 @@ NUMBERED = torch.arange(1.0, 33.0).view(2, 1, 4, 4)  # two pictures: 1 to 16, ro
 QUARTERS = torch.tensor([[[1.0, 2], [5, 6]], [[9, 10], [13, 14]], [[3, 4], [7, 8]], [[11, 12], [15, 16]]])
 
 
+def turned(views: Tensor) -> Tensor:
+    """Patches whose rows have become columns."""
+    return divide(views).transpose(-1, -2)
+
+
 def loses_nothing(answer) -> bool:
     """Every pixel of a view is in one patch, and once."""
     views = noise(3, 3, 8, 8)
@@ -134,6 +139,13 @@ def projected_one_by_one(view: Tensor, backbone: nn.Module, projector: nn.Module
 
 
 @torch.no_grad()
+def mixed_up(view: Tensor, backbone: nn.Module, projector: nn.Module) -> Tensor:
+    """The 4N features are read as N times 4, though the patches came first."""
+    features = backbone(divide(view).flatten(0, 1)).unflatten(0, (len(view), 4)).transpose(0, 1)
+    return projector(combine(features).flatten(0, 1)).unflatten(0, (6, len(view)))
+
+
+@torch.no_grad()
 def not_projected(view: Tensor, backbone: nn.Module, projector: nn.Module) -> Tensor:
     parts = divide(view)
     return combine(backbone(parts.flatten(0, 1)).unflatten(0, parts.shape[:2]))
@@ -166,7 +178,7 @@ def teaches(loss) -> bool:
     """Whether gradient reaches both predictions."""
     p1, p2 = (x.clone().requires_grad_() for x in TERMS[:2])
     came = loss(p1, p2, *TERMS[2:])
-    if not came.requires_grad:
+    if not isinstance(came, Tensor) or not came.requires_grad:
         return False
     return all(g is not None and bool(g.any()) for g in torch.autograd.grad(came, (p1, p2), allow_unused=True))
 
@@ -191,13 +203,13 @@ WHOLE = (torch.tensor(2.5), *(rows(5, 4, seed) for seed in range(4)), 0.3, (0.5,
 ONES = (torch.tensor(1.0), *(torch.ones(3, 4),) * 4, 0.2, (1.0, 6.0))
 
 
-def flows(loss) -> bool:
-    """Whether gradient reaches the local term and both predictions."""
+def reached(loss) -> list[bool]:
+    """Whether gradient reaches the local term, p1, p3."""
     given = [x.clone().requires_grad_() for x in WHOLE[:3]]
     came = loss(*given, *WHOLE[3:])
-    if not came.requires_grad:
-        return False
-    return all(g is not None and bool(g.any()) for g in torch.autograd.grad(came, given, allow_unused=True))
+    if not isinstance(came, Tensor) or not came.requires_grad:
+        return [False] * 3
+    return [g is not None and bool(g.any()) for g in torch.autograd.grad(came, given, allow_unused=True)]
 
 
 EXERCISES = {
@@ -231,6 +243,9 @@ EXERCISES = {
             Slip(
                 lambda views: divide(views).movedim(0, 1),
                 "the tiles are right, but their axis comes first: (4, N, C, H/2, W/2), so that tiles[0] is a batch of its own",
+            ),
+            Slip(
+                turned, "the right tiles, but each with rows and columns exchanged: after the permute H/2 stands before W/2"
             ),
             Slip(
                 lambda views: torch.stack(views.chunk(4, dim=2)),
@@ -310,6 +325,11 @@ EXERCISES = {
                 projected_one_by_one,
                 "each pair went through the projector in a batch of its own: all 6N go in one batch, pairs.flatten(0, 1)",
             ),
+            Slip(
+                mixed_up,
+                "the patches were dealt to the wrong pictures: flatten(0, 1) of (4, N, ...) keeps the patch first, "
+                "so the way back is unflatten(0, (4, N))",
+            ),
             Slip(not_projected, "the projector is missing: targets live where predictions live, behind the projector"),
             Slip(
                 lambda view, backbone, projector: projector(
@@ -362,12 +382,30 @@ EXERCISES = {
                 "only p1 asked: p2 and the patches of x1 make the other six terms",
             ),
             Slip(
+                lambda p1, p2, c1, c2, t: 2 * local_loss(p1, p2, c1, c2, t),
+                "twice as much: the two means of six were added. It is one mean of all twelve",
+            ),
+            Slip(
+                lambda p1, p2, c1, c2, t: (info_nce(p1, c2.mean(dim=0), t) + info_nce(p2, c1.mean(dim=0), t)) / 2,
+                "the six targets were averaged into one; each of them is a term of its own, and the *terms* are averaged",
+            ),
+            Slip(
+                lambda p1, p2, c1, c2, t: local_loss(p1, p2, c1, c2, 1.0),
+                "the temperature was left out: it is the third argument of info_nce",
+            ),
+            Slip(
+                lambda p1, p2, c1, c2, t: torch.stack(
+                    [nt_xent(p1, c, t) for c in c2] + [nt_xent(p2, c, t) for c in c1]
+                ).mean(),
+                "this is NT-Xent, in which targets ask as well; the local term is InfoNCE, where p alone asks",
+            ),
+            Slip(
                 lambda p1, p2, c1, c2, t: local_loss(p1.detach(), p2.detach(), c1, c2, t),
                 "the value is right, but p1 and p2 were detached: that is the released form, in which this term teaches nobody",
             ),
         ],
         rules=[
-            Rule("no gradient reaches p1 or p2", teaches),
+            Rule("no gradient reaches p1 or p2: the loss has to stay a tensor, without .item() or .detach()", teaches),
             Rule("another order of the pairs changed the loss", any_order),
         ],
         hints=(
@@ -411,8 +449,29 @@ EXERCISES = {
                 lambda local, p1, p3, n1, n3, t, w: w[0] * local + w[1] * nt_xent(n3, p1, t),
                 "only one crossing: p3 with n1 is the other half of the global term",
             ),
+            Slip(
+                lambda local, p1, p3, n1, n3, t, w: w[0] * local + w[1] * nt_xent(p1, p3, t),
+                "the two predictions met each other; what a prediction is to find is the *neighbour* of the other view",
+            ),
+            Slip(
+                lambda local, p1, p3, n1, n3, t, w: whole_loss(local, p1, p3, n1, n3, t, (1.0, 1.0)),
+                "both terms came in with a weight of 1: multiply the local one by weights[0], the global one by weights[1]",
+            ),
+            Slip(
+                lambda local, p1, p3, n1, n3, t, w: whole_loss(local, p1, p3, n1, n3, t, (1.0, 6.0)),
+                "the weights were written down as 1 and 6; take them from `weights`, which may be others",
+            ),
         ],
-        rules=[Rule("gradient does not reach the local term and both predictions", flows)],
+        rules=[
+            Rule(
+                "no gradient reaches anything: the loss has to stay a tensor, without .item() or .detach()",
+                lambda f: any(reached(f)),
+            ),
+            Rule("no gradient reaches the local term", lambda f: reached(f)[0]),
+            Rule(
+                "no gradient reaches p1 or p3: the global term is to teach both predictions", lambda f: all(reached(f)[1:])
+            ),
+        ],
         hints=(
             "Two terms with a weight each. The global one: a prediction of one view, the neighbour of the other.",
             "w0 L_local + w1 (1/2 NTX(n3, p1) + 1/2 NTX(n1, p3)).",

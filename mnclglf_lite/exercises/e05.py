@@ -42,6 +42,26 @@ def whole_cosine(recipe: Any, step: int, total: int) -> float:
     return (step + 1) / (warm + 1) if step < warm else 0.5 * (1 + math.cos(2 * math.pi * share))
 
 
+def quarter_cosine(recipe: Any, step: int, total: int) -> float:
+    warm = warm_steps(recipe, total)
+    return (step + 1) / (warm + 1) if step < warm else math.cos(math.pi / 2 * (step - warm) / (total - warm))
+
+
+def twice_the_cosine(recipe: Any, step: int, total: int) -> float:
+    warm = warm_steps(recipe, total)
+    return (step + 1) / (warm + 1) if step < warm else 2 * run.cosine(step - warm, total - warm)
+
+
+def one_too_early(recipe: Any, step: int, total: int) -> float:
+    warm = warm_steps(recipe, total)
+    return (step + 1) / warm if step < warm else run.cosine(step - warm, total - warm)
+
+
+def a_share_for_steps(recipe: Any, step: int, total: int) -> float:
+    warm = recipe.warmup
+    return (step + 1) / (warm + 1) if step < warm else run.cosine(step - warm, total - warm)
+
+
 def a_straight_line(recipe: Any, step: int, total: int) -> float:
     warm = warm_steps(recipe, total)
     return (step + 1) / (warm + 1) if step < warm else 1 - (step - warm) / (total - warm)
@@ -217,6 +237,19 @@ EXERCISES = {
                 whole_cosine,
                 "that is a whole turn of the cosine, which comes up again at the end: half a turn, up to pi",
             ),
+            Slip(
+                quarter_cosine,
+                "a quarter of a turn, which ends steeply; half a turn, from 1 to -1, lifted and halved: (1 + cos(pi * done)) / 2",
+            ),
+            Slip(twice_the_cosine, "1 + cos starts at 2: halve it"),
+            Slip(
+                one_too_early,
+                "the rise reached the full rate one step too early: (step + 1) / (warm + 1), so that step `warm` is the first in full",
+            ),
+            Slip(
+                a_share_for_steps,
+                "recipe.warmup was taken for a number of steps; it is a share of them: recipe.warmup * total",
+            ),
             Slip(a_straight_line, "after the warm-up the rate falls in a straight line; half a cosine was asked for"),
             Slip(
                 lambda recipe, step, total: recipe.lr * run.rate(recipe, step, total),
@@ -247,6 +280,10 @@ EXERCISES = {
             Slip(
                 stepwise("after"),
                 "the twin has not moved: run.method.after_step(outputs) does what comes after the step, averages and queues",
+            ),
+            Slip(
+                stepwise(gives=lambda outputs: outputs["loss"]),
+                "the step is right, but it gave back the loss alone: give back the whole dict of outputs",
             ),
             Slip(stepwise("count"), "the step was not counted: run.step += 1, or the schedule stands still"),
             Slip(stepwise("rate"), "the learning rate was not set for this step: set_rate(run) comes first"),
@@ -302,6 +339,14 @@ EXERCISES = {
                 "nearly: the mean square is over N here, not N - 1, so that the gauge does not depend on the batch: unbiased=False",
             ),
             Slip(
+                lambda z: F.normalize(z, dim=0).std(dim=0, unbiased=False).mean() * z.shape[1] ** 0.5,
+                "the columns were made length one; an embedding is a row: F.normalize(z, dim=1)",
+            ),
+            Slip(
+                lambda z: gauges.spread(z) * (z.shape[0] / z.shape[1]) ** 0.5,
+                "the factor is the root of D, the number of coordinates; this was the root of N",
+            ),
+            Slip(
                 lambda z: F.normalize(z, dim=1).std(unbiased=False) * z.shape[1] ** 0.5,
                 "one deviation over all numbers at once: it stays large when all embeddings are the same. One a coordinate, then their mean",
             ),
@@ -309,7 +354,7 @@ EXERCISES = {
         rules=[
             Rule(
                 "making embeddings longer changed the gauge; only directions may count",
-                lambda f: torch.allclose(f(3 * CROSS), f(CROSS)),
+                lambda f: torch.allclose(torch.as_tensor(f(3 * CROSS)), torch.as_tensor(f(CROSS))),
             )
         ],
         hints=(
@@ -338,6 +383,22 @@ EXERCISES = {
                 "this is the entropy; exp of it is the number of directions: ln 2 means two of them",
             ),
             Slip(
+                lambda z: torch.exp(entropy_of(torch.linalg.svdvals(z.double()))).float(),
+                "these were no shares: divide the singular values by their sum first, so that they add up to 1",
+            ),
+            Slip(
+                lambda z: torch.exp(-entropy_of(shares(z))).float(),
+                "the minus sign is missing: log p is negative, and entropy is not",
+            ),
+            Slip(
+                lambda z: torch.exp(entropy_of(torch.softmax(torch.linalg.svdvals(z.double()), 0))).float(),
+                "softmax makes shares of exp(s); here the share is s over the sum of all s",
+            ),
+            Slip(
+                lambda z: torch.exp(entropy_of(shares(F.normalize(z, dim=1)))).float(),
+                "the rows were made length one first; that is for the other gauge, this one takes the table as it is",
+            ),
+            Slip(
                 lambda z: torch.exp(entropy_of(shares(z) ** 2 / (shares(z) ** 2).sum())).float(),
                 "the singular values were squared: that weighs strong directions more (the shares are of the values themselves)",
             ),
@@ -357,7 +418,9 @@ EXERCISES = {
         rules=[
             Rule(
                 "all embeddings twice as long use no more directions; the singular values have to be made shares",
-                lambda f: torch.allclose(f(2 * FLAT).double(), f(FLAT).double(), atol=1e-4),
+                lambda f: torch.allclose(
+                    torch.as_tensor(f(2 * FLAT)).double(), torch.as_tensor(f(FLAT)).double(), atol=1e-4
+                ),
             )
         ],
         hints=(

@@ -14,8 +14,10 @@ CLOUD = torch.randn(12, 5, generator=DRAWS) * torch.tensor([3.0, 2.0, 1.0, 0.5, 
 PLANE = torch.tensor([[2.0, 0.0, 0.0], [-2.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, -1.0, 0.0]])
 # four directions: 0, 10, 90 and 100 degrees, of different lengths
 FOUR = torch.tensor([[1.0, 0.0], [0.9848, 0.1736], [0.0, 1.0], [-1.0419, 5.9088]])
+# three directions: 0, 10 and 240 degrees. The third has a negative cosine with both others
+APART = torch.tensor([[1.0, 0.0], [0.9848, 0.1736], [-0.5, -0.866]])
 NEAR = torch.tensor([[1, 2], [0, 2], [3, 0], [2, 4], [3, 0]])
-OTHER = torch.tensor([[2, 1], [3, 0], [1, 4], [2, 1], [1, 2]])
+OTHER = torch.tensor([[2, 1], [3, 0], [1, 3], [2, 1], [1, 2]])
 LINKS = torch.tensor([[1, 2], [2, 0], [1, 0], [2, 1]])
 
 
@@ -51,6 +53,16 @@ def euclid(x: Tensor, k: int) -> Tensor:
 def with_itself(x: Tensor, k: int) -> Tensor:
     unit = F.normalize(x, dim=1)
     return (unit @ unit.T).topk(k).indices
+
+
+def nought_for_itself(x: Tensor, k: int) -> Tensor:
+    unit = F.normalize(x, dim=1)
+    return (unit @ unit.T).fill_diagonal_(0.0).topk(k).indices
+
+
+def both(x: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    unit = F.normalize(x, dim=1)
+    return tuple((unit @ unit.T).fill_diagonal_(-2.0).topk(k))
 
 
 def farthest(x: Tensor, k: int) -> Tensor:
@@ -109,12 +121,23 @@ EXERCISES = {
             Trial(
                 "four directions at 0, 10, 90 and 100 degrees, nearest one", (FOUR, 1), torch.tensor([[1], [0], [3], [2]])
             ),
+            Trial(
+                "three directions at 0, 10 and 240 degrees: the third is far from both",
+                (APART, 1),
+                torch.tensor([[1], [0], [0]]),
+            ),
             Trial("twelve random points, three neighbours", (CLOUD - 4.0, 3)),
         ],
         slips=[
             Slip(
                 with_itself, "everybody's first neighbour is himself: set the diagonal to something below every cosine first"
             ),
+            Slip(
+                nought_for_itself,
+                "the diagonal became 0, but cosines go down to -1: a picture far from all others was its own neighbour. Take -2",
+            ),
+            Slip(lambda x, k: both(x, k)[0], "these are the cosines themselves; `.indices` of topk says whose they are"),
+            Slip(both, "`topk` gives two things, values and positions; only the positions are asked for: `.indices`"),
             Slip(
                 euclid,
                 "these are the nearest by straight distance; the features are compared by direction, so make every row length one first",
@@ -140,7 +163,7 @@ EXERCISES = {
         goal="the share of a picture's true neighbours that the map keeps near it",
         reference=kept,
         trials=[
-            Trial("five points, worked by hand: shares 1, 1/2, 0, 1/2 and 0", (NEAR, OTHER), torch.tensor(0.4)),
+            Trial("five points, worked by hand: shares 1, 1/2, 1/2, 1/2 and 0", (NEAR, OTHER), torch.tensor(0.5)),
             Trial("the same neighbours in another order: all kept", (NEAR, NEAR.flip(1)), torch.tensor(1.0)),
         ],
         slips=[
@@ -159,6 +182,10 @@ EXERCISES = {
             Slip(
                 lambda a, b: (a[:, :, None] == b[:, None, :]).any(2).all(1).float().mean(),
                 "only pictures that keep all their neighbours were counted; a share of each row is wanted",
+            ),
+            Slip(
+                lambda a, b: (a[:, :, None] == b[:, None, :]).float().mean(),
+                "the mean ran over all N·k·k comparisons; ask `any` over the map's k first, so that N·k answers are left",
             ),
         ],
         hints=(

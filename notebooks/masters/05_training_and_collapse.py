@@ -66,7 +66,8 @@ print(f"{run.recipe.method}: {numbers:,} numbers to learn; step {run.step} of {r
 # %% [markdown]
 # ## How large is a step?
 # The learning rate is not the same in all steps. At first the weights are random and the gradient points anywhere: one starts
-# carefully and *warms up*. At the end one wants to settle: the rate goes down to nought, here by half a cosine.
+# carefully and *warms up*. At the end one wants to settle: the rate goes down to nought, here by half a cosine, which is
+# $(1 + \cos \pi d)/2$ when the share d of the way down is done.
 #
 # By hand, with 100 steps of which a tenth warm up: the first ten get 1/11, 2/11, ... 10/11 of the full rate. Step 10 gets all
 # of it. Half way through the other 90, at step 55, it is one half.
@@ -88,7 +89,8 @@ def rate(recipe, step, total):
 rate = check("05.1", rate)
 
 # %% [markdown]
-# `hint("05.1")` helps, three times over. Here is your schedule, with three lengths of the warm-up.
+# `hint("05.1")` helps, three times over. Here is your schedule with no warm-up, a short one and a very long one. Look where each
+# curve is highest, and that all come down to nought.
 
 # %%
 all_steps = range(120)
@@ -98,7 +100,7 @@ schedules = {
 }
 panel = ("rate", "share of the full rate", 1)
 plot = figures.curves(schedules, title="A short rise, a long way down", panels=[panel])
-figures.Shown(plot, "Three curves over 120 steps: each rises in a straight line, then falls along a cosine.")
+figures.Shown(plot, "Three curves over 120 steps: two rise in a straight line first, all fall along half a cosine.")
 
 # %% [markdown]
 # ## One step
@@ -164,7 +166,7 @@ def loop(run, look, every=10):
 
 # %% [markdown]
 # That is a whole training loop. Is it right? The package has one too, `train.train`. Give both the same recipe, and compare
-# every weight at the end.
+# every weight at the end. (Its line of the log has the mean loss of the epoch; yours above are the losses of single steps.)
 
 # %%
 short = tiny("simclr", steps=60)
@@ -214,7 +216,8 @@ print("stopped and resumed, the same bits as never stopped:", all(torch.equal(a,
 # %% [markdown]
 # ## The board
 # Text lines do for a short run. For a longer one there is a board that draws while it trains: the loss, and beside it the
-# gauges that the rest of this notebook is about. It works in JupyterLab; elsewhere a picture of its end is left.
+# gauges that the rest of this notebook is about. It works in JupyterLab; elsewhere a picture of its end is left. In the left
+# panel the line is the mean loss from one look at the run to the next; a dot is the mean of an epoch, drawn in its middle.
 
 # %%
 from mnclglf_lite.widgets import TrainingBoard
@@ -274,8 +277,8 @@ rank = check("05.4", rank)
 # %% [markdown]
 # Try them on three made-up networks that see the same two views, x and x with noise. One keeps all, one puts everything on a
 # line, one says nearly the same of all. Two gauges from the literature (Wang & Isola 2020) stand beside yours: *alignment*,
-# the distance between the two views of a picture, and *uniformity*, how evenly embeddings fill the sphere. Lower is better
-# in both.
+# the mean squared distance between the two views of a picture, and *uniformity*, how evenly embeddings fill the sphere.
+# Lower is better in both.
 
 # %%
 rng = torch.Generator().manual_seed(0)
@@ -295,6 +298,7 @@ print(layout(["", "spread", "rank", "alignment", "uniformity"], lines))
 
 # %% [markdown]
 # Look at alignment: the network in one point is the best of the three. That is what a loss sees that only asks for agreement.
+# Spread finds the point and misses the line; rank finds both. Uniformity is worst, near 0, for the point.
 #
 # ## Break SimSiam
 # SimSiam has no negatives. It draws the prediction of one view towards the embedding of the other, and its loss lies between
@@ -329,8 +333,8 @@ guess
 
 # %% [markdown]
 # Your loop trains all three. Now `look` also asks your gauges, of the embeddings of the batch. At the end of each run the
-# package measures nearest neighbours on pictures held back. Of the three panels, the left one is what you would watch if you
-# only watched the loss.
+# package measures nearest neighbours on pictures held back; that comes in the next table. Of the three panels, the left one is
+# what you would watch if you only watched the loss.
 
 
 # %%
@@ -359,13 +363,13 @@ figures.Shown(plot, "Three panels: the broken runs end below SimSiam in loss, in
 
 # %% [markdown]
 # Both broken runs end with a better loss, and with an effective rank of one or two: their embeddings lie nearly on a line.
-# Mind the middle panel. Spread alone goes down to about a half, which does not look like the end of the world: the BatchNorm
-# at the end of SimSiam's projector forces each coordinate to vary, so they all vary *together*. That is why two gauges are read.
+# Mind the middle panel. Spread falls too, but not to nought: the BatchNorm at the end of SimSiam's projector has each
+# coordinate vary over the batch, whatever happens. They may still all vary *together*, and only rank sees that. So we read two.
 #
 # ## Break BYOL
-# BYOL has a slow twin in place of a stop-gradient on its own output. What if the twin is not slow (momentum 0: it is a copy of
-# the network as of the step before), or never moves (momentum 1)? And what if the predictor goes? BYOL's loss goes from 8,
-# opposite, to 0, the same.
+# BYOL's targets come from a slow twin, without gradient. What if the twin is not slow (momentum 0: after every step it becomes
+# a copy of the network, so both are always the same)? What if it never moves (momentum 1; the recipe has to start just below)?
+# And what if the predictor goes? BYOL's loss goes from 8, opposite, to 0, the same.
 
 
 # %%
@@ -393,12 +397,13 @@ show([name for name in results if "BYOL" in name])
 print(note + "; kNN: k 20, T 0.1, 1,000 held-back pictures, bank 3,334; chance 10")
 
 # %% [markdown]
-# Without the predictor BYOL reaches what its loss calls perfection, and its embeddings are one point. With momentum 0 nothing
-# bad happens in so short a run: a stop-gradient and a predictor are enough, which is SimSiam's whole message. With
-# momentum 1 the target is a random network for ever. That cannot collapse, but there is little to be learned from it.
+# Without the predictor BYOL reaches what its loss calls perfection, and its embeddings are nearly one point. With momentum 0
+# nothing worse happens in so short a run than with the slow twin: a stop-gradient and a predictor are enough to stay clear of
+# the point, which is SimSiam's message. With momentum 1 the target is a random network for ever. It does not collapse, but
+# the loss hardly falls: there is little to be learned from it.
 #
-# The kNN column is low for *all* rows: methods without negatives need more than 120 steps. Here it cannot tell a healthy run from a
-# collapsed one, and the gauges can.
+# The kNN column is near chance in *all* rows: 120 steps are too few here for a method without negatives. So it cannot tell
+# the run in one point from the others; the gauges can.
 #
 # ## Break SimCLR
 # SimCLR has negatives, which punish collapse. Surely its loss can be trusted? We change one thing at a time: the temperature
@@ -430,12 +435,15 @@ guess_2.reveal("kNN alone", "colours alone tell which views belong together, so 
 #
 # * **Temperature 1.** Spread and rank are fine, but the loss hardly leaves guessing, and neighbours are much worse. The loss is
 #   too flat to teach (notebook 02).
-# * **Temperature 0.01.** Only the single closest negative counts, the gradient is huge, and the embeddings are thrown
+# * **Temperature 0.01.** Almost only the closest negative counts, the gradient is huge, and the embeddings are thrown
 #   together. The loss ends close to guessing. Here it does tell.
-# * **Rate 30 times as high.** The loss looks nearly as good. The gauges say that half of the directions are gone.
-# * **No colour changes.** The best loss, the highest spread and rank, and neighbours at chance. The network found a *shortcut*: two
-#   views of a picture share their colours, and nobody asked for more. **No gauge of collapse sees that.** Only a question
-#   about what you want to use the features for does, and that is notebook 07.
+# * **Rate 30 times as high.** The loss is somewhat worse, as in many a run that just needs longer. The gauges say what is
+#   wrong: spread and rank are far below the first row's.
+# * **No colour changes.** The best loss, the highest spread and rank, and neighbours about at chance. The network found a
+#   *shortcut*: two views of a picture share their colours, and nobody asked for more. **No gauge of collapse sees that.**
+#   Only a question about what you want to use the features for does, and that is notebook 07.
+#
+# (A loss at another temperature has another scale: set it against guessing, not against the first row.)
 #
 # So: the loss says whether the network does what you asked. Spread and rank say whether it has collapsed. Whether you asked
 # for the right thing, neither of them knows.
