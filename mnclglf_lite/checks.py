@@ -131,9 +131,9 @@ def check(number: str, answer: Any) -> Any:
     outcome = examine(exercise, answer)
     _passed[number] = not outcome.failure
     if not outcome.failure:
-        held = f", {len(exercise.rules)} rules" if exercise.rules and exercise.trials else ""
-        tried = f"{len(exercise.trials)} trials" if exercise.trials else f"{len(exercise.rules)} rules"
-        say(f"{number} ✓ right: {tried}{held}. {where(exercise)}")
+        counts = {"trial": len(exercise.trials), "rule": len(exercise.rules)}
+        stood = ", ".join(f"{count} {what}{'s' * (count > 1)}" for what, count in counts.items() if count)
+        say(f"{number} ✓ right: {stood}. {where(exercise)}")
         if exercise.draw:
             show(exercise.draw(answer if exercise.value else outcome.results[-1]))
         return answer

@@ -2,7 +2,7 @@
 
     x1 -> backbone -> projector -> z1 -> predictor -> p1 ------------.
                                                                       2 - 2 cos
-    x2 -> momentum backbone -> momentum projector -> m2 --- stop -----'         and once more with x1 and x2 exchanged
+    x2 -> momentum backbone -> momentum projector -> m2 --- stop -----'     and with x1 and x2 exchanged
 
     l(p, m) = (1/N) sum_i | p_i / |p_i| - m_i / |m_i| |^2 = 2 - 2 (1/N) sum_i s(p_i, m_i)     Grill et al. 2020, equation 2
     L = l(p1, m2) + l(p2, m1)                                     a sum, 0 to 8                (arXiv 2006.07733)

@@ -4,9 +4,9 @@ A teacher tells the student which of many other pictures a picture resembles, an
 belong together: what is learnt is a whole distribution over a queue. A picture is described in two contexts, the pooled
 feature (g) and a hypercolumn (h), in which the last two stages stand on top of each other at every place:
 
-    x -> backbone -> last map -> mean -> projector -> s_g                              the student learns by gradient
+    x -> backbone -> last map -> mean -> projector -> s_g                 student: learns by gradient
             `-> last two maps, the earlier one shrunk -> 1x1 conv -> mean -> hyper projector -> s_h
-    y -> twins of all of these -> t_g -> queue Q_g                                     the teacher: no gradient, weak views
+    y -> twins of all of these -> t_g -> queue Q_g                        teacher: no gradient, weak views
                                -> t_h -> queue Q_h
 
     p(v, Q, T) = softmax_k s(v, Q_k) / T                         K shares; no entry is the picture's own

@@ -3,10 +3,11 @@
 No picture is trained on as a whole. Four overlapping quadrants are cut out of each, twice, under two sets of augmentations;
 all quadrants of a batch are shuffled and glued, four at a time, into montages (see `montage`):
 
-    view 1: 4N patches -> N montages -> backbone -> split, unshuffle -> h1 -> projector -> z1 -> predictor -> p1
-                                                                        `--> location head: which quadrant was it?
-    view 2: the same                                                    h2 -> projector -> z2 -> predictor -> p2
-    both:   the same montages -> momentum backbone -> split, unshuffle -> momentum projector -> k1, k2       no gradient
+    view 1: patches -> montages -> backbone -> split, unshuffle -> h1 -> projector -> z1 -> predictor -> p1
+                                                                   `--> location head: which quadrant?
+    view 2: the same                                               h2 -> projector -> z2 -> predictor -> p2
+    both:   the same montages -> momentum backbone -> split, unshuffle -> momentum projector -> k1, k2
+                                                                                            (no gradient)
 
     SC(a, b) = mean over the 8N vectors i of a and b:  -1/7 sum_{p in P(i)} [ s_ip / T - log sum_{j != i} exp(s_ij / T) ]
     L_global   = 1/2 SC(p1, k2) + 1/2 SC(p2, k1)                  P(i): the 7 others from i's picture

@@ -2,9 +2,9 @@
 
 A picture is seen three times. One network learns; the two others only say what it should have said:
 
-    x1, x2, x3 -> online backbone -> projector -> predictor -> p1, p2, p3         learns by gradient
-    x1, x2     -> divide 2x2 -> the same backbone -> combine pairs -> the same projector -> c(x1), c(x2)     no gradient
-    x1, x3     -> momentum backbone -> momentum projector -> m1, m3 -> nearest in queue -> n1, n3            no gradient
+    x1, x2, x3 -> online backbone -> projector -> predictor -> p1, p2, p3      learns by gradient
+    x1, x2     -> divide 2x2 -> same backbone -> combine pairs -> same projector -> c(x1), c(x2)   no grad
+    x1, x3     -> momentum backbone -> momentum projector -> m1, m3 -> nearest in queue -> n1, n3   no grad
 
     L_GL = (1/12) sum_j [ l(p1, c_j(x2)) + l(p2, c_j(x1)) ]       global meets local: 6 pairs of patches, InfoNCE
     L_GG = 1/2 NTX(n3, p1) + 1/2 NTX(n1, p3)                      global meets a neighbour of the other view

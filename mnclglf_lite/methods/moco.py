@@ -1,8 +1,8 @@
 """MoCo v2: a slow twin writes keys into a long queue, and a query must find its own key among them.
 
-    x1 -> backbone -> head -> q1 -------------------------------.
-                                                                 InfoNCE: k2 is right, the K entries of Q are wrong
-    x2 -> momentum backbone -> momentum head -> k2 --- stop -----'
+    x1 -> backbone -> head -> q1 ----------------------.
+                                                        InfoNCE: k2 is right, the K entries of Q wrong
+    x2 -> momentum backbone -> momentum head -> k2 - stop -'
                                                  '---> queue Q, after the step
 
     l(q, k) = -(1/N) sum_i log [ e(q_i, k_i) / ( e(q_i, k_i) + sum_{j <= K} e(q_i, Q_j) ) ]     e(a, b) = exp(s(a, b) / T)

@@ -1,8 +1,8 @@
 """NNCLR: contrast with a friend. The positive is not the other view of the picture but its nearest neighbour in a queue.
 
-    x1 -> backbone -> projector -> z1 -> predictor -> p1           z1 -> nearest entry of the queue -> n1 -- stop
+    x1 -> backbone -> projector -> z1 -> predictor -> p1     z1 -> nearest of the queue -> n1 -- stop
                 (the same networks)
-    x2 -> backbone -> projector -> z2 -> predictor -> p2           z2 -> nearest entry of the queue -> n2 -- stop
+    x2 -> backbone -> projector -> z2 -> predictor -> p2     z2 -> nearest of the queue -> n2 -- stop
 
     l(n, p) = -(1/N) sum_i log [ exp(s(n_i, p_i) / T) / sum_k exp(s(n_i, p_k) / T) ]       `losses.info_nce`, n as anchor
     L = 1/2 [ l(n1, p2) + l(n2, p1) ]                    Dwibedi et al. 2021 (arXiv 2104.14548), equation 3 with predictor

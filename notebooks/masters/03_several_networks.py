@@ -22,7 +22,7 @@ from torch import nn
 
 from mnclglf_lite import data, evaluate, figures, methods, run_shelf, train, views
 from mnclglf_lite.backbone import ResNet
-from mnclglf_lite.checks import check, progress
+from mnclglf_lite.checks import check, hint, progress, solution
 from mnclglf_lite.gauges import spread
 from mnclglf_lite.heads import predictor, projector
 from mnclglf_lite.losses import negative_cosine

@@ -19,7 +19,7 @@ import torch
 from matplotlib.figure import Figure
 
 from mnclglf_lite import data, dotplot, evaluate, figures, methods, patches, run_shelf, toybox, train, views
-from mnclglf_lite.checks import check, progress
+from mnclglf_lite.checks import check, hint, progress, solution
 from mnclglf_lite.knn import KnnProtocol, knn
 from mnclglf_lite.losses import info_nce, nt_xent, unit
 from mnclglf_lite.profile import profile

@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 
 from mnclglf_lite import checkpoint, data, figures, gauges, methods, train
-from mnclglf_lite.checks import check, progress
+from mnclglf_lite.checks import check, hint, progress, solution
 from mnclglf_lite.evaluate import layout
 from mnclglf_lite.recipe import preset
 from mnclglf_lite.run import start

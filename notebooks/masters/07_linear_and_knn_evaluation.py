@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 
 from mnclglf_lite import compare, data, evaluate, figures, knn, methods, probes, run_shelf, toybox, train
-from mnclglf_lite.checks import check, hint, progress, solution  # noqa: F401 - hint and solution are for you
+from mnclglf_lite.checks import check, hint, progress, solution
 from mnclglf_lite.paper_probe import PaperProtocol, paper_probe
 from mnclglf_lite.recipe import PLAIN_VIEW, preset
 from mnclglf_lite.widgets.predict import Predict
