@@ -136,7 +136,7 @@ def check(number: str, answer: Any) -> Any:
         if exercise.draw:
             show(exercise.draw(answer if exercise.value else outcome.results[-1]))
         return answer
-    if outcome.kind == "blank":
+    if outcome.kind == "blank" and not begun(answer, outcome):
         print(f"{number} – your turn: {exercise.goal}")
     else:
         print(f"{number} ✗ {said(exercise, answer, outcome)}")
@@ -145,6 +145,11 @@ def check(number: str, answer: Any) -> Any:
             show(picture)
     print(f"The lesson goes on with the package's own. hint({number!r}) helps, solution({number!r}) shows it.")
     return exercise.reference() if exercise.value else exercise.reference
+
+
+def begun(answer: Any, outcome: Outcome) -> bool:
+    """Whether somebody has worked on a blank: code that uses a name, or gave something back once, is no blank any more."""
+    return bool(outcome.results or getattr(getattr(inspect.unwrap(answer), "__code__", None), "co_names", ()))
 
 
 def said(exercise: Exercise, answer: Any, outcome: Outcome) -> str:
@@ -212,6 +217,8 @@ def difference(came: Any, expected: Any) -> str:
 
 def tensor_difference(came: Any, expected: Any) -> str:
     """As `difference`, where one of the two is a tensor: kind, shape, then the value that is farthest off."""
+    if isinstance(expected, (tuple, list, Mapping)):
+        return f"got one tensor, expected {len(expected)} values"
     if not isinstance(expected, Tensor):  # a number was worked by hand
         expected = torch.as_tensor(expected)
     if not isinstance(came, Tensor):
