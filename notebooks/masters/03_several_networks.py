@@ -201,14 +201,14 @@ seen["twin_and_predictor"] = lesson(twin_and_predictor, momentum=0.9)
 figure = Figure(figsize=(7.4, 3.2), layout="constrained")
 axes = figure.add_subplot(xlabel="step", ylabel="spread of the embeddings", ylim=(0, 1))
 for (name, spreads), style in zip(seen.items(), ("-", "--", (0, (5, 1, 1, 1)), "-.", ":"), strict=True):
-    axes.plot(range(1, 61), spreads, style, label=name.replace("_", " "), linewidth=2)
+    axes.plot(range(1, 61), spreads, linestyle=style, label=name.replace("_", " "), linewidth=2)
 axes.legend(frameon=False, loc="center right")
 figures.Shown(
     figure, "Five curves: three fall towards 0; the two stay up whose pupil has a predictor and whose target holds still."
 )
 
 # %% [markdown]
-# The two dotted curves at the top lie almost on each other. One small network, seed 0, 60 steps of 64 pictures: it shows who
+# The two curves at the top lie almost on each other. One small network, seed 0, 60 steps of 64 pictures: it shows who
 # falls, not who wins. That an embedding stays spread out does not yet mean that it has learned anything.
 #
 # ## A queue
