@@ -137,10 +137,8 @@ def check(number: str, answer: Any) -> Any:
         if exercise.draw:
             show(exercise.draw(answer if exercise.value else outcome.results[-1]))
         return answer
-    if outcome.kind == "blank":
+    if outcome.kind == "blank" and not begun(answer, outcome):
         say(f"{number} – your turn: {exercise.goal}")
-        if written(answer):
-            say(outcome.failure)
     else:
         say(f"{number} ✗ {said(exercise, answer, outcome)}")
         picture = drawn_apart(exercise, outcome)
@@ -150,9 +148,9 @@ def check(number: str, answer: Any) -> Any:
     return exercise.reference() if exercise.value else exercise.reference
 
 
-def written(answer: Any) -> bool:
-    """Whether a function uses any name but its own, as most answers do; a blank does not, nor a line given away."""
-    return bool(getattr(getattr(answer, "__code__", None), "co_names", ()))
+def begun(answer: Any, outcome: Outcome) -> bool:
+    """Whether somebody has worked on a blank: code that uses a name, or gave something back once, is no blank any more."""
+    return bool(outcome.results or getattr(getattr(inspect.unwrap(answer), "__code__", None), "co_names", ()))
 
 
 def said(exercise: Exercise, answer: Any, outcome: Outcome) -> str:
@@ -197,8 +195,8 @@ def examine(exercise: Exercise, answer: Any) -> Outcome:
 
 def difference(came: Any, expected: Any) -> str:
     """How two results differ, in words; "" where they agree."""
-    if isinstance(came, Tensor) and isinstance(expected, (tuple, list, Mapping)):
-        return f"got a tensor of shape {tuple(came.shape)}, expected {len(expected)} values"
+    if isinstance(came, Tensor) and isinstance(expected, (tuple, list, Mapping, str)):
+        return f"got a tensor of shape {tuple(came.shape)}, expected {a(expected)}"
     if isinstance(expected, Tensor) or isinstance(came, Tensor):
         return tensor_difference(came, expected)
     if isinstance(expected, (bool, str)) or expected is None:
@@ -220,16 +218,20 @@ def difference(came: Any, expected: Any) -> str:
     return "" if came == expected else f"got {came!r}, expected {expected!r}"
 
 
+def a(value: Any) -> str:
+    """What kind of thing it is: "an int", "a tuple of 2 values"."""
+    name = type(value).__name__
+    size = f" of {len(value)} value{'s' * (len(value) != 1)}" if isinstance(value, (tuple, list, Mapping)) else ""
+    return f"{'an' if name[0] in 'aeiou' or name == 'ndarray' else 'a'} {name}{size}"
+
+
 def tensor_difference(came: Any, expected: Any) -> str:
     """As `difference`, where one of the two is a tensor: kind, shape, then the value that is farthest off."""
     if not isinstance(expected, Tensor):  # a number was worked by hand
-        try:
-            expected = torch.as_tensor(expected)
-        except (RuntimeError, TypeError, ValueError):  # a list of tensors, a dict
-            return f"got a tensor, expected a {type(expected).__name__}"
+        expected = torch.as_tensor(expected)
     if not isinstance(came, Tensor):
         if expected.ndim or not isinstance(came, (int, float)):
-            return f"got a {type(came).__name__}, expected a tensor of shape {tuple(expected.shape)}"
+            return f"got {a(came)}, expected a tensor of shape {tuple(expected.shape)}"
         came = torch.as_tensor(came)
     came, expected = came.detach(), expected.detach()
     if came.shape != expected.shape:

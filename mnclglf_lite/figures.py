@@ -83,7 +83,10 @@ def views_figure(
         dash = i % (2 * len(BOX_COLOURS)) >= len(BOX_COLOURS)  # when colours come again, broken lines
         x0, y0 = MARGIN + left * scale, top + box_top * scale
         pencil.frame(draw, (x0, y0, x0 + box_width * scale - 1, y0 + box_height * scale - 1), colour, dash, INK)
-        tags.append(((x0 + 3 + 18 * (i % 3), y0 + 3), letter, colour))  # corners may be shared: step aside
+        spot = x0 + 3
+        while any(abs(spot - x) < 17 and abs(y0 + 3 - y) < 17 for (x, y), *_ in tags):
+            spot += 1  # corners may lie close together: step aside
+        tags.append(((spot, y0 + 3), letter, colour))
         x = MARGIN + width + 24 + i % columns * step
         y = top + i // columns * (step + TEXT + 8)
         shown = pencil.enlarged(tile, zoom)

@@ -120,16 +120,16 @@ def test_what_an_answer_does_to_its_arguments_and_what_it_raises(capsys):
     [
         (torch.zeros(2, 3), torch.zeros(3, 2), "got shape (2, 3), expected (3, 2)"),
         (torch.zeros(2).long(), torch.zeros(2), "got torch.int64, expected torch.float32"),
-        (3, torch.zeros(2), "got a int, expected a tensor of shape (2,)"),
-        (torch.zeros(3), (1.0, 2.0), "got a tensor of shape (3,), expected 2 values"),
+        (3, torch.zeros(2), "got an int, expected a tensor of shape (2,)"),
+        (torch.zeros(3), (1.0, 2.0), "got a tensor of shape (3,), expected a tuple of 2 values"),
         ([1, 2], [1, 3], "value 1: got 2, expected 3"),
         ({"a": 1}, {"b": 1}, "got ['a'], expected ['b']"),
         (True, False, "got True, expected False"),
         (torch.tensor([1.0, float("nan")]), torch.tensor([1.0, 2.0]), "got nan at [1], expected 2"),
         (0.5, torch.tensor(0.5), ""),
         ((1.0, torch.ones(1)), (1.0, torch.ones(1)), ""),
-        (torch.ones(1), [torch.ones(2), torch.ones(2)], "got a tensor, expected a list"),
-        (torch.ones(()), {"loss": torch.ones(())}, "got a tensor, expected a dict"),
+        (torch.ones(1), [torch.ones(2), torch.ones(2)], "got a tensor of shape (1,), expected a list of 2 values"),
+        (torch.ones(()), {"loss": torch.ones(())}, "got a tensor of shape (), expected a dict of 1 value"),
     ],
 )
 def test_differences_in_words(came, expected, words):

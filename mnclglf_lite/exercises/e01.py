@@ -56,6 +56,13 @@ def uniform_ratio(u: Tensor, v: Tensor, scale: Pair, ratio: Pair, hw: tuple[int,
     return torch.stack([(area / aspect).sqrt(), (area * aspect).sqrt()], dim=1)
 
 
+def without_exp(u: Tensor, v: Tensor, scale: Pair, ratio: Pair, hw: tuple[int, int]) -> Tensor:
+    area = hw[0] * hw[1] * (scale[0] + (scale[1] - scale[0]) * u)
+    low, high = math.log(ratio[0]), math.log(ratio[1])
+    aspect = low + (high - low) * v
+    return torch.stack([(area / aspect).sqrt(), (area * aspect).sqrt()], dim=1)
+
+
 def share_of_side(u: Tensor, v: Tensor, scale: Pair, ratio: Pair, hw: tuple[int, int]) -> Tensor:
     squared = tuple((s * s) for s in scale)
     share = (scale[0] + (scale[1] - scale[0]) * u) ** 2
@@ -203,6 +210,10 @@ EXERCISES = {
             Slip(
                 share_of_side,
                 "the share was taken of the side, not of the area: half the side is a quarter of the area",
+            ),
+            Slip(
+                without_exp,
+                "the logarithm of the ratio was used as the ratio: take .exp() of what you have drawn between the two logarithms",
             ),
             Slip(
                 lambda u, v, scale, ratio, hw: sides(u, v, scale, ratio, (1, 1)),
@@ -378,8 +389,8 @@ EXERCISES = {
             ),
             Slip(
                 View(scale=(0.4, 1.0), blur=0.0),
-                "colours change too little: what suits photographs (the defaults) still gives a toy away. Make all four of the "
-                "jitter stronger, hue too, or grey more frequent",
+                "colours change too little: one view's mean colour still tells much of the other's, a correlation above 0.5. Make "
+                "all four of the jitter stronger than the defaults, hue too; grey helps, but grey alone leaves the brightness",
             ),
         ],
         rules=[

@@ -38,7 +38,7 @@ def is_autograd(answer) -> bool:
     """Whether the gradient worked by hand is the one that autograd finds."""
     s = cosines(A, B).requires_grad_()
     F.cross_entropy(s / 0.3, torch.arange(len(s))).backward()
-    return torch.allclose(answer(s.detach(), 0.3), s.grad, atol=1e-6)
+    return torch.allclose(answer(s.detach(), 0.3).to(s.grad), s.grad, atol=1e-6)
 
 
 def logits(a: Tensor, b: Tensor, temperature: float) -> Tensor:
@@ -62,18 +62,21 @@ def next_picture(a: Tensor, b: Tensor, temperature: float) -> Tensor:
 
 def permutes(loss) -> bool:
     """The order of the pictures in a batch means nothing."""
-    return torch.allclose(loss(A, B, 0.2), loss(A[ORDER], B[ORDER], 0.2), atol=1e-5)
+    return math.isclose(float(loss(A, B, 0.2)), float(loss(A[ORDER], B[ORDER], 0.2)), rel_tol=1e-5, abs_tol=1e-5)
 
 
 def scales(loss) -> bool:
     """The length of an embedding means nothing."""
-    return torch.allclose(loss(A, B, 0.2), loss(7 * A, B / 3, 0.2), atol=1e-5)
+    return math.isclose(float(loss(A, B, 0.2)), float(loss(7 * A, B / 3, 0.2)), rel_tol=1e-5, abs_tol=1e-5)
 
 
 def reaches(loss) -> bool:
     """Gradient reaches both sides, and is finite."""
     a, b = A.clone().requires_grad_(), B.clone().requires_grad_()
-    loss(a, b, 0.2).backward()
+    came = loss(a, b, 0.2)
+    if not isinstance(came, Tensor) or not came.requires_grad:
+        return False
+    came.backward()
     return all(x.grad is not None and bool(x.grad.isfinite().all()) and bool(x.grad.any()) for x in (a, b))
 
 
@@ -199,6 +202,15 @@ EXERCISES = {
                 ),
                 "the rows were not made length one before the products",
             ),
+            Slip(
+                lambda a, b, t: F.cross_entropy(
+                    logits(a, torch.cat([b, a]), t).masked_fill(
+                        torch.eye(len(a), 2 * len(a)).roll(len(a), 1).bool(), -torch.inf
+                    ),
+                    torch.arange(len(a)),
+                ),
+                "only the views of a were anchors; those of b ask too: the table is (2N, 2N), and the mean runs over all 2N rows",
+            ),
         ],
         rules=LOSS_RULES,
         hints=(
@@ -232,6 +244,10 @@ EXERCISES = {
             Slip(
                 lambda s, t: ((s / t).softmax(1) - torch.eye(len(s))) / t,
                 "the mean over the N anchors is missing: divide by N",
+            ),
+            Slip(
+                lambda s, t: (s.softmax(1) - torch.eye(len(s))) / t / len(s),
+                "the softmax was taken of s, not of s / T",
             ),
             Slip(
                 lambda s, t: -pull_and_push(s, t),

@@ -30,11 +30,19 @@ def stop_gradient_loss(p1: Tensor, p2: Tensor, z1: Tensor, z2: Tensor) -> Tensor
 FOUR = tuple(rows(5, 4, seed) for seed in range(4))
 
 
+def leaves_them(loss) -> bool:
+    """Whether the targets themselves are as they were: `.detach_()` would cut them for all who use them afterwards."""
+    given = [x.clone().requires_grad_() for x in FOUR]
+    loss(*given)
+    return all(x.requires_grad for x in given)
+
+
 def arrives(loss, at: int) -> bool:
     """Whether the loss sends gradient to both predictions (at 0), or to one of the targets (at 2)."""
     given = [x.clone().requires_grad_() for x in FOUR]
     came = loss(*given)
-    grads = torch.autograd.grad(came, given, allow_unused=True) if came.requires_grad else [None] * 4
+    learns = isinstance(came, Tensor) and came.requires_grad
+    grads = torch.autograd.grad(came, given, allow_unused=True) if learns else [None] * 4
     found = [g is not None and bool(g.any()) for g in grads]
     return all(found[:2]) if at == 0 else any(found[2:])
 
@@ -190,6 +198,8 @@ class Scene:
             return answer(loss, other)
         if self.kind == "zero":
             return answer(loss + 0 * other(x).sum(), other)
+        if self.kind == "cancel":
+            return answer(other[1].bias[0] - other[1].bias[1], other)
         if self.kind == "part":
             return answer(loss, nn.ModuleList([one, other]))
         if self.kind == "frozen":
@@ -241,7 +251,7 @@ EXERCISES = {
             ),
             Slip(
                 lambda p1, p2, z1, z2: (negative_cosine(p1.detach(), z2) + negative_cosine(p2.detach(), z1)) / 2,
-                "the gradient was stopped on the wrong side: the predictions p learn, so detach z1 and z2, and only them",
+                "no gradient reaches the predictions, and they are what learns: detach z1 and z2, and nothing else",
             ),
             Slip(
                 lambda p1, p2, z1, z2: negative_cosine(p1, z2.detach()) + negative_cosine(p2, z1.detach()),
@@ -257,6 +267,10 @@ EXERCISES = {
             ),
         ],
         rules=[
+            Rule(
+                "the tensors given were cut off from their history in place; .detach() makes a copy, .detach_() does not",
+                leaves_them,
+            ),
             Rule("no gradient reaches the predictions: nothing would ever learn", lambda loss: arrives(loss, 0)),
             Rule("gradient reaches the targets: they have to hold still", lambda loss: not arrives(loss, 2)),
         ],
@@ -404,6 +418,7 @@ EXERCISES = {
             Trial("a loss of another network, while .grad still holds an earlier gradient", (), False, Scene("old")),
             Trial("a loss in which the network counts with weight 0", (), False, Scene("zero")),
             Trial("a network of which only a part is used", (), True, Scene("part")),
+            Trial("a loss whose gradients, added up, cancel each other", (), True, Scene("cancel")),
             Trial("the same question asked twice", (), (True, True), Scene("twice")),
             Trial("a frozen twin", (), False, Scene("frozen")),
         ],

@@ -14,7 +14,7 @@ PLACES = ((356, 40), (502, 40), (356, 216), (443, 216), (530, 216))
 TEXTS = (
     (56, "changes from view to view", DISAGREE),
     (80, "place, size, colour, light:", INK),
-    (104, "no help to find the partner,", INK),
+    (104, "little help to find the partner,", INK),
     (128, "so they can be forgotten", INK),
     (172, "stays in most views", AGREE),
     (196, "how the bricks are arranged:", INK),

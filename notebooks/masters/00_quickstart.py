@@ -1,17 +1,20 @@
 # %% [markdown]
 # # 00 · Quickstart: an embedding you can see and measure
 #
-# In about two minutes, without a GPU and without a download, you will be able to
+# In two or three minutes of computing, without a GPU and without a download, you will be able to
 #
-# * **see** what a contrastive method is fed: two or more *views* of every picture, and no label,
+# * **see** what a *contrastive* method, one that learns by comparing, is fed: two or more *views* of every picture, no label,
 # * **train** two of them, SimCLR and MNCLGLF, and look at a map of what they learned,
 # * **measure** it: nearest neighbours and a linear classifier, beside raw pixels and an untrained network.
+#
+# Words are explained as they come, shortly here and at leisure in notebooks 01 to 07.
 #
 # *You need:* two CPU cores, 2 GB of memory.
 
 # %% [markdown]
 # ## The machine decides how much, you decide what
-# Everything below is sized by time: a three-second test fixes how many training steps fit.
+# Training below is sized by time, so that a slow machine does not wait longer, it only learns less. Before each run a few
+# seconds of trial steps fix how many steps fit.
 
 # %%
 from pathlib import Path
@@ -29,7 +32,7 @@ print(size)
 # %% [markdown]
 # ## A box of toys
 # The package draws its own pictures: ten toys, each built of the same twelve bricks. Only their *arrangement* tells the toys
-# apart. Colour, place, size, turn and light change freely, so they say nothing about the class.
+# apart. Colour, place, size, turn and light change freely, so they say nothing about which toy it is (its *class*).
 
 # %%
 splits = data.load("toybox")
@@ -64,12 +67,14 @@ figures.save(figure, pictures / "views.png")
 figures.Shown(figure, "A toy with six coloured boxes on it, and beside it the six views that were cut from them.")
 
 # %% [markdown]
-# Place, size and colour change from view to view, so they cannot tell which views belong together. The arrangement of the
-# bricks survives nearly every crop. That is the whole trick: *what you let vary is what the network learns to ignore.*
+# Colour changes wildly from view to view, so it hardly tells which views belong together; place and size change somewhat.
+# The arrangement of the bricks survives nearly every crop. That is the whole trick: *what varies from view to view does not
+# help to find the partner, so the network has no reason to keep it.* At the end we measure what it kept.
 
 # %% [markdown]
 # ## Train SimCLR
-# Two views of a picture attract each other, views of all other pictures push away. One network, one loss.
+# A network turns each view into an *embedding*, a list of numbers. Two views of a picture attract each other, views of all
+# other pictures push away. One network, one loss.
 # (Stop it whenever you like with the square button: what it has learned so far is kept.)
 
 # %%
@@ -78,21 +83,24 @@ minutes = size.minutes
 runs["SimCLR"] = train.train(preset(size.preset, "simclr", "toybox"), splits, minutes=minutes["simclr"])
 
 # %% [markdown]
-# Each line tells the loss, the nearest-neighbour accuracy on pictures held back, and two gauges: *spread* (0 would mean that
-# all pictures have collapsed into one point) and *rank* (how many directions are in use).
+# Each line tells the loss (it should fall), the nearest-neighbour accuracy *kNN* on pictures held back (it should rise), and
+# two gauges: *spread* (0 would mean that all pictures have collapsed into one point) and *rank* (how many directions are in
+# use).
 #
 # ## Train MNCLGLF
 # Three networks instead of one: the *online* network sees whole views and learns; a *stop-gradient* pass encodes the four
-# patches of a view and averages them in pairs (local targets); a *momentum* network encodes another view, whose embedding is
-# exchanged for its nearest neighbour in a queue (global targets).
+# patches of a view and averages them in pairs (local targets); a *momentum* network, a slow copy, encodes another view, whose
+# embedding is exchanged for its nearest neighbour in a queue of earlier ones (global targets). Notebooks 03 and 04 build all
+# of this. The lines show both parts of the loss, and *agreement*: how many of these neighbours are the same toy.
 
 # %%
 runs["MNCLGLF"] = train.train(recipe, splits, minutes=minutes["mnclglf"])
 
 # %% [markdown]
 # ## Look: before and after
-# Features of test pictures, first from the untrained network, then from the trained one. PCA draws a map at once: it is a
-# plain projection, so it shows little, but it does not invent anything.
+# *Features* are what the network says of a whole picture. Here are those of test pictures, first from the untrained network,
+# then from the trained one; each dot is a picture, its colour and shape say which toy. PCA draws a map at once: it is a plain
+# projection, so it shows little, but it does not invent anything. **Look for** dots of one kind that lie together.
 
 # %%
 untrained = methods.build(recipe, 10).backbone
@@ -104,21 +112,31 @@ before, after = (evaluate.features(encoders[name], part) for name in ("random en
 names = ("untrained", "MNCLGLF")
 picture = plots.two_maps(maps.pca(before), maps.pca(after), part.labels, part.classes, names, "PCA, before and after")
 figures.save(picture, pictures / "pca.png")
-figures.Shown(picture, "Two clouds of coloured dots: mixed before training, with some order after it.")
+figures.Shown(
+    picture, "Two clouds of coloured dots, a dot for each picture: left from the untrained network, right from MNCLGLF."
+)
 
 # %% [markdown]
-# UMAP bends the map so that neighbours stay together (its first use compiles code: half a minute).
+# The ten toys are still mixed: the two widest directions show something else. UMAP bends the map so that neighbours stay
+# together (its first use compiles code: half a minute). We give it one more pair of colours: is the toy brighter or darker
+# than its ground?
 
 # %%
 flat = [maps.layout(found, "umap", pictures / "layouts", seed=0) for found in (before, after)]
 note = f"{len(part):,} test pictures; {maps.describe('umap', seed=0)}"
 picture = plots.two_maps(*flat, part.labels, part.classes, names, "UMAP, before and after", note)
 figures.save(picture, pictures / "umap.png")
-figures.Shown(picture, "Two maps: before training the colours are mixed, after it many lie in islands of their own.")
+figures.Shown(picture, "Two maps of dots coloured by toy: left from the untrained network, right from MNCLGLF.")
+
+# %%
+bright, kinds = part.factors["toy_is_bright"], ["toy darker than its ground", "toy brighter"]
+picture = plots.two_maps(*flat, bright, kinds, names, "The same two maps, coloured by brightness", note)
+figures.Shown(picture, "The same two maps with two colours: each large island holds nearly one colour alone.")
 
 # %% [markdown]
-# A map can fool you; neighbours in the real, 128- or 64-dimensional space cannot. Each row: a picture, then its nearest
-# neighbours according to the trained network.
+# After a run as short as the quick one, the large islands are not toys: they are dark and bright. A map shows what sets
+# pictures apart *most*, and that need not be what you care for. So ask the features themselves, all of their numbers. Each row: a picture, then its nearest neighbours according to the trained network; a tick
+# where it is the same toy. By chance one in ten would be.
 
 # %%
 near, _ = maps.neighbours(after, 8)
@@ -131,27 +149,35 @@ figures.Shown(strips, "Ten rows: a toy and its eight nearest pictures; those of 
 
 # %% [markdown]
 # ## Measure
-# kNN asks the labelled neighbours; the linear probe fits one linear layer on frozen features. Both only *read* the network.
-# All rows stand under the same protocols, on the test pictures.
+# *kNN*: the 20 nearest of 10,000 labelled training pictures vote. *Linear*: one linear layer is fitted on the features, the
+# network stays as it is. Both only *read* the network; both give percent right of the 2,000 test pictures, and chance is 10.
+# **What to look for:** a trained network is worth something where it beats the three rows on top, which have learned nothing.
 
 # %%
-measure = ("raw", "centred")  # the same transforms of the features for every row
-table = {name: evaluate.evaluate(encoder, splits, "test", measure) for name, encoder in encoders.items()}
-print(evaluate.table(table))
+table = {name: evaluate.evaluate(encoder, splits, "test", ("raw",)) for name, encoder in encoders.items()}
+lines = [
+    [name, *(f"{100 * share:.1f}" for share in (row["knn20"]["raw"]["top1"], row["linear"]["top1"]))]
+    + [f"{row['spread']:.2f}", f"{row['rank']:.1f}"]
+    for name, row in table.items()
+]
+print(evaluate.layout(["", "kNN, %", "linear, %", "spread", "rank"], lines))
 
 # %%
 row = table["MNCLGLF"]
-print(f"{row['dataset']}, {row['queries']:,} test pictures, bank {row['bank']:,}, percent; seed {recipe.seed}")
+print(f"{row['dataset']}, {row['queries']:,} test pictures, bank {row['bank']:,}; preset {size.preset}, seed {recipe.seed}")
 for name, run in runs.items():
-    print(f"{name}: {run.step} steps of {run.recipe.batch} pictures in {run.seconds:.0f} s")
+    pictures_seen = run.step * run.recipe.batch
+    print(f"{name}: {run.step} steps of {run.recipe.batch}, that is {pictures_seen:,} pictures, in {run.seconds:.0f} s")
 print(row["hardware"])
 
 # %% [markdown]
-# Compare steps and seconds as well as percent: MNCLGLF sends a picture through its networks more often than SimCLR does, so
-# it takes fewer steps in the same time. One seed on a small set says little about which method is better.
+# Compare pictures and seconds as well as percent. MNCLGLF sends each picture through its networks more often than SimCLR
+# does, so in a second it sees fewer of them, and the two runs were not given the same time. One seed, a small set and a run
+# this short say little about which method is better: notebook 07 shows how to compare, 09 compares.
 #
-# ## What it forgot
-# The toy box knows every factor of its pictures. A linear map tries to read them out of the features, before and after.
+# ## What it forgot, and what it found
+# The toy box knows every *factor* of its pictures. A linear map tries to read each one out of the features, before and after
+# training. R² is the share of the factor that it explains: 1 all of it, 0 nothing.
 
 # %%
 kept = {}
@@ -169,6 +195,11 @@ lines = [
 print(evaluate.layout(head, lines))
 
 # %% [markdown]
+# Look at `ground_hue`: the untrained network hands it on, and training threw most of it away, for the views recolour
+# everything. Place (`x`, `y`) and `size` went the other way. Crops as large as ours shift a toy only a little, so its place
+# is still some help to find the partner, and what helps is kept. Whether the toy is brighter than its ground can be read
+# from both networks: those were the two islands.
+#
 # ## Where things are, and what next
 # * The pictures above are in the folder `pictures` beside this notebook.
 # * Views live in `mnclglf_lite.views`, the two methods in `mnclglf_lite.methods`, each short enough to read whole.
@@ -180,7 +211,7 @@ print(evaluate.layout(head, lines))
 # mnclglf-lite train --method simclr --dataset cifar10 --minutes 5
 # ```
 #
-# **Two questions to take along:** Which factor did training forget most, and which part of the views made it so? What would
-# the map look like if the views were never coloured differently?
+# **Two questions to take along:** Which crops would make the network forget where a toy lies? What would it learn if the
+# views were never coloured differently? (Notebook 01 tries the second.)
 #
 # *Next:* [01 · Global and local crops](01_global_and_local_crops.ipynb). [The map of the course](README.md) shows all of it.

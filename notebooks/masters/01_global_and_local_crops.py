@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 
 from mnclglf_lite import crops, data, evaluate, figures, methods, patches, probes, toybox, train, views
-from mnclglf_lite.checks import check, hint, progress
+from mnclglf_lite.checks import check, hint, progress, solution
 from mnclglf_lite.knn import KnnProtocol, knn
 from mnclglf_lite.recipe import preset
 from mnclglf_lite.views import View
@@ -73,8 +73,7 @@ def sides(u, v, scale, ratio, hw):
 sides = check("01.1", sides)
 
 # %% [markdown]
-# Stuck? `hint("01.1")` gives a nudge, a second call a larger one, and `solution("01.1")` from `mnclglf_lite.checks` shows
-# code that works.
+# Stuck? `hint("01.1")` gives a nudge, a second call a larger one, and `solution("01.1")` shows code that works.
 
 # %%
 hint("01.1")
@@ -91,7 +90,7 @@ guess = Predict(
 guess
 
 # %% [markdown]
-# Your `sides`, rounded to whole pixels, for large and for small boxes:
+# Your `sides`, rounded to whole pixels, for large and for small boxes. The lighter a pixel, the more boxes hold it:
 
 # %%
 shades = []
@@ -194,8 +193,8 @@ print(f"always grey:                {colour_kept(dataclasses.replace(never, gray
 print(f"the recipe for photographs: {colour_kept(View()):.2f}")
 
 # %% [markdown]
-# Grey pictures still have a brightness, and it gives them away. The customary recipe for photographs leaves a good clue
-# too.
+# Grey pictures still have a brightness, and it gives them away. The customary recipe for photographs (the defaults of
+# `View`) leaves a good clue too.
 #
 # Now a first run, with the whole gift in place: crops as usual, colours that never change.
 
@@ -207,16 +206,17 @@ guess_colour = Predict(
 guess_colour
 
 # %% [markdown]
-# SimCLR (notebook 00; its loss is the subject of notebook 02), 120 steps of 128 pictures:
+# SimCLR (notebook 00; its loss is the subject of notebook 02), 120 steps of 128 pictures. Watch the loss: it should fall.
 
 # %%
 recipe = preset("quick", "simclr", "toybox", steps=120, batch=128)
 runs = {"colours never change": train.train(recipe.replace(view=never), splits)}
 
 # %% [markdown]
-# The loss is far below that of guessing (ln 255 = 5.5, see notebook 02). What did the network learn? We ask its features of
-# 1,000 pictures held back. *Which toy?* The 20 nearest of 4,000 training pictures vote (kNN; chance is 10 %). *Which size,
-# which hue?* A linear map is fitted; R² is the share of the factor that it explains (0: nothing, 1: all).
+# The loss is far below that of guessing (ln 255 = 5.5, see notebook 02). What did the network learn? We ask its *features*,
+# the numbers that it gives for a picture, of 1,000 pictures held back. *Which toy?* The 20 nearest of 4,000 training pictures
+# vote (kNN; chance is 0.1). *Which size, which hue of the ground?* A linear map is fitted; R² is the share of the factor that
+# it explains (0: nothing, 1: all). An untrained network stands beside it.
 
 
 # %%
@@ -236,8 +236,9 @@ for name, values in told.items():
 guess_colour.reveal("the colour of the ground", "a glance at it finds the partner, and nothing else need be learned")
 
 # %% [markdown]
-# A good loss, and useless features. The ground's hue can be read from an untrained network too; training found it enough to
-# tell partners by, and learned next to nothing of the toys. That is a short cut, and we left it open. We shall close it.
+# A good loss, and features that say next to nothing of the toys. The ground's hue can be read from an untrained network too.
+# Colour was enough to tell partners by, so nothing else had to be learned. That is a short cut, and we left it open. We shall
+# close it.
 #
 # ## How much do two views share?
 # Now the crops. If two boxes have nothing in common, the partner is hard to find. If they are the same, place and size
@@ -278,7 +279,8 @@ def seen(mask, box):
 seen = check("01.4", seen)
 
 # %% [markdown]
-# With both, crop sizes can be compared. Each line: two boxes on each of 200 toys.
+# With both, crop sizes can be compared. Each line: two boxes on each of 200 toys. How much do the two overlap, how many boxes
+# hold a pixel of the toy at all, and how much of it do they hold on average?
 
 # %%
 print("area of a crop   overlap of two   touch the toy   part of the toy in sight")
@@ -289,35 +291,43 @@ for low, high in ((0.05, 0.05), (0.1, 0.1), (0.2, 0.2), (0.4, 0.4), (0.4, 1.0), 
     print("{:4.2f} to {:4.2f} {:14.0f} % {:13.0f} % {:13.0f} %".format(low, high, *shares))
 
 # %% [markdown]
-# It is a bargain. Small crops differ from each other, but many of them miss the toy. Large crops all show the toy, but also
+# It is a trade. Small crops differ from each other, but many of them miss the toy. Large crops all show the toy, but also
 # the same ground, the same light, the same place. Global views buy safety, local views variety.
 #
 # ## A grid: the other way to local views
 # Local views need not be drawn at random. MNCLGLF cuts a global view into 2 x 2 patches. Patches of one view do not overlap
-# at all, and together they miss nothing of it. Notebook 04 shows what is done with them.
+# at all, and together they miss nothing of it. Below, a column is one view and its four patches: count those without a brick
+# in them. Notebook 04 shows what is done with patches.
 
 # %%
 view = View(scale=(0.6, 1.0), jitter_p=0.0, gray=0.0, blur=0.0)
-whole = views.render(toys.images[:8], view, views.sample(view, 8, (32, 32), generator), normalise=False)
-tiles = patches.divide(whole)  # (8, 3, 32, 32) -> (4, 8, 3, 16, 16)
+whole = views.render(toys.images[:6], view, views.sample(view, 6, (32, 32), generator), normalise=False)
+tiles = patches.divide(whole)  # (6, 3, 32, 32) -> (4, 6, 3, 16, 16)
 rows = [whole, *(F.interpolate(tile, 32, mode="nearest") for tile in tiles)]
-names = [name for name in ("view", "top left", "bottom left", "top right", "bottom right") for _ in range(8)]
-sheet = figures.contact_sheet(torch.cat(rows).clamp(0, 1), 8, 2, names, title="Views and their patches, enlarged")
-figures.Shown(sheet, "Eight columns: a view on top, below it its four quarters, enlarged. Some quarters miss the toy.")
+names = [name for name in ("view", "top left", "bottom left", "top right", "bottom right") for _ in range(6)]
+sheet = figures.contact_sheet(torch.cat(rows).clamp(0, 1), 6, 3, names, title="Views and their patches, enlarged")
+figures.Shown(sheet, "Six columns: a view on top, below it its four quarters, enlarged. Some quarters miss the toy.")
 
 # %% [markdown]
 # ## Steer it yourself
 # The explorer draws MNCLGLF's views of one picture and counts 200 draws of them. **Its target: local views that overlap
-# less than 20 %, while 90 % of them touch the object.** Start with a large toy in the middle, then try a small one in a
-# corner. What you set there can be trained: `train.train(recipe, splits, views=explorer.views)`.
+# less than 20 %, while 90 % of them touch the object.** Picture 25 starts below it. Which slider takes it there, and what do
+# the global views look like then? Try `random local crops` too. Then take picture 15, a small toy near the edge: how near can
+# you get?
 
 # %%
 from mnclglf_lite.widgets import CropExplorer
 
-explorer = CropExplorer(toys)
+explorer = CropExplorer(toys, picture=25)
 explorer
 
 # %% [markdown]
+# Picture 25 gets there with a global scale that begins at about 0.8: larger global views, so that all four patches reach
+# the toy in the middle. The price is that global views then show nearly the same part. Random crops miss the toy too often,
+# or overlap too much. On picture 15 we know no setting that gets there: patches that lie side by side can all touch a small
+# toy only where it lies across their common corner. What you set here can be trained, by
+# `train.train(recipe, splits, views=explorer.views)` with a recipe for MNCLGLF.
+#
 # ## Choose, and train
 # **Exercise 01.5** (medium, 8 minutes). Choose the `View` that SimCLR is to train on. The check wants three things of it,
 # each measured on 200 toys: a view holds at least two thirds of the toy; two views overlap by less than nine tenths; and
@@ -349,8 +359,8 @@ chart = figures.bars_with_dots(
 figures.Shown(chart, "Three bars: colours that never change and tiny crops near chance, your views above raw pixels.")
 
 # %% [markdown]
-# Either bad choice leaves features that are worse than the raw pixels. Views chosen on purpose beat them within seconds of
-# training. And what was forgotten?
+# The broken lines are marks to measure by: chance, and raw pixels. Either bad choice leaves features that tell toys apart
+# worse than raw pixels do. Views chosen on purpose beat them within seconds of training. And what was forgotten?
 
 # %%
 lines = [[name, *(f"{told[name][key]:.2f}" for key in ("toy", "size", "ground_hue"))] for name in told]
@@ -358,13 +368,13 @@ print(evaluate.layout(["", "toy, kNN", "size, R²", "ground hue, R²"], lines))
 print(note)
 
 # %% [markdown]
-# Your views had most of the hue forgotten, and the toy has taken its place. (Its size came in by the way: nobody asked for
-# it, but crops that keep most of a toy hide it badly.) Where colours never change, nothing was forgotten and little
-# learned. Crops of 5 % leave it much as it was untrained: two such crops of a toy have too little in common to learn from
-# in so short a time.
+# With views whose colours change, most of the hue was forgotten, and the toy has taken its place. (Its size came in by the
+# way: nobody asked for it, but crops that keep most of a toy hardly hide how large it is.) Where colours never change,
+# nothing was forgotten and little learned. Crops of 5 % brought next to nothing of the toy either: two such crops of a
+# picture overlap by a twentieth, and half of them show no toy at all.
 #
 # What this does **not** show: which crops are best. One seed, a few seconds, a tiny network, ten toys. On photographs
-# smaller crops and milder colours are customary, for a reason: there, colour says something about the class.
+# smaller crops and milder changes of colour are customary. One reason: there, colour often says something about the class.
 #
 # ## Where things are
 # * Boxes, cutting, overlap: `mnclglf_lite.crops`. What may happen and what did: `View` and `Draw` in `mnclglf_lite.views`.
@@ -375,7 +385,7 @@ progress("01")
 
 # %% [markdown]
 # **Two questions to take along.** Flowers are told apart by colour, digits by which way they face. Which knobs would you
-# turn off for each? And if a local view shows nothing but ground, what does the loss teach the network with it?
+# turn down for each? And if a local view shows nothing but ground, what does the loss teach the network with it?
 #
 # *Next:* [02 · The contrastive loss by hand](02_contrastive_loss_by_hand.ipynb), which turns views into a number that
 # training can lower.

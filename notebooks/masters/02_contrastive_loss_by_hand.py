@@ -1,13 +1,13 @@
 # %% [markdown]
 # # 02 · The contrastive loss by hand
 #
-# ![A table of similarities: bright on the diagonal where two views of one picture meet, dark elsewhere; below it the same table as shares that sum to one a row](heroes/02.png)
+# ![Three tables of six rows and six columns, a view of a toy at each row and column. Left their similarities, largest on the diagonal where two views of one picture meet; in the middle the same as shares that sum to one in each row; right the pull on the diagonal and the push beside it](heroes/02.png)
 #
 # After this notebook you will be able to
 #
 # * **derive** InfoNCE and NT-Xent and write each in a few lines,
 # * **see** what a loss sees: a table of similarities, the shares it makes of them, the pull and push that it sends back,
-# * **choose** a temperature, and say what a temperature of 1 does to a run.
+# * **choose** a temperature, and say what a temperature of 1 does to the loss.
 #
 # *You need:* notebook 01; any computer, under a minute of computing, no download. Reading and exercises: 40 minutes.
 
@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 
 from mnclglf_lite import data, figures, views
-from mnclglf_lite.checks import check, hint, progress
+from mnclglf_lite.checks import check, hint, progress, solution
 from mnclglf_lite.number_table import side_by_side
 from mnclglf_lite.widgets.predict import Predict
 
@@ -28,7 +28,8 @@ from mnclglf_lite.widgets.predict import Predict
 # Nobody says what is in the pictures. The only thing known is which two views come from the same one.
 #
 # So we set a quiz: **here is a view; which of these eight is the other half of its pair?** To answer well, a network has to
-# keep what two views of a picture share, and what other pictures do not.
+# keep what two views of a picture share, and what other pictures do not. Below: eight pictures, view a of each on top, view b
+# beneath it.
 
 # %%
 toys = data.load("toybox").test
@@ -76,8 +77,8 @@ cosines = check("02.1", cosines)
 hint("02.1")
 
 # %% [markdown]
-# For now the embeddings are made up: eight directions, and for the second views the same ones with noise. That is a network
-# which is half way there.
+# For now the embeddings are made up: eight random directions `a`, and for the second views `b` the same ones with noise. That
+# is how a network might answer that is half way there. Row i, column k: how alike are a of picture i and b of picture k?
 
 # %%
 rng = torch.Generator().manual_seed(0)
@@ -93,13 +94,15 @@ figures.Shown(
 # The diagonal holds the true pairs, the *positives*. All else are *negatives*: views of other pictures.
 #
 # ## From similarities to shares
-# The quiz has a name in statistics: a choice among N answers. Similarities become shares by the *softmax*, and the share that
-# the right answer gets is what we want to be large. A *temperature* T says how much a difference in similarity counts:
+# The quiz is a choice among N answers. The view that asks is the *anchor* $p_i$, the views to choose from are the *targets*
+# $c_1$ to $c_N$, and $c_i$ is the right one. Similarities become shares by the *softmax*: each is divided by a *temperature*
+# T, put into the exponential function, and divided by the sum of its row. The share of the right answer is to be large, so
+# the loss is minus its logarithm: 0 for a share of 1, and the larger the smaller the share.
 #
 # $$\ell_i = -\log \frac{e^{s(p_i,\,c_i)/T}}{\sum_{k=1}^{N} e^{s(p_i,\,c_k)/T}}$$
 #
-# This is **InfoNCE**. Two pictures, by hand: let the two targets be at right angles, each anchor exactly on its own, T = 1.
-# Then an anchor sees the similarities 1 and 0, its share is $e^1 / (e^1 + e^0)$, and the loss is
+# This is **InfoNCE**, and T says how much a difference in similarity counts. Two pictures, by hand: let the two targets be at
+# right angles, each anchor exactly on its own, T = 1. Then an anchor sees the similarities 1 and 0, its share is $e^1 / (e^1 + e^0)$, and the loss is
 # $-\log(e/(e+1)) = \log(1 + e^{-1})$.
 
 # %%
@@ -136,26 +139,30 @@ print(f"loss of eight equal embeddings: {float(info_nce(same, same, 0.2)):.4f}")
 guess.reveal("ln 8 = 2.08: pure guessing", "all answers look alike, so each gets a share of 1/8. Collapse is punished.")
 
 # %% [markdown]
-# Negatives are what keeps a contrastive method from collapsing: the loss of a network that says the same of everything is no
-# better than guessing. (Methods without negatives need other means: notebook 08.)
+# Negatives are what keeps a contrastive method from collapsing: a network that says the same of everything has the loss of
+# pure guessing. (Methods without negatives need other means: notebook 03.)
 #
 # ## Everybody asks: NT-Xent
 # SimCLR's loss lets *all* 2N views be anchors, and an anchor meets the views of its own side as negatives too. Each of them
-# finds one partner among 2N - 1 others. One thing must not happen: that a view meets **itself**, which would be a perfect
+# looks for one partner among 2N - 1 others. One thing must not happen: that a view meets **itself**, which would be a perfect
 # match for nothing.
+#
+# Here is the table of the first four pictures, rows and columns a1 to a4, then b1 to b4. The ones on the diagonal are views
+# that meet themselves: they must not count. The positives stand on two side diagonals, four places off.
 
 # %%
-both = torch.cat([a, b])
+both = torch.cat([a[:4], b[:4]])
 full = cosines(both, both)
-partner = torch.zeros(16, 16)
-partner[torch.arange(16), torch.arange(16).roll(8)] = 1
+partner = torch.zeros(8, 8)
+partner[torch.arange(8), torch.arange(8).roll(4)] = 1
 figures.Shown(
-    side_by_side(full, full * partner, ("all 16 views against all", "the 16 positives")),
-    "Left: a table of 16 by 16 similarities with ones on the diagonal. Right: only the two side diagonals, where partners meet.",
+    side_by_side(full, full * partner, ("all 8 views of 4 pictures against all", "the 8 positives")),
+    "Left: a table of 8 by 8 similarities with ones on the diagonal. Right: only the two side diagonals, where partners meet.",
 )
 
 # %% [markdown]
-# **Exercise 02.3** (hard, 8 minutes). Write NT-Xent. For two pictures with embeddings at right angles, both views alike and
+# **Exercise 02.3** (hard, 8 minutes). Write NT-Xent: `a` and `b` are (N, D), row i of both is picture i, the answer is one
+# number, the mean over all 2N anchors. For two pictures with embeddings at right angles, both views alike and
 # T = 1, an anchor sees 1 (its partner), 0 and 0, so the loss is $\log(1 + 2e^{-1})$. The check tries that too.
 
 
@@ -173,12 +180,12 @@ nt_xent = check("02.3", nt_xent)
 
 # %% [markdown]
 # ## What the loss sends back
-# A network learns by the gradient. How much does the loss change when one similarity changes a little? Where the gradient is
-# negative, the pair is *pulled* together; where it is positive, it is *pushed* apart. For InfoNCE it comes out simple: the
-# shares themselves, with 1 taken off at the positive.
+# A network learns by the gradient: how much does the loss change when one similarity changes a little? A step downhill goes
+# against it. So where the gradient is negative, the pair is *pulled* together; where it is positive, it is *pushed* apart. For
+# InfoNCE it comes out simple: the shares themselves, with 1 taken off at the positive, times a factor.
 #
-# **Exercise 02.4** (medium, 6 minutes). From the table of similarities (N, N) to the gradient of the loss, by hand. Mind that
-# the loss is a mean over N anchors, and that s is divided by T before the softmax.
+# **Exercise 02.4** (medium, 6 minutes). From the table of similarities (N, N), positives on its diagonal, to the gradient of
+# the loss, (N, N), by hand. Mind two factors: the loss is a mean over N anchors, and s is divided by T before the softmax.
 
 
 # %%
@@ -192,20 +199,23 @@ def pull_and_push(similarity, temperature):
 pull_and_push = check("02.4", pull_and_push)
 
 # %% [markdown]
-# Left the similarities, right the gradient at T = 0.1. Most negatives get nothing at all: only those that come close to being
-# mistaken for the positive are pushed.
+# Left the similarities, right the gradient at T = 0.1, divided by its largest number so that small ones show. Most negatives
+# get next to nothing: those are pushed that come close to being mistaken for the positive. And rows that are answered well
+# get little of anything. Which row is answered worst, and by what is it tempted?
 
 # %%
+gradient = pull_and_push(s, 0.1)
 figures.Shown(
-    side_by_side(s, pull_and_push(s, 0.1), ("similarities", "gradient at T = 0.1")),
+    side_by_side(s, gradient / gradient.abs().max(), ("similarities", "gradient at T = 0.1, the largest is 1")),
     "Left: similarities of eight anchors and targets. Right: the gradient; blue on the diagonal, orange at a few close negatives.",
 )
 
 # %% [markdown]
 # ## Feel the temperature
-# The explorer below does all of this for every loss of the package. Move the temperature from 0.02 to 2 and watch three
-# things: how many negatives share the push, how far the best possible loss lies from a hopeless one, and who is pushed most.
-# Press a letter at the left to see its row in numbers.
+# The explorer below does all of this for every loss of the package, on a batch of its own: rows A1 to H1 are anchors, columns
+# A2 to H2 their targets. A guess first; then move the temperature from 0.02 to 2 and watch three things: how many negatives
+# share the push (lower right), how far the best possible loss lies from a hopeless one (above it), and who is pushed most
+# (the right table). Press a row's name at the left to see it in numbers.
 
 # %%
 guess_t = Predict(
@@ -220,24 +230,28 @@ from mnclglf_lite.widgets import LossExplorer
 LossExplorer()
 
 # %% [markdown]
-# The same in numbers: the share of all push that goes to each anchor's single hardest negative.
+# The same in numbers, for our own eight pairs: the share of all push that goes to each anchor's single hardest negative, on
+# average. Seven negatives that share alike get 14.3 % each. Beside it the loss, and the least that it could be for *any* eight
+# pairs: that is reached where the pictures lie as far from each other as they can, all at a cosine of -1/7.
 
 # %%
 for temperature in (0.02, 0.2, 1.0, 2.0):
     push = pull_and_push(s, temperature).clamp(min=0)
     hardest = (push.max(dim=1).values / push.sum(dim=1)).mean()
-    flat = float(info_nce(a, b, temperature))
-    print(
-        f"T = {temperature:4.2f}: hardest negative gets {100 * hardest:5.1f} % of the push; loss {flat:.3f} (guessing {math.log(8):.3f})"
-    )
+    loss, least = float(info_nce(a, b, temperature)), math.log(1 + 7 * math.exp(-8 / 7 / temperature))
+    print(f"T = {temperature:4.2f}: hardest negative {100 * hardest:4.1f} % of the push;", end=" ")
+    print(f"loss {loss:.3f}, guessing {math.log(8):.3f}, at best {least:.3f}")
 
 # %%
 guess_t.reveal("T = 2", "similarities between -1 and 1 are divided by 2, so the softmax hardly tells them apart")
 
 # %% [markdown]
-# At T = 1 the loss of a good embedding is hardly better than guessing, and its gradient treats a near miss like a stranger.
-# The released code of MNCLGLF runs all its losses, and its baselines, at T = 1; SimCLR's own papers use 0.1 to 0.5. Keep that in
-# mind when you compare tables (notebook 09).
+# At T = 1 even a perfect embedding of eight pictures keeps more than half the loss of pure guessing, and the gradient treats a near miss nearly
+# like a stranger. At T = 0.02 the loss of our half-way network is 0 already: only the hardest negatives count, and where they
+# are beaten nothing is left to learn from.
+#
+# The released code of MNCLGLF runs both its losses at T = 1, and its files for MoCo v2 and SimCLR, to compare with, set T = 1
+# too. SimCLR's authors used 0.1 on ImageNet and 0.5 on CIFAR-10. Keep that in mind when you compare tables (notebook 09).
 #
 # ## Where things are
 # * `losses.info_nce`, `losses.nt_xent` in `mnclglf_lite.losses` are what you wrote; their tests compare with slow loops.
@@ -247,7 +261,7 @@ guess_t.reveal("T = 2", "similarities between -1 and 1 are divided by 2, so the 
 progress("02")
 
 # %% [markdown]
-# **Two questions to take along.** Why does nothing forbid that two *different* pictures of the same class push each other apart,
-# and what would a network lose by it? With a batch of 8 there are 7 negatives: what changes with 4,096?
+# **Two questions to take along.** Two *different* pictures of the same class push each other apart, and nothing here forbids
+# it: what does a network lose by that? With a batch of 8 there are 7 negatives: what changes with 4,096?
 #
 # *Next:* [03 · Several networks](03_several_networks.ipynb), who teaches whom, and where the gradient ends.

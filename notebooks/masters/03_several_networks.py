@@ -62,9 +62,9 @@ print(f"views {tuple(x1.shape)}, embeddings z {tuple(z1.shape)}, guesses p {tupl
 
 # %% [markdown]
 # ## A teacher that moves with you
-# In notebook 02 negatives did half of the work: push all others away. They cost: many are needed, and some of them are of
-# the same class. So drop them, and only ask that two views of a picture get the same embedding. The loss is minus their cosine:
-# 1 at worst, -1 at best. Each view is the other one's teacher.
+# In notebook 02 negatives did half of the work: they push all other pictures away. They have a price: many are needed, and
+# some of them are of the same class. So drop them, and only ask that two views of a picture get the same embedding. The loss
+# is minus their cosine: 1 at worst, -1 at best. Each view is the other one's teacher.
 
 # %%
 guess = Predict(
@@ -82,7 +82,8 @@ guess
 #
 # By hand: one picture, $p_1$ and $z_2$ point the same way, $p_2$ and $z_1$ are at right angles. Then L = (-1 + 0) / 2.
 #
-# **Exercise 03.1** (easy, 5 minutes, used below; may be skipped). Write it. `negative_cosine(p, z)` is D.
+# **Exercise 03.1** (easy, 5 minutes, used below; may be skipped). Write it. All four are (N, D), and the answer is one number.
+# `negative_cosine(p, z)` is D, a mean over the N pictures.
 
 
 # %%
@@ -98,8 +99,8 @@ stop_gradient_loss = check("03.1", stop_gradient_loss)
 # Stuck? `hint("03.1")` gives a nudge, `solution("03.1")` shows code that works.
 #
 # Now a lesson: a fresh network, 60 steps, and after each the *spread* of the embeddings: about 1 when they point in all
-# directions, 0 when all pictures get the same one. `loss_of` says who teaches whom; the twin in it is for later. Then three
-# teachers: one that moves along, one that holds still, and one that holds still while the pupil has a predictor.
+# directions, 0 when all pictures get the same one. `loss_of` says who teaches whom; the twin in it is for later. Then four
+# lessons: a teacher that moves along, one that holds still, and each of them once more for a pupil with a predictor.
 
 
 # %%
@@ -132,21 +133,27 @@ def holds_still(online, predict, twin, x1, x2):
     return stop_gradient_loss(z1, z2, z1, z2)
 
 
+def moves_along_and_predictor(online, predict, twin, x1, x2):
+    z1, z2 = online(x1), online(x2)
+    return (negative_cosine(predict(z1), z2) + negative_cosine(predict(z2), z1)) / 2
+
+
 def holds_still_and_predictor(online, predict, twin, x1, x2):
     z1, z2 = online(x1), online(x2)
     return stop_gradient_loss(predict(z1), predict(z2), z1, z2)
 
 
-seen = {f.__name__: lesson(f) for f in (moves_along, holds_still, holds_still_and_predictor)}
+lessons = (moves_along, holds_still, moves_along_and_predictor, holds_still_and_predictor)
+seen = {loss_of.__name__: lesson(loss_of) for loss_of in lessons}
 for name, spreads in seen.items():
     print(f"{name:26s} spread at step 1 {spreads[0]:.2f}, 10 {spreads[9]:.2f}, 60 {spreads[-1]:.2f}")
 guess.reveal("hardly at all", "one answer for all pictures is the easiest way to agree: a collapse")
 
 # %% [markdown]
 # A target that moves with you is a bad teacher: both run to the same point and call it agreement. Holding it still is not
-# enough here either, for the pupil still runs to where the target stands, and the next target is the pupil. With the predictor
-# between them the embeddings stay apart. Why exactly, people still argue; that both parts are needed, SimSiam's authors showed,
-# and you have just seen it on a network without BatchNorm at its end.
+# enough here either, for the pupil still runs to where the target stands, and the next target is the pupil. Nor is a predictor
+# enough while the target moves. With both, the embeddings stay apart. Why exactly, people still argue; that both parts are
+# needed, SimSiam's authors showed on photographs, and you have just seen it on one small network.
 #
 # ## A twin that follows slowly
 # There is a third kind of teacher: a *twin* of the network that never learns by gradient. After every step it moves a little
@@ -174,8 +181,8 @@ follow = check("03.2", follow)
 
 # %% [markdown]
 # How slow is slow? After k steps a share of m to the power k is left of what the twin was. Half of it is gone when that is 1/2.
-# A run of minutes has a few hundred steps, so a twin at 0.99 would mostly remember the start; the short recipes of this package
-# use 0.8 to 0.98. Below that, the twin as a teacher, at 0.9, beside the other three.
+# A run of minutes has a few hundred steps, after which a twin at 0.999 is still mostly its random start; the short recipes of
+# this package use 0.8 to 0.98. Below the lines, the twin as a teacher, at 0.9, beside the other four.
 
 # %%
 for momentum in (0.8, 0.9, 0.99, 0.999):
@@ -193,22 +200,26 @@ def twin_and_predictor(online, predict, twin, x1, x2):
 seen["twin_and_predictor"] = lesson(twin_and_predictor, momentum=0.9)
 figure = Figure(figsize=(7.4, 3.2), layout="constrained")
 axes = figure.add_subplot(xlabel="step", ylabel="spread of the embeddings", ylim=(0, 1))
-for (name, spreads), style in zip(seen.items(), ("-", "--", "-.", ":"), strict=True):
-    axes.plot(range(1, 61), spreads, style, label=name.replace("_", " "), linewidth=2)
+for (name, spreads), style in zip(seen.items(), ("-", "--", (0, (5, 1, 1, 1)), "-.", ":"), strict=True):
+    axes.plot(range(1, 61), spreads, linestyle=style, label=name.replace("_", " "), linewidth=2)
 axes.legend(frameon=False, loc="center right")
-figures.Shown(figure, "Four curves: two fall towards 0, the two with a predictor stay where they began.")
+figures.Shown(
+    figure, "Five curves: three fall towards 0; the two stay up whose pupil has a predictor and whose target holds still."
+)
 
 # %% [markdown]
-# One small network, one seed, 60 steps: it shows who falls, not who wins. Neither of the two that stay has *learned* much yet.
+# The two curves at the top lie almost on each other. One small network, seed 0, 60 steps of 64 pictures: it shows who
+# falls, not who wins. That an embedding stays spread out does not yet mean that it has learned anything.
 #
 # ## A queue
 # A third idea: remember. A twin's embeddings of earlier batches need not be thrown away; put them into a *queue*, and there are
-# thousands of embeddings to compare with, at no further cost. First in, first out: a pointer says which slot is the oldest.
-# New embeddings are written there, and the pointer moves on, round and round.
+# thousands of embeddings to compare with, and no picture has to be encoded for it. First in, first out: a pointer says which
+# slot is the oldest. New embeddings are written there, and the pointer moves on, round and round.
 #
 # By hand: the slots hold 1, 2, 3, 4, the pointer is at slot 0. After pushing 5 and 6 they hold 5, 6, 3, 4; the pointer is at 2.
 #
-# **Exercise 03.3** (medium, 6 minutes). Write `push`. Give back new slots and the new pointer; leave what you got unchanged.
+# **Exercise 03.3** (medium, 6 minutes). Write `push`: `entries` is (K, ...), `pointer` a whole number, `new` is (N, ...) with N
+# at most K. Give back new slots and the new pointer, in this order; leave what you got unchanged.
 
 
 # %%
@@ -224,7 +235,8 @@ def push(entries, pointer, new):
 push = check("03.3", push)
 
 # %% [markdown]
-# It does not care what is in the slots. Here are pictures: ten grey slots, and batches of four.
+# It does not care what is in the slots. Here are pictures: ten grey slots, and batches of four. Follow the fourth row: two toys
+# of the third batch fill the last slots, and two go round to the first ones.
 
 # %%
 slots, pointer = torch.full((10, 3, 24, 24), 225, dtype=torch.uint8), 0
@@ -247,7 +259,8 @@ figures.Shown(
 # A pupil then learns that two different pictures belong together, which no crop can teach. This is NNCLR's idea; MNCLGLF swaps
 # what its momentum network says.
 #
-# **Exercise 03.4** (easy, 4 minutes). For each query (N, D) the position of its nearest entry (K, D), by cosine.
+# **Exercise 03.4** (easy, 4 minutes). For each query (N, D) the position of its nearest entry (K, D), by cosine: (N,) whole
+# numbers.
 
 
 # %%
@@ -261,8 +274,8 @@ nearest = check("03.4", nearest)
 
 # %% [markdown]
 # A swap is only as good as the eyes that look for the neighbour. To see that, we need a network that knows something: SimCLR,
-# 160 steps. Then 2,048 pictures go through a queue, and 500 others look for their neighbour in it while it fills. How
-# often is it of the same class? (Labels are only used to count.) By chance it would be one in ten.
+# 160 steps, seed 0. Then 2,048 training pictures go through a queue, and 500 held-back ones look for their neighbour in it
+# while it fills. How often is it of the same class? (Labels are only used to count.) By chance it would be one in ten.
 
 # %%
 recipe = preset("quick", "simclr", "toybox", view=view, steps=160)
@@ -280,9 +293,9 @@ for name, (bank, queries) in features.items():
             print(f"{name:9s} {64 * count:5,} in the queue: {100 * float(agree):4.1f} % of neighbours agree")
 
 # %% [markdown]
-# The longer the queue, the better the best of it: a larger choice holds a nearer neighbour. And an untrained network picks
-# little better than chance. So at the start of training most swaps point to pictures of *other* things, and get better as
-# the network does.
+# With the trained network, the longer the queue, the better the best of it: a larger choice holds a nearer neighbour. An
+# untrained network picks little better than chance, however much there is to choose from. So at the start of training most
+# swaps point to pictures of *other* things, and they get better as the network does.
 
 # %% [markdown]
 # The explorer does it live with the trained network. Push batches, see the oldest fall out, change the length of the queue,
@@ -297,8 +310,8 @@ explorer
 
 # %% [markdown]
 # ## Where does gradient arrive?
-# Online network, predictor, twin, queue: who of them does a loss teach? One can read code and believe, or send the loss back and
-# look. Three traps wait. A loss that is a constant cannot be sent back at all (`requires_grad` is False). `.grad` adds up, so it
+# Backbone, projector, predictor, twin: which of them does a loss teach? One can read code and believe, or send the loss back
+# and look. Three traps wait. A loss that is a constant cannot be sent back at all (`requires_grad` is False). `.grad` adds up, so it
 # may still hold an earlier answer. And a gradient that is zero everywhere has arrived in name only.
 #
 # **Exercise 03.5** (hard, 8 minutes, the tool of what follows). Write `reached(loss, network)`: True where any gradient of the
@@ -322,11 +335,11 @@ reached = check("03.5", reached)
 # ## MNCLGLF, measured
 # Now a whole method. MNCLGLF sees a picture three times. The *online* network says p1, p2, p3. The *stop-gradient* network is the
 # same backbone and projector, without gradient, on patches of x1 and x2 (notebook 04). The *momentum* network is a twin
-# whose embeddings of x1 and x3 are swapped for neighbours in a queue. Two terms: the *local* one compares p1 and p2 with the
-# patches, the *global* one p1 and p3 with the neighbours.
+# whose embeddings of x1 and x3 are swapped for neighbours in a queue. Two terms: the *local* one compares p1 with the patches
+# of x2 and p2 with those of x1, the *global* one p1 with the neighbour of x3 and p3 with that of x1.
 #
-# The method exists twice. **As drawn:** the paper's figure puts stop-gradients on both kinds of targets, and on nothing else.
-# **As released:** the authors' code has one more `detach`. Both are in the package, one switch apart.
+# The method exists twice. **As drawn:** the authors' figure puts stop-gradients on both kinds of targets, and on nothing else.
+# **As released:** their code also detaches p1 and p2 in the local term. Both are in the package, one switch apart.
 
 # %%
 recipe = preset("quick", "mnclglf", "toybox", view=view, batch=64)
@@ -356,7 +369,7 @@ for name, out in outputs.items():
         marks = ["yes" if reached(out[term], getattr(built[name], part)) else "-" for part in parts]
         lines.append([f"{name}, {term}", *marks])
 print(evaluate.layout(["taught by", *parts], lines))
-guess_detach.reveal("none of them", "the predictions are detached before it, which makes it a constant")
+guess_detach.reveal("none of them", "its targets never had a gradient, and its predictions are detached: a constant is left")
 
 # %% [markdown]
 # As drawn, both terms teach the whole online network and neither touches the twin. As released, the local term teaches
@@ -373,9 +386,11 @@ for name, out in outputs.items():
     print(f"{name:12s} largest gradient {size:.3f}; without the local term it differs by at most {apart:.1e}")
 
 # %% [markdown]
+# As released, the gradient is the same with the local term and without it: the difference is 0. As drawn it is not.
+#
 # ## Would you have noticed?
-# No error, no warning; the term is computed, added, printed. It even *falls*. Here is the local term in saved runs of a minute,
-# three seeds of each form: its mean over the first and over the last epoch.
+# No error, no warning; the term is computed, added, printed. It even *falls*. Here is the local term in saved runs of about a
+# minute on the toy box (417 steps of 128 pictures), three seeds of each form: its mean over the first and over the last epoch.
 
 # %%
 saved = run_shelf.by_name(run_shelf.shelf(run_shelf.KEPT / "toybox"))
@@ -384,7 +399,7 @@ for name in ("mnclglf", "mnclglf-released"):
         first, last = record.history[0], record.history[-1]
         local, agree = ([row[gauge] for row in (first, last)] for gauge in ("loss_local", "agreement"))
         print(f"{name:17s} seed {record.seed}: local term {local[0]:.2f} -> {local[1]:.2f},", end=" ")
-        print(f"neighbours that agree {100 * agree[0]:.0f} % -> {100 * agree[1]:.0f} %")
+        print(f"queue neighbours of the same toy {100 * agree[0]:.0f} % -> {100 * agree[1]:.0f} %")
 
 # %% [markdown]
 # In the released form nothing is pulled by the local term, and it falls all the same: the global term makes the
@@ -411,7 +426,7 @@ NetworkDiagram("mnclglf", toys)
 progress("03")
 
 # %% [markdown]
-# **Two questions to take along.** If nothing pulls a twin but the online network, who teaches whom? And how would you write a test
-# for your own training code that a silent detach could not pass?
+# **Two questions to take along.** The twin only follows the online network, and the online network learns from the twin: who
+# teaches whom? And how would you write a test for your own training code that a silent detach could not pass?
 #
 # *Next:* [04 · Global meets local](04_global_meets_local.ipynb), the patches, the pairs, and what each term is worth.

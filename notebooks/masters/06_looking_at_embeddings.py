@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 
 from mnclglf_lite import data, evaluate, figures, maps, methods, plots, train
-from mnclglf_lite.checks import check, progress
+from mnclglf_lite.checks import check, hint, progress, solution
 from mnclglf_lite.recipe import preset
 from mnclglf_lite.widgets.predict import Predict
 

@@ -18,6 +18,7 @@ from dataclasses import replace
 from itertools import combinations
 
 import torch
+from IPython.display import Markdown
 
 from mnclglf_lite import compare, data, figures, methods, published, run_shelf, train
 from mnclglf_lite.checks import check, hint, progress, solution
@@ -116,7 +117,7 @@ for name, one in costs.items():
 
 # %%
 saved = json.loads((run_shelf.KEPT / "cifar10-slim" / "compare.json").read_text())
-print(compare.table(saved).split("published elsewhere")[0].rstrip())
+Markdown(compare.table(saved, markdown=True).split("| published elsewhere")[0])
 
 # %% [markdown]
 # Read it as notebook 07 taught. First the rows that learned nothing: in the *whitened* column the 8x8 thumbnails beat every
