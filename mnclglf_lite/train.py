@@ -215,7 +215,7 @@ def train(
         f"{recipe.method} on {recipe.dataset}: {run.total_steps} steps of {batch} pictures "
         f"({run.total_steps / per_epoch:.1f} epochs), seed {recipe.seed}, {describe(where)}"
         + (f", {ranks.world()} processes" if ranks.world() > 1 else "")
-        + (f", going on from step {run.step}" if run.step else "")
+        + (f"\ngoing on from step {run.step}" if run.step else "")
     )
     run.method.train()
     one = Step(run, splits.train.images, splits.train.labels, autocast_dtype(recipe.precision, where), engine, log)

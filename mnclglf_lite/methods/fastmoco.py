@@ -1,9 +1,9 @@
 """Fast-MoCo: many cheap questions about a view. Pairs of its patches must predict what the twin says of the other view.
 
     x1 -> divide 2x2 -> backbone -> combine pairs -> projector -> z_j(x1) -> predictor -> p_j(x1)
-                                                                                             InfoNCE, j = 1 ... 6
+                                                                                             InfoNCE
     x2 -> momentum backbone -> momentum projector -> m(x2) --- stop -----------------------------'
-    and once more with x1 and x2 exchanged
+    for j = 1 ... 6, and once more with x1 and x2 exchanged
 
     L = (1/12) sum_j [ l(p_j(x1), sg m(x2)) + l(p_j(x2), sg m(x1)) ]              l: `losses.info_nce`, p as anchor
 

@@ -207,7 +207,7 @@ stopped = train.train(tiny("simclr", steps=93), few, out=folder, device="cpu", l
 
 # %%
 state = checkpoint.load(folder / "checkpoint.pt", torch.device("cpu"))
-print("in the checkpoint:", ", ".join(state))
+print("in the checkpoint:", " ".join(state))
 go_on = train.train(tiny("simclr", steps=93), few, out=folder, resume=True, device="cpu")
 never = train.train(tiny("simclr", steps=93), few, device="cpu", log=lambda text: None)
 pairs = zip(go_on.method.state_dict().values(), never.method.state_dict().values(), strict=True)
@@ -394,7 +394,7 @@ results["BYOL, momentum 0"] = trained(tiny("byol", momentum=0.0, momentum_end=0.
 results["BYOL, momentum 1"] = trained(tiny("byol", momentum=0.999999, momentum_end=1.0))
 results["BYOL without predictor"] = trained(tiny("byol").replace(method="bare-byol"))
 show([name for name in results if "BYOL" in name])
-print(note + "; kNN: k 20, T 0.1, 1,000 held-back pictures, bank 3,334; chance 10")
+print(note + ";\nkNN: k 20, T 0.1, 1,000 held-back pictures, bank 3,334; chance 10")
 
 # %% [markdown]
 # Without the predictor BYOL reaches what its loss calls perfection, and its embeddings are nearly one point. With momentum 0
@@ -427,7 +427,7 @@ results["SimCLR, temperature 0.01"] = trained(tiny("simclr", temperature=0.01))
 results["SimCLR, rate 30 times as high"] = trained(tiny("simclr", lr=30 * tiny("simclr").lr))
 results["SimCLR, no colour changes"] = trained(tiny("simclr", view=plain))
 show([name for name in results if "SimCLR" in name])
-print(f"guessing: {math.log(127):.2f}. {note}; kNN as above")
+print(f"guessing: {math.log(127):.2f}; kNN as above\n{note}")
 guess_2.reveal("kNN alone", "colours alone tell which views belong together, so nothing else need be learned")
 
 # %% [markdown]

@@ -382,7 +382,7 @@ print("each epoch:", "  ".join(f"{100 * test['top1']:.1f}" for test in found["te
 last, best = found["last"]["top1"], found["best_on_test"]["top1"]
 above = rows["SimCLR"]["linear"]["top1"]
 print(f"last {100 * last:.1f}, best {100 * best:.1f}; the linear column of the table: {100 * above:.1f}")
-print(asdict(protocol))
+print(", ".join(f"{name} {value}" for name, value in asdict(protocol).items()))
 
 # %% [markdown]
 # Same network, same test pictures, and far from the linear column above: six epochs of small steps on crops are another
