@@ -16,8 +16,8 @@ The release shows three weightings, the first of them live, the others commented
     b L_GL + (1 - b) L_GG         local_weight=0.5, global_weight=0.5
     b L_GL + (1 - b) a L_GG       local_weight=0.5, global_weight=3          half the first: the same direction
 
-Two methods bear this name. *As drawn* (`local_gradient=True`): the authors' figure puts the stop-gradient on c and n, and L_GL
-trains p. *As released* (`local_gradient=False`): the authors' code detaches p1 and p2 before L_GL, so that the local
+Two methods bear this name. *As drawn* (`local_gradient=True`): the authors' figure stops gradients at c and n alone, so that
+L_GL trains p. *As released* (`local_gradient=False`): the authors' code detaches p1 and p2 before L_GL, so that the local
 term is a constant for the optimiser and the gradient of L is exactly that of global_weight * L_GG. Which of the two made
 the published numbers is unknown.
 
