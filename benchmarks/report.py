@@ -212,13 +212,84 @@ def readme_speed() -> str:
     return "\n".join(lines) + f"\n\n{note}\n"
 
 
+BEGIN_COURSE = "<!-- from data/runs/notebooks-cpu.json by benchmarks/report.py -->\n"
+
+
+def course_seconds() -> str:
+    """How long the notebooks compute, for the map of the course."""
+    found = json.loads((RUNS / "notebooks-cpu.json").read_text())
+    lessons = [row["learner"] for name, row in found["rows"].items() if "01" <= name[:2] <= "09"]
+    first, whole = found["rows"]["00_quickstart"]["learner"], found["whole_s"] / 60
+    return (
+        f"Each lesson computes for {min(lessons):.0f} to {max(lessons):.0f} seconds, the quickstart for {first:.0f}; all "
+        f"notebooks,\nlearner's and solved, in {whole:.0f} minutes (profile `quick`; {found['hardware']}; "
+        "`python -m benchmarks.notebooks`).\n"
+    )
+
+
+def notebooks_section(path: Path) -> str:
+    """Seconds of every notebook, from `benchmarks/notebooks.py`."""
+    found = json.loads(path.read_text())
+    lines = [
+        [name, *(f"{row[kind]:.0f}" if kind in row else "-" for kind in ("learner", "solved"))]
+        for name, row in found["rows"].items()
+    ]
+    return (
+        f"## How long the notebooks compute\n\n```\npython -m benchmarks.notebooks --out data/runs/{path.name}\n```\n\n"
+        f"{evaluate.layout(['', 'learner, s', 'solved, s'], lines, markdown=True)}\n\n"
+        f"From a clean kernel to the end, imports included, profile {found['profile']}; {found['hardware']}, load "
+        f"{found['load'][0]:g} before; torch {found['versions']['torch']}\n"
+    )
+
+
+def explorers_section(path: Path) -> str:
+    """Milliseconds of the explorers' pictures, from `benchmarks/explorers.py`."""
+    found = json.loads(path.read_text())
+    lines = []
+    for name, row in found["rows"].items():
+        times = f"{row['fastest_ms']:.1f} to {row['slowest_ms']:.1f}"
+        lines.append([name, f"{row['median_ms']:.1f}", times, f"{row['png_ms']:.1f}" if "png_ms" in row else "-"])
+    return (
+        f"## How fast an explorer answers\n\n```\npython -m benchmarks.explorers --out data/runs/{path.name}\n```\n\n"
+        f"{evaluate.layout(['', 'median, ms', 'range', 'as PNG, ms more'], lines, markdown=True)}\n\n"
+        f"{found['calls']} calls each, one thread; {found['hardware']}, load {found['load'][0]:g}\n"
+    )
+
+
+def map_section(path: Path) -> str:
+    """Bytes and milliseconds of the embedding map as a page, from `benchmarks/embedding_map.py`."""
+    found = json.loads(path.read_text())
+    waits = ("first_paint_ms", "pictures_ready_ms", "hover_ms", "lasso_ms", "zoom_frame_ms", "layout_frame_ms")
+    lines = []
+    for name in ("one map", "two maps"):
+        row = found[name]
+        each = [f"{row[wait]['median']:.1f} ({row[wait]['p95']:.1f})" for wait in waits]
+        lines.append([name, f"{row['page_bytes'] / 1e6:.2f}", *each])
+    head = ["", "page, MB", *(wait.removesuffix("_ms").replace("_", " ") for wait in waits)]
+    return (
+        f"## The embedding map, {found['points']:,} pictures\n\n"
+        "```\npython -m benchmarks.embedding_map --data FOLDER\n```\n\n"
+        f"{evaluate.layout(head, lines, markdown=True)}\n\nMilliseconds, median (95th percentile); chromium "
+        f"{found['versions']['chromium']} without a GPU; {found['hardware']}, load {found['load'][0]:g}\n"
+    )
+
+
+SINGLE = {
+    "augment": augment_section,
+    "joined_views-cpu": joined_section,
+    "explorers-cpu": explorers_section,
+    "embedding_map": map_section,
+    "notebooks-cpu": notebooks_section,
+}
+
+
 def page() -> str:
     """All of results.md."""
     parts = [section(RUNS / name) for name in ASKED if (RUNS / name).is_dir()]
     location = RUNS / "glnet-location.json"
     parts += [location_section(location)] if location.exists() else []
     parts += [speed_section(path) for path in sorted((RUNS / "speed").glob("*.json"))]
-    for name, write in (("augment", augment_section), ("joined_views-cpu", joined_section)):
+    for name, write in SINGLE.items():
         path = RUNS / f"{name}.json"
         parts += [write(path)] if path.exists() else []
     parts += [growth_section(path) for path in sorted((RUNS / "growth").glob("*.json"))]
@@ -229,13 +300,20 @@ def main() -> None:
     for path in RUNS.glob("*/compare.json"):  # as the command line writes it, with today's published numbers beside
         path.with_suffix(".md").write_text(compare.table(json.loads(path.read_text()), markdown=True) + "\n")
     (HERE / "results.md").write_text(page())
-    readme = HERE.parent / "README.md"
-    text = readme.read_text()
-    for begin, table in ((BEGIN, readme_table()), (BEGIN_SPEED, readme_speed())):
-        before, rest = text.split(begin)
-        text = before + begin + table + END + rest.split(END, 1)[1]
-    readme.write_text(text)
-    print(f"written to {HERE / 'results.md'} and the table of {readme}")
+    for path, begin, table in marked():
+        before, rest = path.read_text().split(begin)
+        path.write_text(before + begin + table + END + rest.split(END, 1)[1])
+    print("written: results.md and the tables of the READMEs")
+
+
+def marked() -> list[tuple[Path, str, str]]:
+    """What this file writes into pages that are written by hand: the page, the mark before, the text."""
+    readme, course = HERE.parent / "README.md", HERE.parent / "notebooks" / "README.md"
+    return [
+        (readme, BEGIN, readme_table()),
+        (readme, BEGIN_SPEED, readme_speed()),
+        (course, BEGIN_COURSE, course_seconds()),
+    ]
 
 
 if __name__ == "__main__":

@@ -13,15 +13,14 @@ ROOT = Path(__file__).resolve().parents[1]
 RUNS = ROOT / "data" / "runs"
 
 
-def test_the_page_of_results_and_the_readme_are_what_the_records_say():
+def test_the_page_of_results_and_the_readmes_are_what_the_records_say():
     """`python benchmarks/report.py` writes it: no figure in it is typed by hand."""
     spec = importlib.util.spec_from_file_location("report", ROOT / "benchmarks" / "report.py")
     report = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(report)
     assert report.page() == (ROOT / "benchmarks" / "results.md").read_text()
-    readme = (ROOT / "README.md").read_text()
-    assert report.BEGIN + report.readme_table() + report.END in readme
-    assert report.BEGIN_SPEED + report.readme_speed() + report.END in readme
+    for path, begin, text in report.marked():
+        assert begin + text + report.END in path.read_text()
 
 
 @pytest.mark.parametrize("path", sorted(RUNS.glob("**/recipe.json")), ids=lambda path: path.parent.name)

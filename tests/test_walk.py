@@ -1,16 +1,30 @@
-"""A lesson from top to bottom in a real browser; `python tests/walk_course.py OUT` walks all of them."""
+"""What learners type: every solved exercise with one thing changed is answered by name, and a lesson holds in a browser.
+
+`python tests/walk_course.py OUT` walks all lessons in a browser.
+"""
+
+import json
 
 import pytest
 from browser import needs_browser
-from walk_course import answers, walk
+from walk_course import FOLDER, MISTAKES, answers, walk
 
 from mnclglf_lite import checks
 
 
 @pytest.mark.parametrize("number", checks.notebooks())
-def test_every_mistake_can_still_be_typed(number):
+def test_every_mistake_is_answered_by_name_and_every_solution_is_right(number, capsys):
+    """The cells as they are typed: the lesson's imports, then each exercise, wrong and right."""
+    cells = json.loads(next((FOLDER / "solved").glob(f"{number}_*.ipynb")).read_text())["cells"]
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    space = {}
+    exec(code[1], space)  # the cell after Colab's
     for exercise, (_, right, wrong) in answers(number).items():
-        assert right != wrong, exercise
+        exec(wrong, space)
+        said = " ".join(capsys.readouterr().out.split())
+        assert f"{exercise} ✗" in said and MISTAKES[exercise][2] in said
+        exec(right, space)
+        assert f"{exercise} ✓ right" in capsys.readouterr().out
 
 
 @needs_browser()

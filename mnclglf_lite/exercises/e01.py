@@ -252,6 +252,10 @@ EXERCISES = {
                 "the values go from 0 to 255; divide by 255, so that they go from 0 to 1",
             ),
             Slip(
+                lambda p, box, size: F.interpolate(part_of(p, box)[None], (size, size), mode="bilinear", antialias=True)[0],
+                "these are whole numbers from 0 to 255 still; divide by 255, before you resize",
+            ),
+            Slip(
                 lambda p, box, size: resized(part_of(p, box), size),
                 "F.interpolate copied the nearest pixel, which is what it does unless told: say mode='bilinear'",
             ),
