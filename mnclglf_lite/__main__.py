@@ -85,7 +85,8 @@ def parser() -> argparse.ArgumentParser:
     _run_flags(one)
 
     one = command("evaluate", evaluate, "measure a run, beside raw pixels and a random encoder")
-    one.add_argument("folder", type=Path, help="folder of the run")
+    one.add_argument("folder", type=Path, nargs="?", help="folder of the run")
+    one.add_argument("--weights", type=Path, metavar="FILE", help="in place of a run: what export wrote (default: none)")
     _on_flag(one, "holdout")
     one.add_argument(
         "--few-labels", action="store_true", help="linear accuracy by labels a class, 3 draws each (default: off)"
@@ -98,7 +99,9 @@ def parser() -> argparse.ArgumentParser:
         metavar="EPOCHS",
         help="the paper's augmented linear protocol; it uses 90 (default: 0, off)",
     )  # noqa: E501
-    one.add_argument("--json", type=Path, metavar="FILE", help="where to write the results (default: FOLDER/result.json)")
+    one.add_argument("--json", type=Path, metavar="FILE", help=(
+        "where to write the results (default: FOLDER/result.json; of --weights: nowhere)"
+    ))  # fmt: skip
     _data_flags(one, None)
 
     one = command("compare", compare, "several methods and seeds, one table and one plot")
@@ -130,6 +133,10 @@ def parser() -> argparse.ArgumentParser:
     one = command("export", export, "the backbone as safetensors under torchvision's key names")
     one.add_argument("folder", type=Path, help="folder of the run")
     one.add_argument("path", type=Path, help="file to write, such as backbone.safetensors")
+    one.add_argument("--half", action="store_true", help="float16, half as large (default: float32)")
+    one.add_argument(
+        "--part-mb", type=float, metavar="MB", help="cut into files of at most so many megabytes (default: one file)"
+    )
     return main
 
 
@@ -186,46 +193,60 @@ def train(args: argparse.Namespace) -> int:
     return 0 if run.finished else 130  # the customary code of an interrupted program
 
 
+def _measured(args: argparse.Namespace) -> tuple[Any, Any, int, float]:
+    """What `evaluate` is to measure, a run or exported weights: recipe, backbone, steps, seconds of training."""
+    from . import export
+    from .device import pick
+    from .run import load
+
+    if (args.folder is None) == (args.weights is None):
+        raise InputError("name the folder of a run, or --weights FILE, one of the two")
+    if args.weights is None:
+        run = load(args.folder, args.device)
+        return run.recipe, run.backbone, run.step, run.seconds
+    told = export.read_metadata(args.weights)
+    backbone = export.load_backbone(args.weights).to(pick(args.device))
+    return export.recipe_of(told, args.weights), backbone, int(told["steps"]), float(told.get("train_seconds", 0))
+
+
 def evaluate(args: argparse.Namespace) -> None:
     from . import checkpoint, paper_probe, probes, toybox
     from . import evaluate as room
     from . import train as loop
     from .methods import build
-    from .run import load
 
-    run = load(args.folder, args.device)
-    elsewhere = args.dataset and args.dataset != run.recipe.dataset  # transfer: the run's own result stays
+    recipe, backbone, steps, seconds = _measured(args)
+    elsewhere = args.dataset and args.dataset != recipe.dataset  # transfer: the run's own result stays
     if not elsewhere:
-        room.check_kept_apart(run.recipe, args.on)
+        room.check_kept_apart(recipe, args.on)
     name = f"result-{slug(args.dataset)}.json" if elsewhere else "result.json"
-    path = args.json or args.folder / name
-    if not path.parent.is_dir():
+    path = args.json or (args.folder / name if args.folder else None)
+    if path and not path.parent.is_dir():
         raise InputError(f"there is no folder {path.parent} for the results (--json); make it first")
     protocol = paper_probe.PaperProtocol(epochs=args.paper) if args.paper else None
-    splits = _splits(args, args.dataset or run.recipe.dataset)
-    asked, size = room.queries_of(splits, args.on), run.recipe.test_size or None
+    splits = _splits(args, args.dataset or recipe.dataset)
+    asked, size = room.queries_of(splits, args.on), recipe.test_size or None
     if args.factors and splits.train.factors is None:
         raise InputError(f"{splits.train.name} has no known factors; they are the toy box's: --dataset toybox")
-    where = splits.train.device
-    random = build(run.recipe, run.classes).to(where).backbone
+    random = build(recipe, len(splits.train.classes)).to(splits.train.device).backbone
     rows = room.baseline_rows(random, splits, args.on, size)
-    label = run.recipe.method + ("" if run.recipe.local_gradient or run.recipe.method != "mnclglf" else " as released")
-    rows[label] = room.evaluate(run.backbone, splits, args.on, size=size)
+    label = recipe.method + ("" if recipe.local_gradient or recipe.method != "mnclglf" else " as released")
+    rows[label] = room.evaluate(backbone, splits, args.on, size=size)
     result: dict[str, Any] = {
-        "recipe": run.recipe.to_dict(),
-        "step": run.step,
-        "train_seconds": run.seconds,
+        "recipe": recipe.to_dict(),
+        "step": steps,
+        "train_seconds": seconds,
         "rows": rows,
     }
     row = rows[label]
     print(room.table(rows))
     print(
         f"\n{splits.train.name}, asked on {args.on} ({row['queries']:,} pictures, bank {row['bank']:,}); kNN: cosine, "
-        f"weighted, T 0.1; linear: L-BFGS on cached features; percent; seed {run.recipe.seed}, {run.step} steps in "
-        f"{loop.clock(run.seconds)}, {row['hardware']}"
+        f"weighted, T 0.1; linear: L-BFGS on cached features; percent; seed {recipe.seed}, {steps} steps in "
+        f"{loop.clock(seconds)}, {row['hardware']}"
     )
     if args.few_labels or args.factors:
-        bank, queries = (room.features(run.backbone, part, size=size) for part in (splits.train, asked))
+        bank, queries = (room.features(backbone, part, size=size) for part in (splits.train, asked))
     if args.few_labels:
         fewest = int(splits.train.labels.bincount().min())
         each = tuple(count for count in probes.LABELS_A_CLASS if count <= fewest)
@@ -242,15 +263,16 @@ def evaluate(args: argparse.Namespace) -> None:
         for name, value in found.items():
             print(f"{name:>18}  {value['kind']} {value['value']:.2f}  (chance {value['chance']:.2f})")
     if protocol:
-        result["paper_linear"] = paper_probe.paper_probe(run.backbone, splits.train, asked, protocol, run.recipe.seed, size)
+        result["paper_linear"] = paper_probe.paper_probe(backbone, splits.train, asked, protocol, recipe.seed, size)
         last, best = result["paper_linear"]["last"], result["paper_linear"]["best_on_test"]
         print(
             f"\nthe paper's linear protocol, {args.paper} epochs: "
             f"last epoch {100 * last['top1']:.2f} / {100 * last['top5']:.2f} "
             f"(best of all tests {100 * best['top1']:.2f} / {100 * best['top5']:.2f})"
         )
-    checkpoint.save_json(path, result)
-    print(f"\nwritten to {path}")
+    if path:
+        checkpoint.save_json(path, result)
+    print(f"\nwritten to {path}" if path else "\nnot written down; --json FILE does that")
 
 
 def compare(args: argparse.Namespace) -> None:
@@ -306,7 +328,11 @@ def export(args: argparse.Namespace) -> None:
     from . import export as room
     from .run import load
 
-    print(f"written to {room.export_run(load(args.folder, 'cpu'), args.path)}")
+    if args.part_mb is not None and not args.part_mb >= 1:
+        raise InputError(f"--part-mb must be at least 1; got {args.part_mb:g}")
+    part = round(args.part_mb * 1e6) if args.part_mb else None
+    path = room.export_run(load(args.folder, "cpu"), args.path, args.half, part)
+    print("written to " + ", ".join(str(file) for file in room.parts(path)))
 
 
 def main(argv: list[str] | None = None) -> int:
