@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from statistics import mean
 
-from mnclglf_lite import compare, evaluate
+from mnclglf_lite import compare, evaluate, paper_table
 
 HERE = Path(__file__).parent
 RUNS = HERE.parent / "data" / "runs"
@@ -212,6 +212,7 @@ def readme_speed() -> str:
     return "\n".join(lines) + f"\n\n{note}\n"
 
 
+BEGIN_PAPER = "<!-- from data/runs/cifar10-slim and data/runs/gpu by benchmarks/report.py -->\n"
 BEGIN_COURSE = "<!-- from data/runs/notebooks-cpu.json by benchmarks/report.py -->\n"
 
 
@@ -311,6 +312,7 @@ def marked() -> list[tuple[Path, str, str]]:
     readme, course = HERE.parent / "README.md", HERE.parent / "notebooks" / "README.md"
     return [
         (readme, BEGIN, readme_table()),
+        (readme, BEGIN_PAPER, paper_table.table(RUNS, markdown=True) + "\n"),
         (readme, BEGIN_SPEED, readme_speed()),
         (course, BEGIN_COURSE, course_seconds()),
     ]

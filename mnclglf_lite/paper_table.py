@@ -1,0 +1,129 @@
+"""The paper's table again: what its authors print, and what our own kept runs say, side by side and never mixed.
+
+Three blocks of columns, each under a protocol of its own, which the lines below the table name:
+
+    printed        the README of MNCLGLF's code: ResNet-18, pictures enlarged to 224 pixels, linear, the best test
+    ours, GPU      ResNet-18 at 32 pixels, `standard` preset, by `benchmarks.gpu_queue`: data/runs/gpu/c10-NAME/
+    ours, CPU      the slim network on two cores, as many whole views for each: data/runs/cifar10-slim/
+
+Within a block the ratio to SimCLR can be compared with that of another block; accuracies cannot. "-" is what nobody has run.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from . import evaluate
+from .published import PAPER
+from .run_shelf import KEPT
+
+# name of a kept run: its row. The printed table does not say which form of MNCLGLF it shows.
+ROWS = {
+    "supervised": "supervised (labels)", "simclr": "SimCLR", "moco": "MoCo v2", "simsiam": "SimSiam", "byol": "BYOL",
+    "nnclr": "NNCLR", "fastmoco": "Fast-MoCo", "mnclglf": "MNCLGLF as drawn", "mnclglf-released": "MNCLGLF as released",
+    "mcl": "MCL", "cgh": "CGH", "glnet": "GLNet",
+}  # fmt: skip
+ON_GPU = {"mnclglf": "c10-drawn", "mnclglf-released": "c10-released"}  # else c10-METHOD
+HEAD = [
+    "CIFAR-10",
+    "printed",
+    "/ SimCLR",
+    "GPU: linear",
+    "kNN",
+    "/ SimCLR",
+    "minutes",
+    "CPU: linear",
+    "kNN",
+    "/ SimCLR",
+    "s",
+]
+
+
+def on_gpu(folder: Path) -> dict[str, dict[str, Any]]:
+    """What the queue's complete items measured: linear (the paper's protocol, last epoch), kNN (k 200), seconds."""
+    found = {}
+    for name in ROWS:
+        item = folder / "gpu" / ON_GPU.get(name, f"c10-{name}")
+        if not (item / "result.json").exists() or json.loads((item / "item.json").read_text())["state"] != "complete":
+            continue
+        result = json.loads((item / "result.json").read_text())
+        row = list(result["rows"].values())[-1]
+        found[name] = {
+            "linear": result["paper_linear"]["last"]["top1"],
+            "knn": row["knn"]["raw"]["top1"],
+            "seconds": result["train_seconds"],
+            "seed": result["recipe"]["seed"],
+            "epochs": result["recipe"]["epochs"],
+            "on": row["on"],
+            "hardware": row["hardware"],
+        }
+    return found
+
+
+def on_cpu(folder: Path) -> dict[str, dict[str, Any]]:
+    """The slim network's rows: means over their seeds."""
+    path = folder / "cifar10-slim" / "compare.json"
+    rows = json.loads(path.read_text())["rows"] if path.exists() else {}
+    return {
+        name: {
+            "linear": mean(run["linear"]["top1"] for run in row["runs"]),
+            "knn": mean(run["knn"]["raw"]["top1"] for run in row["runs"]),
+            "seconds": mean(run["train_seconds"] for run in row["runs"]),
+        }
+        for name, row in rows.items()
+    }
+
+
+def table(folder: Path = KEPT, markdown: bool = False) -> str:
+    """The table and, below it, the protocols of its three blocks."""
+    gpu, cpu = on_gpu(folder), on_cpu(folder)
+    printed = {name: top1 / 100 for name, ((top1, _), *_) in PAPER.items()}
+
+    def share(value: float | None, digits: int = 1) -> str:
+        return "-" if value is None else f"{100 * value:.{digits}f}"
+
+    def ratio(value: float | None, base: float | None) -> str:
+        return "-" if value is None or base is None else f"{value / base:.3f}"
+
+    bases = [printed["simclr"], *(block.get("simclr", {}).get("linear") for block in (gpu, cpu))]
+    lines = []
+    for name, title in ROWS.items():
+        theirs, large, small = printed.get(name), gpu.get(name, {}), cpu.get(name, {})
+        linear = [theirs, large.get("linear"), small.get("linear")]
+        over = [ratio(value, base) for value, base in zip(linear, bases, strict=True)]
+        minutes, seconds = (f"{large['seconds'] / 60:.0f}" if large else "-"), (f"{small['seconds']:.0f}" if small else "-")
+        lines.append([
+            title, share(theirs, 2), over[0],
+            share(linear[1], 2), share(large.get("knn")), over[1], minutes,
+            share(linear[2]), share(small.get("knn")), over[2], seconds,
+        ])  # fmt: skip
+    return "\n\n".join([evaluate.layout(HEAD, lines, markdown), *notes(folder, gpu)])
+
+
+def notes(folder: Path, gpu: dict[str, dict[str, Any]]) -> list[str]:
+    """What the numbers of each block are."""
+    said = [
+        "*printed*: README of the code of Li, Long, Li 2023 (arXiv 2306.15930): ResNet-18, 224 pixels, ImageNet stem, "
+        "linear top-1 of 90 epochs of crops, the best test; one number each; drawn or released is not said."
+    ]
+    if gpu:
+        each = next(iter(gpu.values()))
+        said.append(
+            f"*GPU*: ResNet-18, 32 pixels, CIFAR stem, {each['epochs']:g} epochs, linear by the paper's protocol at its "
+            f"*last* epoch, kNN k 200, asked on {each['on']}; seed {each['seed']}; {each['hardware']}."
+        )
+    else:
+        said.append("*GPU*: not run yet; `python -m benchmarks.gpu_queue` is what will fill it.")
+    path = folder / "cifar10-slim" / "compare.json"
+    if path.exists():
+        result = json.loads(path.read_text())
+        runs = next(iter(result["rows"].values()))["runs"]
+        said.append(
+            f"*CPU*: the slim network, {result['budget']['image_views']:,} whole views each, linear by L-BFGS on features, "
+            f"kNN k 200, asked on {result['on']}; seeds {', '.join(str(run['seed']) for run in runs)}; "
+            f"{runs[0]['hardware']}."
+        )
+    return said
