@@ -25,7 +25,7 @@ from mnclglf_lite.recipe import Recipe, preset
 
 OUT = timing.ROOT / "data" / "runs" / "ablation"
 CHOICE = OUT / "choice.json"
-TEMPERATURES, RATES = (0.1, 0.2, 0.5, 1.0), (0.36, 0.9)
+TEMPERATURES, RATES = (0.1, 0.2, 0.5, 1.0), (0.18, 0.36, 0.9)
 CHOOSING_SEED, SEEDS = 100, [0, 1, 2]
 CHOOSING_VIEWS, VIEWS = 150_000, 600_000  # whole views a run: one minute and four on two cores
 FORMS: dict[str, dict[str, Any]] = {

@@ -42,6 +42,10 @@ ASKED = {
         "mnclglf-lite compare --methods simclr,mnclglf --precision fp32 --image-views 160000 --seeds 0,1,2 "
         "--out data/runs/precision-fp32",
     ),
+    "ablation/choose": (
+        "MNCLGLF on CIFAR-10, the slim net: temperature and rate of both forms, asked on the hold-out, a seed of its own",
+        "python -m benchmarks.ablation choose",
+    ),
     "quick-c10-simclr": (
         "CIFAR-10 in five minutes on two cores: SimCLR",
         "mnclglf-lite train --dataset cifar10 --method simclr --minutes 4.9 --out data/runs/quick-c10-simclr\n"
@@ -60,9 +64,9 @@ ASKED = {
 }
 
 
-def section(folder: Path) -> str:
+def section(name: str) -> str:
     """One folder's table with what it is, its command, and the line that says what the numbers are."""
-    title, command = ASKED[folder.name]
+    folder, (title, command) = RUNS / name, ASKED[name]
     if (folder / "compare.json").exists():
         body = compare.table(json.loads((folder / "compare.json").read_text()), markdown=True)
     else:
@@ -286,7 +290,7 @@ SINGLE = {
 
 def page() -> str:
     """All of results.md."""
-    parts = [section(RUNS / name) for name in ASKED if (RUNS / name).is_dir()]
+    parts = [section(name) for name in ASKED if (RUNS / name).is_dir()]
     location = RUNS / "glnet-location.json"
     parts += [location_section(location)] if location.exists() else []
     parts += [speed_section(path) for path in sorted((RUNS / "speed").glob("*.json"))]
@@ -298,7 +302,7 @@ def page() -> str:
 
 
 def main() -> None:
-    for path in RUNS.glob("*/compare.json"):  # as the command line writes it, with today's published numbers beside
+    for path in RUNS.glob("**/compare.json"):  # as the command line writes it, with today's published numbers beside
         path.with_suffix(".md").write_text(compare.table(json.loads(path.read_text()), markdown=True) + "\n")
     (HERE / "results.md").write_text(page())
     for path, begin, table in marked():

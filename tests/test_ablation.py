@@ -12,7 +12,7 @@ CHOICE = {"drawn": {"temperature": 0.2, "lr": 0.36}, "released": {"temperature":
 
 def test_each_form_is_asked_at_every_temperature_and_rate():
     asked = ablation.candidates()
-    assert len(asked) == 16 and len({(r.local_gradient, r.temperature, r.lr) for r in asked.values()}) == 16
+    assert len(asked) == 24 and len({(r.local_gradient, r.temperature, r.lr) for r in asked.values()}) == 24
     assert ablation.CHOOSING_SEED not in ablation.SEEDS
 
 
