@@ -175,12 +175,10 @@ def growth_section(path: Path) -> str:
     )
 
 
-NAMES = {
-    "random encoder": "untrained network", "simclr": "SimCLR", "moco": "MoCo v2", "simsiam": "SimSiam", "byol": "BYOL",
-    "nnclr": "NNCLR", "fastmoco": "Fast-MoCo", "mnclglf": "**MNCLGLF as drawn**",
-    "mnclglf-released": "**MNCLGLF as released**", "mcl": "MCL", "cgh": "CGH", "glnet": "GLNet",
-    "supervised": "supervised (with labels)",
-}  # fmt: skip
+NAMES = {"random encoder": "untrained network"} | {
+    name: f"**{title}**" if title.startswith("MNCLGLF") else title
+    for name, title in sorted(paper_table.ROWS.items(), key=lambda row: row[0] == "supervised")  # it stands last here
+}
 BEGIN, END = "<!-- from data/runs/toybox by benchmarks/report.py -->\n", "<!-- end -->\n"
 
 

@@ -22,7 +22,7 @@ from .run_shelf import KEPT
 
 # name of a kept run: its row. The printed table does not say which form of MNCLGLF it shows.
 ROWS = {
-    "supervised": "supervised (labels)", "simclr": "SimCLR", "moco": "MoCo v2", "simsiam": "SimSiam", "byol": "BYOL",
+    "supervised": "supervised (with labels)", "simclr": "SimCLR", "moco": "MoCo v2", "simsiam": "SimSiam", "byol": "BYOL",
     "nnclr": "NNCLR", "fastmoco": "Fast-MoCo", "mnclglf": "MNCLGLF as drawn", "mnclglf-released": "MNCLGLF as released",
     "mcl": "MCL", "cgh": "CGH", "glnet": "GLNet",
 }  # fmt: skip
@@ -63,23 +63,23 @@ def on_gpu(folder: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def on_cpu(folder: Path) -> dict[str, dict[str, Any]]:
-    """The slim network's rows: means over their seeds."""
-    path = folder / "cifar10-slim" / "compare.json"
-    rows = json.loads(path.read_text())["rows"] if path.exists() else {}
+def on_cpu(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The slim network's rows, from a comparison's record: means over their seeds."""
     return {
         name: {
             "linear": mean(run["linear"]["top1"] for run in row["runs"]),
             "knn": mean(run["knn"]["raw"]["top1"] for run in row["runs"]),
             "seconds": mean(run["train_seconds"] for run in row["runs"]),
         }
-        for name, row in rows.items()
+        for name, row in result.get("rows", {}).items()
     }
 
 
 def table(folder: Path = KEPT, markdown: bool = False) -> str:
     """The table and, below it, the protocols of its three blocks."""
-    gpu, cpu = on_gpu(folder), on_cpu(folder)
+    path = folder / "cifar10-slim" / "compare.json"
+    result = json.loads(path.read_text()) if path.exists() else {}
+    gpu, cpu = on_gpu(folder), on_cpu(result)
     printed = {name: top1 / 100 for name, ((top1, _), *_) in PAPER.items()}
 
     def share(value: float | None, digits: int = 1) -> str:
@@ -100,26 +100,25 @@ def table(folder: Path = KEPT, markdown: bool = False) -> str:
             share(linear[1], 2), share(large.get("knn")), over[1], minutes,
             share(linear[2]), share(small.get("knn")), over[2], seconds,
         ])  # fmt: skip
-    return "\n\n".join([evaluate.layout(HEAD, lines, markdown), *notes(folder, gpu)])
+    return "\n\n".join([evaluate.layout(HEAD, lines, markdown), *notes(result, gpu)])
 
 
-def notes(folder: Path, gpu: dict[str, dict[str, Any]]) -> list[str]:
+def notes(result: dict[str, Any], gpu: dict[str, dict[str, Any]]) -> list[str]:
     """What the numbers of each block are."""
     said = [
         "*printed*: README of the code of Li, Long, Li 2023 (arXiv 2306.15930): ResNet-18, 224 pixels, ImageNet stem, "
         "linear top-1 of 90 epochs of crops, the best test; one number each; drawn or released is not said."
     ]
     if gpu:
-        each = next(iter(gpu.values()))
+        each = {key: ", ".join(sorted({f"{row[key]:g}" if key == "epochs" else str(row[key]) for row in gpu.values()}))
+                for key in ("epochs", "on", "seed", "hardware")}  # fmt: skip
         said.append(
-            f"*GPU*: ResNet-18, 32 pixels, CIFAR stem, {each['epochs']:g} epochs, linear by the paper's protocol at its "
+            f"*GPU*: ResNet-18, 32 pixels, CIFAR stem, {each['epochs']} epochs, linear by the paper's protocol at its "
             f"*last* epoch, kNN k 200, asked on {each['on']}; seed {each['seed']}; {each['hardware']}."
         )
     else:
         said.append("*GPU*: not run yet; `python -m benchmarks.gpu_queue` is what will fill it.")
-    path = folder / "cifar10-slim" / "compare.json"
-    if path.exists():
-        result = json.loads(path.read_text())
+    if result:
         runs = next(iter(result["rows"].values()))["runs"]
         said.append(
             f"*CPU*: the slim network, {result['budget']['image_views']:,} whole views each, linear by L-BFGS on features, "

@@ -71,6 +71,23 @@ def new_page(browser, **options):
     return page
 
 
+def run_all(page, path, seconds, again=False):
+    """Run > Run All Cells, as by hand, until every code cell of the notebook at `path` has its number.
+
+    again: the file holds the numbers of an earlier run, which have to go first.
+    """
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.locator("[data-command='runmenu:run-all']").click()
+    if again:
+        page.locator(".jp-InputPrompt", has_text="[*]").first.wait_for()
+    page.wait_for_function(
+        "n => [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')]"
+        ".filter(p => /\\[\\d+\\]/.test(p.textContent)).length >= n",
+        arg=len([c for c in json.loads(path.read_text())["cells"] if c["cell_type"] == "code"]),
+        timeout=1000 * seconds,
+    )
+
+
 class Lab:
     """JupyterLab on loopback, serving a folder."""
 
@@ -131,15 +148,7 @@ class Lab:
         page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
         page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60_000)
         if run:
-            page.get_by_role("menuitem", name="Run", exact=True).click()
-            page.locator("[data-command='runmenu:run-all']").click()
-            code = len([c for c in json.loads((self.folder / name).read_text())["cells"] if c["cell_type"] == "code"])
-            page.wait_for_function(
-                "n => [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')]"
-                ".filter(p => /\\[\\d+\\]/.test(p.textContent)).length >= n",
-                arg=code,
-                timeout=1000 * seconds,
-            )
+            run_all(page, self.folder / name, seconds)
             # pictures that arrive move what is below them
             page.wait_for_function(
                 "() => [...document.querySelectorAll('.mnclglf-picture img')].every(i => i.complete && i.naturalHeight > 0)"

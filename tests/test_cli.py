@@ -240,7 +240,7 @@ def test_export_can_be_read_elsewhere(run, tmp_path):
 
 
 def test_exported_weights_are_measured_as_their_run_is(run, tmp_path):
-    """In parts and half precision, too: the same pictures, protocols and baselines; rounding moves little."""
+    """In half precision, too: the same pictures, protocols and baselines; rounding moves little."""
     whole = tmp_path / "whole.json"
     assert cli("evaluate", run[0], "--json", whole, "--device", "cpu")[0] == 0
     code, out, err = cli("export", run[0], "w.safetensors", "--half", "--part-mb", 1)

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from conftest import clouds, tiny
-from walk_course import FOLDER, answers
+from walk_course import FOLDER, answers, imports
 
 from mnclglf_lite import (
     compare,
@@ -35,10 +35,8 @@ G = torch.Generator().manual_seed(5)
 @functools.cache
 def notebook(number):
     """What a solved notebook's exercises define, on top of its imports; the checks' own words are swallowed."""
-    cells = json.loads(next((FOLDER / "solved").glob(f"{number}_*.ipynb")).read_text())["cells"]
-    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
     space = {}
-    exec(code[1], space)
+    exec(imports(number), space)
     for _, right, _ in answers(number).values():
         exec(right.split("= check(")[0].rsplit("\n", 1)[0], space)  # its definition alone: `check` might replace it
     return SimpleNamespace(**space)

@@ -3,11 +3,9 @@
 `python tests/walk_course.py OUT` walks all lessons in a browser.
 """
 
-import json
-
 import pytest
 from browser import needs_browser
-from walk_course import FOLDER, MISTAKES, answers, walk
+from walk_course import MISTAKES, answers, imports, walk
 
 from mnclglf_lite import checks
 
@@ -15,10 +13,8 @@ from mnclglf_lite import checks
 @pytest.mark.parametrize("number", checks.notebooks())
 def test_every_mistake_is_answered_by_name_and_every_solution_is_right(number, capsys):
     """The cells as they are typed: the lesson's imports, then each exercise, wrong and right."""
-    cells = json.loads(next((FOLDER / "solved").glob(f"{number}_*.ipynb")).read_text())["cells"]
-    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
     space = {}
-    exec(code[1], space)  # the cell after Colab's
+    exec(imports(number), space)
     for exercise, (_, right, wrong) in answers(number).items():
         exec(wrong, space)
         said = " ".join(capsys.readouterr().out.split())

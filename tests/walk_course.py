@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from browser import Lab, chromium
+from browser import Lab, chromium, run_all
 
 from mnclglf_lite import checks
 
@@ -82,14 +82,23 @@ MISTAKES = {
 }
 
 
+def solved(number):
+    """The cells of a solved notebook: (kind, source) each."""
+    cells = json.loads(next((FOLDER / "solved").glob(f"{number}_*.ipynb")).read_text())["cells"]
+    return [(cell["cell_type"], "".join(cell["source"])) for cell in cells]
+
+
+def imports(number):
+    """The source of a lesson's imports: its second code cell, after Colab's."""
+    return [source for kind, source in solved(number) if kind == "code"][1]
+
+
 def answers(number):
     """For each exercise of a lesson: the place of its cell in the notebook, the solved cell, the same with a mistake."""
-    solved = json.loads(next((FOLDER / "solved").glob(f"{number}_*.ipynb")).read_text())["cells"]
     found = {}
-    for place, cell in enumerate(solved):
-        source = "".join(cell["source"])
+    for place, (kind, source) in enumerate(solved(number)):
         asked = re.search(r'^\w+ = check\("(\d\d\.\d)", \w+\)', source, re.MULTILINE)
-        if cell["cell_type"] == "code" and asked:
+        if kind == "code" and asked:
             right, wrong, _ = MISTAKES[asked[1]]
             assert right in source, f"{asked[1]}: {right!r} does not stand in the solved cell any more"
             found[asked[1]] = (place, source, source.replace(right, wrong))
@@ -123,7 +132,8 @@ def walk(browser, lab, number, pictures=None):
     page = lab.open(browser, name, run=False)
     page.locator(".jp-Notebook").click(position={"x": 5, "y": 5})
     begun = time.monotonic()
-    run_all(page, lab.folder / name)
+    run_all(page, lab.folder / name, 300, again=True)
+    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
     seconds = time.monotonic() - begun
     text = page.locator(".jp-Notebook").inner_text()
     assert "Traceback" not in text
@@ -149,21 +159,6 @@ def walk(browser, lab, number, pictures=None):
     assert page.left == [] and page.errors == [], (page.left, page.errors)
     page.close()
     return seconds
-
-
-def run_all(page, path, seconds=300):
-    """Run > Run All Cells, as by hand, until the last cell has its number anew."""
-    code = len([c for c in json.loads(path.read_text())["cells"] if c["cell_type"] == "code"])
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.locator("[data-command='runmenu:run-all']").click()
-    page.locator(".jp-InputPrompt", has_text="[*]").first.wait_for()  # the numbers of the saved run have gone
-    page.wait_for_function(
-        "n => { const all = [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].map(p => p.textContent);"
-        "return all.length >= n && all.every(p => /\\[\\d+\\]/.test(p)) }",
-        arg=code,
-        timeout=1000 * seconds,
-    )
-    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=1000 * seconds)
 
 
 def main(words):
