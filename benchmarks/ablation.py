@@ -3,7 +3,12 @@
     python -m benchmarks.ablation choose --data DIR      temperature and rate of both forms, on the hold-out
     python -m benchmarks.ablation ask --data DIR         every variant, three seeds, on the test pictures
 
-`choose` trains as drawn and as released with every temperature and rate below, with a seed that `ask` does not use, and
+    python -m benchmarks.ablation family --data DIR      every method as it comes beside both forms, one seed
+
+Two runs with a core each do more than one run with two. So `OMP_NUM_THREADS=1 python -m benchmarks.ablation ask --share 1/2`
+and the same with 2/2 beside it train every second row each, and without a share the table of what they left is made.
+
+`choose` trains as drawn and as released with every temperature and rate below, with a seed that the others do not use, and
 writes the best of each form to data/runs/ablation/choice.json. `ask` then trains all variants with as many whole views each.
 Every variant but the released one has the settings of the drawn form: what is compared is the part, not the tuning; the
 released one has its own, so that neither form is asked at the other's best. Both go on where they were stopped.
@@ -21,10 +26,11 @@ from typing import Any
 
 from benchmarks import timing
 from mnclglf_lite import checkpoint, compare, data
-from mnclglf_lite.recipe import Recipe, preset
+from mnclglf_lite.recipe import METHODS, Recipe, preset
 
 OUT = timing.ROOT / "data" / "runs" / "ablation"
 CHOICE = OUT / "choice.json"
+FAMILY = timing.ROOT / "data" / "runs" / "cifar10-slim"
 TEMPERATURES, RATES = (0.1, 0.2, 0.5, 1.0), (0.18, 0.36, 0.9)
 CHOOSING_SEED, SEEDS = 100, [0, 1, 2]
 CHOOSING_VIEWS, VIEWS = 150_000, 600_000  # whole views a run: one minute and four on two cores
@@ -74,10 +80,26 @@ def variants(choice: dict[str, dict[str, float]]) -> dict[str, Recipe]:
     }
 
 
+def family(choice: dict[str, dict[str, float]]) -> dict[str, Recipe]:
+    """Every method's quick recipe, and the two forms exactly as `ask` has them: those runs may be copied here."""
+    rows = {name: preset("quick", name, "cifar10") for name in METHODS[:11]}  # not what a learner may have added
+    asked = variants(choice)
+    return rows | {"mnclglf": asked["drawn"], "mnclglf-released": asked["released"]}
+
+
+def share(text: str) -> tuple[int, int]:
+    """`2/3` as (2, 3)."""
+    which, of = (int(part) for part in text.split("/"))
+    if not 1 <= which <= of:
+        raise ValueError  # argparse names the option and what was given
+    return which, of
+
+
 def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("choose", "ask"))
+    parser.add_argument("what", choices=("choose", "ask", "family"))
     parser.add_argument("--data", type=Path, metavar="DIR", help="where CIFAR-10 lies")
+    parser.add_argument("--share", type=share, default=(1, 1), metavar="K/N", help="of N processes' rows those of the Kth")
     args = parser.parse_args(words)
     splits = data.load("cifar10", root=args.data)
     if args.what == "choose":
@@ -86,9 +108,11 @@ def main(words: list[str] | None = None) -> None:
         )
         checkpoint.save_json(CHOICE, best(result))
         print(json.dumps(best(result), indent=1))
-    else:
-        choice = json.loads(CHOICE.read_text())
-        compare.compare(variants(choice), SEEDS, splits, OUT / "ask", on="test", image_views=VIEWS)
+        return
+    choice, (which, of) = json.loads(CHOICE.read_text()), args.share
+    rows, seeds, out = (variants(choice), SEEDS, OUT / "ask") if args.what == "ask" else (family(choice), SEEDS[:1], FAMILY)
+    mine = dict(list(rows.items())[which - 1 :: of])
+    compare.compare(mine, seeds, splits, out, on="test", image_views=VIEWS)
 
 
 if __name__ == "__main__":
