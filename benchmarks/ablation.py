@@ -2,7 +2,7 @@
 
     python -m benchmarks.ablation choose --data DIR      temperature and rate of both forms, on the hold-out
     python -m benchmarks.ablation ask --data DIR         every variant, three seeds, on the test pictures
-
+    python -m benchmarks.ablation forms --data DIR       the two forms alone, six seeds, the first three the same
     python -m benchmarks.ablation family --data DIR      every method as it comes beside both forms, one seed
 
 Two runs with a core each do more than one run with two. So `OMP_NUM_THREADS=1 python -m benchmarks.ablation ask --share 1/2`
@@ -25,14 +25,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import timing
-from mnclglf_lite import checkpoint, compare, data
+from mnclglf_lite import answer, checkpoint, compare, data, figures
 from mnclglf_lite.recipe import METHODS, Recipe, preset
 
 OUT = timing.ROOT / "data" / "runs" / "ablation"
 CHOICE = OUT / "choice.json"
 FAMILY = timing.ROOT / "data" / "runs" / "cifar10-slim"
 TEMPERATURES, RATES = (0.1, 0.2, 0.5, 1.0), (0.18, 0.36, 0.9)
-CHOOSING_SEED, SEEDS = 100, [0, 1, 2]
+CHOOSING_SEED, SEEDS, SEEDS_OF_FORMS = 100, [0, 1, 2], [0, 1, 2, 3, 4, 5]
 CHOOSING_VIEWS, VIEWS = 150_000, 600_000  # whole views a run: one minute and four on two cores
 FORMS: dict[str, dict[str, Any]] = {
     "drawn": {},
@@ -97,7 +97,7 @@ def share(text: str) -> tuple[int, int]:
 
 def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("choose", "ask", "family"))
+    parser.add_argument("what", choices=("choose", "ask", "forms", "family"))
     parser.add_argument("--data", type=Path, metavar="DIR", help="where CIFAR-10 lies")
     parser.add_argument("--share", type=share, default=(1, 1), metavar="K/N", help="of N processes' rows those of the Kth")
     args = parser.parse_args(words)
@@ -110,9 +110,17 @@ def main(words: list[str] | None = None) -> None:
         print(json.dumps(best(result), indent=1))
         return
     choice, (which, of) = json.loads(CHOICE.read_text()), args.share
-    rows, seeds, out = (variants(choice), SEEDS, OUT / "ask") if args.what == "ask" else (family(choice), SEEDS[:1], FAMILY)
+    rows, seeds, out = {
+        "ask": (variants(choice), SEEDS, OUT / "ask"),
+        "forms": ({name: variants(choice)[name] for name in FORMS}, SEEDS_OF_FORMS, OUT / "forms"),
+        "family": (family(choice), SEEDS[:1], FAMILY),
+    }[args.what]
     mine = dict(list(rows.items())[which - 1 :: of])
-    compare.compare(mine, seeds, splits, out, on="test", image_views=VIEWS)
+    result = compare.compare(mine, seeds, splits, out, on="test", image_views=VIEWS)
+    if of == 1:
+        figures.save(compare.picture(result), out / "compare.png")
+        if args.what == "ask":
+            figures.save(answer.picture(result), out / "answer.png")
 
 
 if __name__ == "__main__":

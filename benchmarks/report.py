@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from statistics import mean
 
-from mnclglf_lite import compare, evaluate, paper_table
+from mnclglf_lite import answer, compare, evaluate, paper_table
 
 HERE = Path(__file__).parent
 RUNS = HERE.parent / "data" / "runs"
@@ -29,8 +29,7 @@ ASKED = {
     ),
     "cifar10-slim": (
         "CIFAR-10, the slim net on two cores, the same methods, as many whole views for each",
-        "mnclglf-lite compare --dataset cifar10 --methods all,mnclglf-released --image-views 150000 --on test "
-        "--out data/runs/cifar10-slim",
+        "python -m benchmarks.ablation family",
     ),
     "precision-bf16": (
         "bf16 against fp32 on the toy box, three seeds, asked on the hold-out: here bf16",
@@ -45,6 +44,14 @@ ASKED = {
     "ablation/choose": (
         "MNCLGLF on CIFAR-10, the slim net: temperature and rate of both forms, asked on the hold-out, a seed of its own",
         "python -m benchmarks.ablation choose",
+    ),
+    "ablation/ask": (
+        "MNCLGLF on CIFAR-10, the slim net: one part changed at a time, three seeds",
+        "python -m benchmarks.ablation ask",
+    ),
+    "ablation/forms": (
+        "MNCLGLF on CIFAR-10, the slim net: as drawn and as released, six seeds",
+        "python -m benchmarks.ablation forms",
     ),
     "quick-c10-simclr": (
         "CIFAR-10 in five minutes on two cores: SimCLR",
@@ -215,7 +222,14 @@ def readme_speed() -> str:
 
 
 BEGIN_PAPER = "<!-- from data/runs/cifar10-slim and data/runs/gpu by benchmarks/report.py -->\n"
+BEGIN_ANSWER = "<!-- from data/runs/ablation/forms by benchmarks/report.py -->\n"
 BEGIN_COURSE = "<!-- from data/runs/notebooks-cpu.json by benchmarks/report.py -->\n"
+
+
+def readme_answer() -> str:
+    """Drawn or released, in two sentences, and what they rest on."""
+    found = json.loads((RUNS / "ablation" / "forms" / "compare.json").read_text())
+    return f"{answer.sentences(found)}\n\n{compare.note(found)}.\n"
 
 
 def course_seconds() -> str:
@@ -315,6 +329,7 @@ def marked() -> list[tuple[Path, str, str]]:
     return [
         (readme, BEGIN, readme_table()),
         (readme, BEGIN_PAPER, paper_table.table(RUNS, markdown=True) + "\n"),
+        (readme, BEGIN_ANSWER, readme_answer()),
         (readme, BEGIN_SPEED, readme_speed()),
         (course, BEGIN_COURSE, course_seconds()),
     ]

@@ -277,7 +277,7 @@ def evaluate(args: argparse.Namespace) -> None:
 
 def compare(args: argparse.Namespace) -> None:
     from . import compare as room
-    from . import figures
+    from . import figures, paper_table
     from .flags import recipe_from
     from .recipe import METHODS, variant
 
@@ -301,6 +301,8 @@ def compare(args: argparse.Namespace) -> None:
     text = room.table(result, args.markdown)
     (out / "compare.md").write_text(room.table(result, markdown=True) + "\n")
     print(f"\n{text}")
+    if args.dataset == "cifar10":
+        print(f"\nThe paper's table and the runs that come with a checkout:\n\n{paper_table.table(markdown=args.markdown)}")
     figures.save(room.picture(result), out / "compare.png")
     print(f"\nwritten to {out}/compare.json, compare.md and compare.png")
 

@@ -224,6 +224,20 @@ def test_all_methods_are_all_methods(monkeypatch):
     assert seen[0]["mnclglf"].local_gradient and not seen[1]["mnclglf-released"].local_gradient
 
 
+def test_on_cifar10_the_papers_table_stands_below(monkeypatch, tmp_path):
+    from mnclglf_lite import __main__ as program
+    from mnclglf_lite import compare as room
+    from mnclglf_lite import paper_table, run_shelf
+
+    record = json.loads((run_shelf.KEPT / "cifar10-slim" / "compare.json").read_text())
+    monkeypatch.setattr(program, "_splits", lambda *given: None)
+    monkeypatch.setattr(room, "compare", lambda *given, **more: record)
+    (tmp_path / "c").mkdir()
+    out = cli("compare", "--dataset", "cifar10", "--methods", "simclr", "--out", tmp_path / "c")[1]
+    assert paper_table.table() in out and room.table(record) in out
+    assert paper_table.table() not in cli("compare", "--methods", "simclr", "--out", tmp_path / "c")[1]
+
+
 def test_what_a_variants_name_says_is_no_flag_of_compare():
     flags = {action.dest for action in subparsers()["compare"]._actions}
     fields = {field for _, changes in VARIANTS.values() for field in changes}

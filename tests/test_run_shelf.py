@@ -37,7 +37,8 @@ def test_every_kept_run_is_found_with_what_its_files_say(kept):
 
 def test_groups_are_folders_and_names_are_methods(kept):
     groups = run_shelf.groups(kept)
-    assert list(groups) == ["ablation/choose", "cifar10-slim", "precision-bf16", "precision-fp32", "runs/", "toybox"]
+    ablations = ["ablation/ask", "ablation/choose", "ablation/forms"]
+    assert list(groups) == [*ablations, "cifar10-slim", "precision-bf16", "precision-fp32", "runs/", "toybox"]
     toys = run_shelf.by_name(groups["toybox"])
     assert list(toys) == [*METHODS[:8], "mnclglf-released", *METHODS[8:]]  # a form beside its method
     assert all([r.seed for r in seeds] == [0, 1, 2] for seeds in toys.values())

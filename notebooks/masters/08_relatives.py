@@ -18,7 +18,7 @@ import textwrap
 
 import torch
 
-from mnclglf_lite import compare, data, family, figures, losses, methods, montage, patches, run_shelf, step
+from mnclglf_lite import compare, data, family, figures, losses, maps, methods, montage, patches, run_shelf, shipped, step
 from mnclglf_lite.checks import check, hint, progress, solution
 from mnclglf_lite.cost import cost_of
 from mnclglf_lite.recipe import preset
@@ -402,6 +402,26 @@ print("not above raw pixels: ", [name for name, span in spans.items() if min(spa
 # Even "below" is said softly: three seeds make a rough range, and MoCo's best misses SimCLR's worst by less than the test
 # set's own doubt. A linear map reads all methods better than raw pixels; by kNN, in the left panel, some are no better
 # (and thumbnails, whitened, are a harder rival: notebook 07). To say more takes longer runs, real pictures, equal tuning.
+#
+# ## Who sees alike?
+# A ranking is not the only thing to ask of relatives. The package comes with what each of them says of 2,000 CIFAR-10 test
+# pictures, after equally many views on one core. Two networks see alike if they find the same neighbours. For each method: with
+# whom does it share most of its 8 nearest?
+
+# %%
+real = shipped.points()
+near = {name: maps.neighbours(found, 8)[0] for name, found in real.features.items()}
+for name, own in near.items():
+    shared = {
+        other: 100 * float((own[:, :, None] == theirs[:, None]).any(dim=2).float().mean())
+        for other, theirs in near.items()
+        if other != name
+    }
+    first, last = max(shared, key=shared.get), min(shared, key=shared.get)
+    print(f"{name:16s}  most with {first:16s} {shared[first]:3.0f} %   least with {last:16s} {shared[last]:3.0f} %")
+
+# %% [markdown]
+# TEXT08
 #
 # ## A relative of your own
 # A method is a class of a few lines. The table has a gap: parts of views, but no twin and no predictor. Here it is: SimCLR,

@@ -20,7 +20,7 @@ from itertools import combinations
 import torch
 from IPython.display import Markdown
 
-from mnclglf_lite import compare, data, figures, methods, published, run_shelf, train
+from mnclglf_lite import compare, data, figures, methods, paper_table, published, run_shelf, train
 from mnclglf_lite.checks import check, hint, progress, solution
 from mnclglf_lite.cost import cost_of, step_flops
 from mnclglf_lite.errors import InputError
@@ -226,6 +226,15 @@ guess_order.reveal("16 or more" if same > 15 else "6 to 15" if same > 5 else "5 
 # tables of long runs, one laboratory, four methods, nearly reverse one another. A place in a table belongs to a method *with
 # its settings, under one protocol*. (Ratios have a flaw of their own: near 100 % nobody can be far ahead.)
 #
+# ## The paper's table again
+# Everything in one table: what is printed, what a GPU has said so far, and our small runs, each block with its protocol below.
+# Of different blocks only the ratios may be compared; a dash is what nobody has run. It is made from the files in `data/runs`,
+# and fills as they come.
+
+# %%
+Markdown(paper_table.table(markdown=True))
+
+# %% [markdown]
 # ## The comparer
 # All saved runs: curves, final dots with published numbers as hollow marks, and neighbours. It opens on the runs above; the
 # first menu has the others. Use it to check any claim of this notebook.

@@ -1,0 +1,88 @@
+"""What is shipped in data/weights/cifar10-slim, out of the runs in data/runs/cifar10-slim and CIFAR-10.
+
+    python -m benchmarks.ship --data DIR
+
+    NAME.safetensors    the run's backbone in half precision
+    points.npz          of all runs: features, labels, numbers and UMAPs of 2,000 test pictures
+
+Every exported backbone is measured again as `mnclglf-lite evaluate --weights` would; where one figure is further than 0.1
+points from the run's own, nothing more is written and the difference is told. Needs the runs' checkpoint.pt, so the machine
+they were trained on: `python -m benchmarks.ablation family` makes them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks import timing
+from mnclglf_lite import checkpoint, data, evaluate, export, maps, shipped
+from mnclglf_lite.errors import InputError
+from mnclglf_lite.run import load
+
+RUNS = timing.ROOT / "data" / "runs" / "cifar10-slim"
+SEED = 0  # of the runs that are shipped, and of the UMAPs
+MOST = 0.001  # as a share of 1: what half precision may change in an accuracy
+
+
+def apart(found: dict, kept: dict) -> dict[str, float]:
+    """How far each top-1 of the exported backbone is from the run's own."""
+    far = {
+        f"{protocol} {transform}": abs(found[protocol][transform]["top1"] - kept[protocol][transform]["top1"])
+        for protocol in evaluate.KNN_PROTOCOLS
+        for transform in kept[protocol]
+    }
+    return far | {"linear": abs(found["linear"]["top1"] - kept["linear"]["top1"])}
+
+
+def main(words: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, metavar="DIR", help="where CIFAR-10 lies")
+    args = parser.parse_args(words)
+    splits = data.load("cifar10", root=args.data)
+    index = maps.cap(len(splits.test))
+    some, kept, runs = splits.test.subset(index), {}, {}
+    shipped.FOLDER.mkdir(parents=True, exist_ok=True)
+    for folder in sorted(RUNS.glob(f"*-seed{SEED}")):
+        name, run = folder.name.removesuffix(f"-seed{SEED}"), load(folder, "cpu")
+        if not run.finished:
+            raise InputError(f"{folder} is not finished: `python -m benchmarks.ablation family` goes on with it")
+        path = export.export_run(run, shipped.FOLDER / f"{name}.safetensors", half=True)
+        backbone = export.load_backbone(path)
+        far = apart(evaluate.evaluate(backbone, splits, "test"), json.loads((folder / "result.json").read_text()))
+        worst = max(far, key=far.get)
+        print(f"{name:18s} {path.stat().st_size / 1e6:.2f} MB; furthest: {worst}, {100 * far[worst]:.2f} points", flush=True)
+        if far[worst] > MOST:
+            raise InputError(f"{path}: {worst} is {100 * far[worst]:.2f} points from the run's; ship it without half")
+        found = evaluate.features(backbone, some)
+        kept[f"features/{name}"] = found.half().numpy()
+        kept[f"layouts/{name}"] = maps.umap(found, seed=SEED).numpy()
+        runs[name] = {"steps": run.step, "train_seconds": round(run.seconds, 1), "furthest": round(far[worst], 5)}
+    about = {
+        "command": "python -m benchmarks.ship",
+        "what": f"features (half precision) and UMAPs of {len(index):,} test pictures of CIFAR-10",
+        "runs": runs,
+        "seed": SEED,
+        "map": maps.describe("umap", seed=SEED),
+        "classes": splits.test.classes,
+        **timing.stamp(torch.device("cpu")),
+    }
+    arrays = {"labels": some.labels.numpy().astype(np.uint8), "index": index.numpy().astype(np.int32)}
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, about=np.array(json.dumps(about)), **arrays, **kept)
+    checkpoint.write_atomically(shipped.FOLDER / shipped.ARCHIVE, buffer.getvalue())
+    print(f"{shipped.ARCHIVE}: {len(buffer.getvalue()) / 1e6:.2f} MB, {len(runs)} methods")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except InputError as problem:
+        print(f"ship: {problem}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,105 @@
+"""What is shipped belongs to the runs it says, and reads back as it was measured. The last tests need CIFAR-10 on disk."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from sklearn.neighbors import KNeighborsClassifier
+
+from mnclglf_lite import data, evaluate, export, maps, run_shelf, shipped
+from mnclglf_lite.__main__ import main
+from mnclglf_lite.errors import InputError
+
+RUNS = run_shelf.KEPT / "cifar10-slim"
+ROWS = json.loads((RUNS / "compare.json").read_text())["rows"]
+
+
+@pytest.fixture(scope="module")
+def points():
+    return shipped.points()
+
+
+@pytest.fixture(scope="module")
+def cifar():
+    """CIFAR-10 from the package's data folder, or the reason why it is not there."""
+    try:
+        return data.load("cifar10")
+    except InputError as problem:
+        pytest.skip(f"needs CIFAR-10: {problem}")
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_shipped_backbone_says_which_run_it_is(name):
+    told = export.read_metadata(shipped.weights(name))
+    recipe = json.loads((RUNS / f"{name}-seed0" / "recipe.json").read_text())
+    assert json.loads(told["recipe"]) == recipe
+    run = ROWS[name]["runs"][0]
+    assert int(told["steps"]) == run["steps"] and float(told["train_seconds"]) == pytest.approx(
+        run["train_seconds"], abs=0.06
+    )
+
+
+def test_the_points_are_those_of_the_table(points):
+    assert set(points.features) == set(points.layouts) == set(ROWS)
+    torch.testing.assert_close(points.index, maps.cap(10_000))
+    assert len(points.classes) == 10 and points.labels.bincount().min() > 150
+    for name, found in points.features.items():
+        assert found.dtype == torch.float32 and torch.isfinite(found).all(), name
+        assert points.layouts[name].shape == (2000, 2) and torch.isfinite(points.layouts[name]).all()
+    assert all(run["furthest"] <= 0.001 for run in points.about["runs"].values())  # half precision changed no figure
+
+
+def test_features_of_two_thousand_tell_what_the_table_tells(points):
+    """scikit-learn's kNN on them: a smaller bank, so lower; but labels, features and names belong together."""
+    for name, found in points.features.items():
+        unit = torch.nn.functional.normalize(found, dim=1).numpy()
+        voter = KNeighborsClassifier(20, metric="cosine").fit(unit[:1000], points.labels[:1000])
+        share = voter.score(unit[1000:], points.labels[1000:])
+        table = ROWS[name]["runs"][0]["knn20"]["raw"]["top1"]
+        assert table - 0.2 < share < table + 0.03, name
+
+
+def test_a_layout_keeps_its_own_features_neighbours_best(points):
+    """UMAP of one method: more of its 15 nearest are near on its own map than on any other's."""
+    near = {name: maps.neighbours(found, 15)[0] for name, found in points.features.items()}
+    flat = {
+        name: torch.cdist(spots, spots).fill_diagonal_(torch.inf).topk(15, largest=False).indices
+        for name, spots in points.layouts.items()
+    }
+    for name, true in near.items():
+        kept = {other: (true[:, :, None] == flat[other][:, None]).any(2).float().mean() for other in flat}
+        assert max(kept, key=kept.get) == name
+
+
+def test_what_is_not_there_is_told(tmp_path):
+    with pytest.raises(InputError, match="with a checkout"):
+        shipped.points(tmp_path)
+    with pytest.raises(InputError, match="relesed"):
+        shipped.weights("mnclglf-relesed")
+    (tmp_path / shipped.ARCHIVE).write_bytes(b"no archive")
+    with pytest.raises(InputError, match="damaged"):
+        shipped.points(tmp_path)
+    np.savez(tmp_path / shipped.ARCHIVE, about=np.array("{}"))
+    with pytest.raises(InputError, match="damaged"):
+        shipped.points(tmp_path)
+
+
+def test_pictures_are_the_learners_own_or_none(points, tmp_path):
+    assert points.pictures(tmp_path) is None
+
+
+def test_the_pictures_fit_the_points(points, cifar):
+    found = points.pictures()
+    assert torch.equal(found.labels, points.labels) and found.classes == points.classes
+    for name in ("mnclglf", "supervised"):
+        again = evaluate.features(export.load_backbone(shipped.weights(name)), found)
+        torch.testing.assert_close(again, points.features[name], rtol=2e-3, atol=2e-3)  # kept in half precision
+
+
+def test_evaluate_weights_gives_the_tables_figure(cifar, tmp_path, capsys):
+    main(["evaluate", "--weights", str(shipped.weights("mnclglf")), "--on", "test", "--json", str(tmp_path / "r.json")])
+    row = list(json.loads((tmp_path / "r.json").read_text())["rows"].values())[-1]
+    run = ROWS["mnclglf"]["runs"][0]
+    for found, kept in ((row["knn"]["raw"], run["knn"]["raw"]), (row["linear"], run["linear"])):
+        assert found["top1"] == pytest.approx(kept["top1"], abs=0.001)
