@@ -2,14 +2,15 @@
 
     python -m benchmarks.gpu_queue --minutes 9            the next items that fit into nine minutes
     python -m benchmarks.gpu_queue --list                 what is done, what is next
-    python -m benchmarks.gpu_queue --write                write gpu_queue.md from the list below
+    python -m benchmarks.gpu_queue --write                write gpu_queue.md from the list in gpu_items.py
     python -m benchmarks.gpu_queue --device cpu --dry     every item cut down to two steps, to see that it runs
 
 An item is finished when OUT/NAME/item.json says complete. It says the commands, when and for how long they ran, how
 they ended, on what; beside it lie log.txt (the end of all that was printed) and what the item wrote. Large things, runs with
 their checkpoints, live in --scratch. A training run is interrupted when the time is nearly up and goes on in the next call
 from its checkpoint, if that is still there, and else from the start. An item that fails is marked, with its last lines, and
-left alone until --retry; the queue goes on. Nothing but torch, torchvision and numpy is needed.
+left alone until --retry; the queue goes on. One that trains with what others choose waits for them. Nothing but torch,
+torchvision and numpy is needed.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import datetime
+import functools
 import importlib.util
 import json
 import os
@@ -26,19 +28,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from benchmarks.gpu_items import CHOICES, ITEMS, PAGE, Item, page
 from benchmarks.timing import ROOT, commit
-from mnclglf_lite import checkpoint, data, read_cifar
+from mnclglf_lite import checkpoint, data, read_cifar, read_pictures
 from mnclglf_lite.device import describe, pick
 from mnclglf_lite.errors import InputError, unknown
-from mnclglf_lite.recipe import METHODS
 
-PAGE = Path(__file__).with_suffix(".md")
 OUT, SCRATCH = Path("data/runs/gpu"), Path("runs/gpu")
 LOG_BYTES = 200_000  # of an item's log, its end
 LAST_LINES = 12  # of a failed item's log, in its record
@@ -48,134 +48,9 @@ WORTH_STARTING = 90.0  # seconds that must be left for a run that can go on late
 TOO_LONG = 4.0  # times its stated minutes, over all calls: then an item has failed, and blocks the queue no more
 INTERRUPTED = 130  # the exit code of a command that was interrupted and kept what it had
 
-# Minutes, all estimates: nothing has run on a GPU yet. 200 epochs of 45,000 pictures cost 9e6 * units * 1.11 GFLOP, at the
-# 215 TFLOP/s planned for an H100; three more for compiling, the monitor and the measuring afterwards.
-UNITS = {  # forward units of a step (`mnclglf_lite.cost`) of the standard preset on CIFAR-10
-    "supervised": 3.0, "simclr": 6.0, "moco": 8.0, "simsiam": 6.1, "byol": 8.0, "nnclr": 6.1, "fastmoco": 8.8,
-    "mnclglf": 13.6, "mcl": 8.0, "cgh": 4.1, "glnet": 8.2,
-}  # fmt: skip
-
-
-def estimated(method: str, epochs: int = 200) -> float:
-    """Minutes of a run of the standard preset on an H100, its evaluation included."""
-    return round(epochs * 45_000 * UNITS[method] * 1.11e9 / 215e12 / 60 + 3, 1)
-
-
-@dataclass(frozen=True)
-class Item:
-    """One thing to find out. `commands` are what comes after `python`, run in turn; in them {run} is the item's folder in
-    SCRATCH, {out} its folder in OUT. `resumable`: may be interrupted, and the same commands go on."""
-
-    name: str
-    question: str
-    commands: tuple[tuple[str, ...], ...]
-    minutes: float
-    needs: tuple[str, ...] = ()
-    resumable: bool = False
-
-    @property
-    def result(self) -> str:
-        """The file that says whether the item is complete, in OUT."""
-        return f"{self.name}/item.json"
-
-
-def module(name: str, *words: str) -> tuple[str, ...]:
-    return ("-m", name, *words)
-
-
-def trained(name: str, question: str, method: str, *flags: str, minutes: float, paper: bool = True) -> Item:
-    """Train the standard preset on CIFAR-10 and measure it on the hold-out."""
-    base = ("--preset", "standard", "--dataset", "cifar10", "--method", method)
-    measure = ("{run}", "--on", "holdout", *(("--paper", "90") if paper else ()))
-    commands = (
-        module("mnclglf_lite", "train", *base, *flags, "--out", "{run}", "--resume"),
-        module("mnclglf_lite", "evaluate", *measure),
-    )
-    return Item(name, question, commands, minutes, ("cifar10",), True)
-
-
-def engines(method: str) -> Item:
-    return Item(
-        f"engines-{method}",
-        f"{method}: first step, steps a second, memory of the four engines; do they agree, does a step wait for the host?",
-        (module("benchmarks.engines", "--methods", method, "--out", "{out}/engines.json"),),
-        6.0,
-    )
-
-
-ITEMS = (
-    Item(
-        "ceilings",
-        "What can the device do at most: matrix products, convolutions, a copy, a launch?",
-        (module("benchmarks.ceilings", "--out", "{out}/ceilings.json"),),
-        1.0,
-    ),
-    *(
-        Item(
-            f"peers-{name}",
-            f"SimCLR's image views a second and peak memory: {rows.replace(',', ', ')}",
-            (module("benchmarks.speed", "--methods", "simclr", "--rows", rows, "--out", "{out}/speed.json"),),
-            minutes,
-            needs,
-        )
-        for name, rows, minutes, needs in (
-            ("own", "ours,ours-eager,ours-captured,ours-fp32,bare", 5.0, ()),
-            ("lightly", "ours,lightly,lightly-tuned,lightly-fixed", 5.0, ("lightly",)),
-            ("torchvision", "ours,torchvision", 4.0, ()),
-        )
-    ),
-    *(
-        Item(
-            f"speed-{method}",
-            f"Image views a second and share of the ceilings, as the package runs and bare: {method}",
-            (module("benchmarks.speed", "--methods", method, "--sample", "10", "--out", "{out}/speed.json"),),
-            3.0,
-        )
-        for method in ("mnclglf", *(name for name in METHODS[:11] if name not in ("mnclglf", "simclr")))
-    ),
-    Item(
-        "joined-views",
-        "Does it pay to send whole views through the network as one batch, each with statistics of its own?",
-        tuple(
-            module("benchmarks.joined_views", "--preset", "standard", "--batch", "512", *flags, "--out", "{out}/" + file)
-            for flags, file in (((), "eager.json"), (("--compile",), "compiled.json"))
-        ),
-        3.0,
-    ),
-    engines("simclr"),
-    engines("mnclglf"),
-    *(
-        trained(
-            f"smoke-{method}", f"{method}: does a minute of the standard preset learn? kNN and linear, hold-out",
-            method, "--minutes", "1", minutes=3.0, paper=False,
-        )
-        for method in METHODS[:11]  # not what a learner may have added
-    ),
-    Item(
-        "race",
-        "Seconds of SimCLR's training to 90 % kNN on CIFAR-10 (standing entry: 99 minutes on an A100)",
-        (module("benchmarks.race", "--folder", "{run}", "--out", "{out}/race.json", "--epochs", "500"),),
-        round(500 * 45_000 * UNITS["simclr"] * 1.11e9 / 215e12 / 60 + 3, 1),
-        ("cifar10",),
-        True,
-    ),
-    trained("c10-drawn", "MNCLGLF as drawn, 200 epochs", "mnclglf", minutes=estimated("mnclglf")),
-    trained(
-        "c10-released", "MNCLGLF as released, 200 epochs", "mnclglf", "--no-local-gradient", minutes=estimated("mnclglf")
-    ),
-    *(
-        trained(f"c10-{method}", f"{what}: {method}, 200 epochs", method, minutes=estimated(method))
-        for what, methods in (
-            ("A yardstick", ("simclr", "supervised")),
-            ("The family", ("moco", "byol", "nnclr", "simsiam", "fastmoco", "mcl", "cgh", "glnet")),
-        )
-        for method in methods
-    ),
-)  # fmt: skip
-
 # A dry run: two steps of a tiny net at most. Later flags win over earlier ones.
 SLIM = ("--batch", "64", "--steps", "2", "--width", "8", "--blocks", "1", "1", "1", "--stem", "patch", "--projector", "64",
-        "32", "--predictor", "32", "--queue", "256")  # fmt: skip
+        "32", "--predictor", "32", "--queue", "256", "--view-size", "32", "--test-size", "0")  # fmt: skip
 DRY = {
     "benchmarks.ceilings": ("--dry",),
     "benchmarks.engines": ("--dry", "--engines", "eager"),
@@ -202,8 +77,9 @@ def cut_down(command: tuple[str, ...]) -> tuple[str, ...]:
     """A command as a dry run has it: the toy box in place of CIFAR-10, and next to nothing to do."""
     words = list(command)
     if words[1:3] == ["mnclglf_lite", "train"]:
-        if "--minutes" in words:
-            del words[words.index("--minutes") : words.index("--minutes") + 2]
+        for flag in ("--minutes", "--epochs"):  # each would say the length once more
+            if flag in words:
+                del words[words.index(flag) : words.index(flag) + 2]
         words += ["--dataset", "toybox", *SLIM]
     if words[1:3] == ["mnclglf_lite", "evaluate"] and "--paper" in words:
         words[words.index("--paper") + 1] = "1"
@@ -212,25 +88,56 @@ def cut_down(command: tuple[str, ...]) -> tuple[str, ...]:
     return (*words, *DRY.get(words[1], ()))
 
 
-def lacking(item: Item, dry: bool) -> str:
-    """What an item needs and this machine has not, or nothing."""
+@functools.cache
+def lacking_pictures(name: str, root: Path) -> str:
+    """What is wrong with a published image set in `root`, or nothing."""
+    try:
+        if name == "tinyimagenet":
+            read_pictures.find_tinyimagenet(root)
+        elif read_cifar.find_cifar(root, name) is None:
+            return f"{name} in {root}"
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+def lacking(item: Item, args: argparse.Namespace) -> str:
+    """What an item needs and has not, here or from items before it, or nothing."""
     for need in item.needs:
-        if need == "cifar10" and not dry:
-            try:
-                if read_cifar.find_cifar(data.data_root(), "cifar10") is None:
-                    return f"cifar10 in {data.data_root()}"
-            except InputError as error:
-                return str(error)
+        if need in ("cifar10", "cifar100", "tinyimagenet"):
+            if lack := "" if args.dry else lacking_pictures(need, data.data_root()):
+                return lack
         elif need.endswith(".py") and not (ROOT / need).is_file():
             return need
         elif need == "lightly" and importlib.util.find_spec(need) is None:
             return need
+    for place in item.places:
+        if not chosen(place, args):
+            return f"{place}, of {', '.join(CHOICES[place].values())}"
     return ""
 
 
-def read(out: Path, item: Item) -> dict[str, Any]:
-    """The item's record, empty where it was never begun."""
-    path = out / item.result
+def chosen(place: str, args: argparse.Namespace) -> str:
+    """The word that stands at a place of CHOICES: its item has the best kNN (k 20) on the hold-out.
+
+    Nothing while one of the items is to come; one that failed has lost. A dry run has no results: the first word.
+    """
+    if args.dry:
+        return next(iter(CHOICES[place]))
+    found = {}
+    for word, name in CHOICES[place].items():
+        state = state_of(read(args.out, name))
+        if state == "complete":
+            row = list(json.loads((args.out / name / "result.json").read_text())["rows"].values())[-1]
+            found[word] = row["knn20"]["raw"]["top1"]
+        elif state != "failed":
+            return ""
+    return max(found, key=found.__getitem__, default="")
+
+
+def read(out: Path, name: str) -> dict[str, Any]:
+    """An item's record, empty where it was never begun."""
+    path = out / name / "item.json"
     try:
         return json.loads(path.read_text()) if path.exists() else {}
     except json.JSONDecodeError:
@@ -290,11 +197,17 @@ def run_of(item: Item, args: argparse.Namespace) -> Path:
     return (args.scratch / (f"dry-{item.name}" if args.dry else item.name)).resolve()
 
 
+def decided(item: Item, args: argparse.Namespace) -> list[tuple[str, ...]]:
+    """The commands with what other items have chosen."""
+    words = {place: chosen(place, args) for place in item.places}
+    return [tuple(words.get(word, word) for word in command) for command in item.commands]
+
+
 def commands_of(item: Item, args: argparse.Namespace) -> list[list[str]]:
     """The commands as they are run, their folders filled in."""
     places = {"{run}": str(run_of(item, args)), "{out}": str((args.out / item.name).resolve())}
     every = []
-    for command in item.commands:
+    for command in decided(item, args):
         words = list(cut_down(command) if args.dry else command)
         if args.device != "auto" and words[1] in KNOW_DEVICE:
             words += ["--device", args.device]
@@ -309,7 +222,7 @@ def do(item: Item, args: argparse.Namespace, deadline: float) -> dict[str, Any]:
     folder, run = args.out / item.name, run_of(item, args)
     folder.mkdir(parents=True, exist_ok=True)
     run.parent.mkdir(parents=True, exist_ok=True)
-    before, device, log = read(args.out, item), pick(args.device), folder / "log.txt"
+    before, device, log = read(args.out, item.name), pick(args.device), folder / "log.txt"
     spent = before.get("seconds", 0.0) if state_of(before) == "interrupted" and before.get("dry") == args.dry else 0.0
     limit = TOO_LONG * 60 * item.minutes
     commands, begun = commands_of(item, args), time.monotonic()
@@ -320,7 +233,7 @@ def do(item: Item, args: argparse.Namespace, deadline: float) -> dict[str, Any]:
     record = {
         "item": item.name,
         "question": item.question,
-        "commands": [" ".join(["python", *command]) for command in item.commands],
+        "commands": [" ".join(["python", *command]) for command in decided(item, args)],
         "dry": args.dry,
         "start": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "calls": before.get("calls", 0) + 1 if spent else 1,
@@ -366,7 +279,7 @@ def do(item: Item, args: argparse.Namespace, deadline: float) -> dict[str, Any]:
 
 def turn(items: list[Item], args: argparse.Namespace) -> Iterator[tuple[Item, str]]:
     """The items to do in order, each with its state: begun ones first, since their checkpoints are here now."""
-    states = [(item, state_of(read(args.out, item))) for item in items]
+    states = [(item, state_of(read(args.out, item.name))) for item in items]
     # what was cut off and has to begin anew comes after what is untried: it may be cut off again
     wanted = [("interrupted", (True,)), ("open", (True, False)), ("interrupted", (False,))]
     for state, goes_on in [*wanted, *([("failed", (True, False))] if args.retry else [])]:
@@ -382,7 +295,7 @@ def work(items: list[Item], args: argparse.Namespace) -> int:
         if left < (MARGIN if args.dry else min(enough, 60 * item.minutes + MARGIN)):
             idle.append(f"{item.name}: {left / 60:.1f} minutes are left, too few")
             continue
-        if lack := lacking(item, args.dry):
+        if lack := lacking(item, args):
             idle.append(f"{item.name}: needs {lack}")
             continue
         print(f"== {item.name}: {item.question} (about {item.minutes:g} min; {left / 60:.1f} left)", flush=True)
@@ -400,40 +313,12 @@ def listing(items: list[Item], args: argparse.Namespace) -> str:
     """One line an item: what it is and how it stands."""
     lines = []
     for item in items:
-        record = read(args.out, item)
+        record = read(args.out, item.name)
         state = state_of(record) + (" (dry)" if record.get("dry") else "")
-        lack = "" if state == "complete" else lacking(item, args.dry)
+        lack = "" if state == "complete" else lacking(item, args)
         note = f", needs {lack}" if lack else ""
         took = f", {record['seconds']:.0f} s on {record['hardware']}" if record else ""
-        lines.append(f"{item.name:18s} {item.minutes:5.1f} min  {state}{took}{note}")
-    return "\n".join(lines)
-
-
-def page() -> str:
-    """gpu_queue.md, from the list above."""
-    lines = [
-        "# GPU queue",
-        "",
-        "Written by `python -m benchmarks.gpu_queue --write` from the list in `benchmarks/gpu_queue.py`. One command does",
-        "what comes next and fits, keeps its records in `data/runs/gpu/NAME/`, and goes on where it stopped:",
-        "",
-        "```",
-        "python -m benchmarks.gpu_queue --minutes 9 --data FOLDER",
-        "```",
-        "",
-        "CIFAR-10 must lie in FOLDER: `mnclglf-lite fetch cifar10 --data FOLDER`. The minutes are estimates, for an H100,",
-        "made before anything ran on a GPU; the `standard` settings are customary, and most have not been trained with.",
-        "In the commands, {run} is the item's folder for large things (`--scratch`), {out} that for its records (`--out`).",
-        "What is done so far: `--list`. The records are small. On a borrowed machine, put those of earlier calls into",
-        "`data/runs/gpu` first, so that nothing is done twice, and carry the folder home afterwards, packed:",
-        "`tar czf gpu.tgz -C data/runs gpu`.",
-        "",
-    ]
-    for number, item in enumerate(ITEMS, start=1):
-        needs = f"; needs {', '.join(item.needs)}" if item.needs else ""
-        lines += [f"{number}. **{item.name}** (about {item.minutes:g} min{needs}). {item.question}", "", "   ```"]
-        lines += [f"   python {' '.join(command)}" for command in item.commands]
-        lines += ["   ```", ""]
+        lines.append(f"{item.name:26s} {item.minutes:5.1f} min  {state}{took}{note}")
     return "\n".join(lines)
 
 

@@ -210,7 +210,7 @@ def _measured(args: argparse.Namespace) -> tuple[Any, Any, int, float]:
 
 
 def evaluate(args: argparse.Namespace) -> None:
-    from . import checkpoint, paper_probe, probes, toybox
+    from . import checkpoint, data, paper_probe, probes, toybox
     from . import evaluate as room
     from . import train as loop
     from .methods import build
@@ -229,9 +229,12 @@ def evaluate(args: argparse.Namespace) -> None:
     if args.factors and splits.train.factors is None:
         raise InputError(f"{splits.train.name} has no known factors; they are the toy box's: --dataset toybox")
     random = build(recipe, len(splits.train.classes)).to(splits.train.device).backbone
-    rows = room.baseline_rows(random, splits, args.on, size)
+    known = splits
+    if not recipe.holdout and not elsewhere:  # what the network has trained on is the bank
+        known = splits._replace(train=data.joined(splits.train, splits.holdout))
+    rows = room.baseline_rows(random, known, args.on, size)
     label = recipe.method + ("" if recipe.local_gradient or recipe.method != "mnclglf" else " as released")
-    rows[label] = room.evaluate(backbone, splits, args.on, size=size)
+    rows[label] = room.evaluate(backbone, known, args.on, size=size)
     result: dict[str, Any] = {
         "recipe": recipe.to_dict(),
         "step": steps,
@@ -263,7 +266,7 @@ def evaluate(args: argparse.Namespace) -> None:
         for name, value in found.items():
             print(f"{name:>18}  {value['kind']} {value['value']:.2f}  (chance {value['chance']:.2f})")
     if protocol:
-        result["paper_linear"] = paper_probe.paper_probe(backbone, splits.train, asked, protocol, recipe.seed, size)
+        result["paper_linear"] = paper_probe.paper_probe(backbone, known.train, asked, protocol, recipe.seed, size)
         last, best = result["paper_linear"]["last"], result["paper_linear"]["best_on_test"]
         print(
             f"\nthe paper's linear protocol, {args.paper} epochs: "

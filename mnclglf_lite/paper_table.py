@@ -3,10 +3,12 @@
 Three blocks of columns, each under a protocol of its own, which the lines below the table name:
 
     printed        the README of MNCLGLF's code: ResNet-18, pictures enlarged to 224 pixels, linear, the best test
-    ours, GPU      ResNet-18 at 32 pixels, `standard` preset, by `benchmarks.gpu_queue`: data/runs/gpu/c10-NAME/
+    ours, GPU      ResNet-18 at 32 pixels, `standard` preset, by `benchmarks.gpu_queue`: data/runs/gpu/c10-NAME-final/,
+                   trained on all 50,000, asked on test, where that is complete, else c10-NAME/, asked on the hold-out
     ours, CPU      the slim network on two cores, as many whole views for each: data/runs/cifar10-slim/
 
-Within a block the ratio to SimCLR can be compared with that of another block; accuracies cannot. "-" is what nobody has run.
+Within a block the ratio to SimCLR can be compared with that of another block; accuracies cannot. It is taken of runs that
+were asked on the same pictures. "-" is what nobody has run.
 """
 
 from __future__ import annotations
@@ -42,12 +44,23 @@ HEAD = [
 ]
 
 
+def complete(item: Path) -> bool:
+    """Has the queue ended this item well, and is there a result?"""
+    if not (item / "result.json").exists():
+        return False
+    return json.loads((item / "item.json").read_text())["state"] == "complete"
+
+
 def on_gpu(folder: Path) -> dict[str, dict[str, Any]]:
-    """What the queue's complete items measured: linear (the paper's protocol, last epoch), kNN (k 200), seconds."""
+    """What the queue's complete items measured: linear (the paper's protocol, last epoch), kNN (k 200), seconds.
+
+    Of a run on all pictures and one that kept the hold-out apart the first.
+    """
     found = {}
     for name in ROWS:
-        item = folder / "gpu" / ON_GPU.get(name, f"c10-{name}")
-        if not (item / "result.json").exists() or json.loads((item / "item.json").read_text())["state"] != "complete":
+        kept = folder / "gpu" / ON_GPU.get(name, f"c10-{name}")
+        item = next((item for item in (kept.with_name(f"{kept.name}-final"), kept) if complete(item)), None)
+        if item is None:
             continue
         result = json.loads((item / "result.json").read_text())
         row = list(result["rows"].values())[-1]
@@ -88,11 +101,13 @@ def table(folder: Path = KEPT, markdown: bool = False) -> str:
     def ratio(value: float | None, base: float | None) -> str:
         return "-" if value is None or base is None else f"{value / base:.3f}"
 
-    bases = [printed["simclr"], *(block.get("simclr", {}).get("linear") for block in (gpu, cpu))]
+    bases = [printed["simclr"], None, cpu.get("simclr", {}).get("linear")]
+    yardstick = gpu.get("simclr", {})
     lines = []
     for name, title in ROWS.items():
         theirs, large, small = printed.get(name), gpu.get(name, {}), cpu.get(name, {})
         linear = [theirs, large.get("linear"), small.get("linear")]
+        bases[1] = yardstick.get("linear") if large.get("on") == yardstick.get("on") else None
         over = [ratio(value, base) for value, base in zip(linear, bases, strict=True)]
         minutes, seconds = (f"{large['seconds'] / 60:.0f}" if large else "-"), (f"{small['seconds']:.0f}" if small else "-")
         lines.append([
@@ -111,10 +126,13 @@ def notes(result: dict[str, Any], gpu: dict[str, dict[str, Any]]) -> list[str]:
     ]
     if gpu:
         each = {key: ", ".join(sorted({f"{row[key]:g}" if key == "epochs" else str(row[key]) for row in gpu.values()}))
-                for key in ("epochs", "on", "seed", "hardware")}  # fmt: skip
+                for key in ("epochs", "seed", "hardware")}  # fmt: skip
+        parts = {"test": "trained on all 50,000 pictures and asked on test", "holdout": "on 45,000, asked on the hold-out"}
+        asked = {on: [ROWS[name] for name, row in gpu.items() if row["on"] == on] for on in parts}
+        pictures = "; ".join(f"{parts[on]}: {', '.join(rows)}" for on, rows in asked.items() if rows)
         said.append(
             f"*GPU*: ResNet-18, 32 pixels, CIFAR stem, {each['epochs']} epochs, linear by the paper's protocol at its "
-            f"*last* epoch, kNN k 200, asked on {each['on']}; seed {each['seed']}; {each['hardware']}."
+            f"*last* epoch, kNN k 200; {pictures}; seed {each['seed']}; {each['hardware']}."
         )
     else:
         said.append("*GPU*: not run yet; `python -m benchmarks.gpu_queue` is what will fill it.")

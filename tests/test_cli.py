@@ -207,6 +207,9 @@ def test_the_holdout_is_not_asked_of_a_network_that_was_trained_on_it(tmp_path):
     refused("trains on the hold-out too", ["compare", "--methods", "simclr", *TINY, "--no-holdout", "--out", "c"], tmp_path)
     assert cli("train", "--method", "simclr", *TINY, "--no-holdout", "--out", "r")[0] == 0
     refused("trains on the hold-out too", ["evaluate", "r"], tmp_path)
+    assert cli("evaluate", "r", "--on", "test", "--device", "cpu", "--paper", "1")[0] == 0
+    row = json.loads((tmp_path / "r" / "result.json").read_text())["rows"]["simclr"]
+    assert (row["on"], row["bank"]) == ("test", 400)  # all that it was trained on
 
 
 def test_all_methods_are_all_methods(monkeypatch):

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import gpu_queue
-from benchmarks.gpu_queue import ITEMS, Item
+from benchmarks import gpu_queue, race
+from benchmarks.gpu_items import ABLATION, CHOICES, ITEMS, SEEDS, Item
+from mnclglf_lite import __main__, data
 from mnclglf_lite.errors import InputError
+from mnclglf_lite.flags import recipe_from
 
 # What a machine with torch, torchvision and numpy need not have, and pillow, which torchvision alone asks for
 ABSENT = "matplotlib sklearn scipy umap pandas PIL safetensors lightly pytorch_lightning pytest IPython tqdm".split()
@@ -77,7 +79,7 @@ def test_a_bare_machine_can_measure_a_run(bare):
 
 
 def test_every_kind_of_item_runs_on_a_bare_machine(tmp_path, bare, monkeypatch):
-    names = ["ceilings", "engines-simclr", "smoke-moco", "race"]
+    names = ["ceilings", "engines-simclr", "smoke-moco", "c10-drawn-final", "race-simclr"]
     shorter = [dataclasses.replace(item, commands=item.commands[:1]) for item in ITEMS]  # see the test before this
     monkeypatch.setattr(gpu_queue, "ITEMS", shorter)
     code = dry(tmp_path, *(word for name in names for word in ("--only", name)))
@@ -88,10 +90,14 @@ def test_every_kind_of_item_runs_on_a_bare_machine(tmp_path, bare, monkeypatch):
     assert row["engine"] == "eager" and row["agrees"] and row["steps_per_s"] > 0
     assert json.loads((tmp_path / "out/smoke-moco/recipe.json").read_text())["method"] == "moco"
     assert len((tmp_path / "out/smoke-moco/history.jsonl").read_text().splitlines()) == 1
-    race = json.loads((tmp_path / "out/race/race.json").read_text())
-    assert race["step"] == 2 and 0 < race["curve"][-1]["knn_holdout"] < 1 and not race["holds"]
+    final = json.loads((tmp_path / "out/c10-drawn-final/recipe.json").read_text())
+    assert not final["holdout"] and final["temperature"] == 0.1  # a dry run has chosen nothing: the first word
+    found = json.loads((tmp_path / "out/race-simclr/race.json").read_text())
+    assert found["step"] == 2 and all(0 < share < 1 for share in found["curve"][-1]["holdout"].values())
+    assert not any(mark["holds"] for mark in found["marks"].values())
     assert not list((tmp_path / "out").rglob("checkpoint.pt"))  # large things stay in scratch
-    assert dry(tmp_path, "--only", "race") == 0 and record(tmp_path, "race") == records["race"]  # done is done
+    assert dry(tmp_path, "--only", "race-simclr") == 0
+    assert record(tmp_path, "race-simclr") == records["race-simclr"]  # done is done
 
 
 def script(name, code, resumable=False, minutes=1.0):
@@ -165,12 +171,12 @@ def test_an_item_whose_needs_are_not_met_waits(tmp_path, listed, capsys):
 
 
 def test_a_record_cut_off_with_its_call_is_gone_on_with(tmp_path):
-    path = tmp_path / ITEMS[0].result
+    path = tmp_path / "ceilings" / "item.json"
     path.parent.mkdir()
     path.write_text(json.dumps({"state": "running", "seconds": 3}))
-    assert gpu_queue.state_of(gpu_queue.read(tmp_path, ITEMS[0])) == "interrupted"
+    assert gpu_queue.state_of(gpu_queue.read(tmp_path, "ceilings")) == "interrupted"
     path.write_text('{"state": "runn')
-    assert gpu_queue.state_of(gpu_queue.read(tmp_path, ITEMS[0])) == "open"
+    assert gpu_queue.state_of(gpu_queue.read(tmp_path, "ceilings")) == "open"
 
 
 @pytest.mark.parametrize(
@@ -195,3 +201,126 @@ def test_commands_name_what_exists():
             assert (
                 where.is_dir() or where.with_suffix(".py").is_file() or f"{'/'.join(command[1].split('.'))}.py" in item.needs
             )
+
+
+def options(tmp_path, *words):
+    return gpu_queue.parser().parse_args(["--out", str(tmp_path), "--scratch", str(tmp_path), *words])
+
+
+def named(name):
+    return next(item for item in ITEMS if item.name == name)
+
+
+def speaks(out, name, knn, state="complete"):
+    """A record as the queue leaves it: top-1 of kNN (k 20) of the trained network, and what must not decide."""
+    (out / name).mkdir()
+    (out / name / "item.json").write_text(json.dumps({"state": state}))
+    rows = {"raw pixels": 0.99, "mnclglf": knn}
+    rows = {row: {"knn20": {"raw": {"top1": top1}}, "knn": {"raw": {"top1": 1 - top1}}} for row, top1 in rows.items()}
+    if state == "complete":
+        (out / name / "result.json").write_text(json.dumps({"rows": rows}))
+
+
+def test_what_is_chosen_is_what_the_best_item_on_the_holdout_says(tmp_path, monkeypatch):
+    monkeypatch.setattr(gpu_queue, "lacking_pictures", lambda name, root: "")
+    args, final = options(tmp_path), named("c10-drawn-final")
+    assert gpu_queue.lacking(final, args) == "{T-drawn}, of drawn-T0.1, drawn-T0.2, drawn-T0.5"
+    speaks(tmp_path, "drawn-T0.2", 0.7)
+    speaks(tmp_path, "drawn-T0.5", 0.6)
+    assert "{T-drawn}" in gpu_queue.lacking(final, args)  # one is to come
+    speaks(tmp_path, "drawn-T0.1", 0.0, state="failed")
+    assert gpu_queue.lacking(final, args) == ""
+    (words, _) = gpu_queue.commands_of(final, args)
+    assert words[words.index("--temperature") + 1] == "0.2" and str(tmp_path / "c10-drawn-final") in words
+    assert gpu_queue.lacking(named("c10-released"), args).startswith("{T-released}")
+    for number in ("0.1", "0.2", "0.5"):
+        speaks(tmp_path, f"released-T{number}", 0, state="failed")
+    assert gpu_queue.lacking(named("c10-released"), args).startswith("{T-released}")  # nothing to choose from
+
+
+def test_what_speaks_for_a_choice_comes_before_what_waits_for_it_and_says_that_word():
+    at = {item.name: number for number, item in enumerate(ITEMS)}
+    for place, each in CHOICES.items():
+        waiting = [item for item in ITEMS if place in item.places]
+        assert waiting and max(at[name] for name in each.values()) < min(at[item.name] for item in waiting)
+        for word, name in each.items():
+            train, measure = named(name).commands
+            assert word in train and "--no-holdout" not in train and "holdout" in measure
+
+
+@pytest.fixture(scope="module")
+def recipes():
+    """Name of an item: the recipe that its training has, by the command line's own reading; choices at their first word."""
+    read, found = __main__.parser(), {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(race, "race", lambda recipe, *rest, **more: found.update({name: recipe}) or {"complete": False})
+        patch.setattr(data, "load", lambda *rest, **more: None)
+        for item in ITEMS:
+            name = item.name
+            words = [next(iter(CHOICES.get(word, [word]))) for word in item.commands[0]]
+            if words[1:3] == ["mnclglf_lite", "train"]:
+                args = read.parse_args(words[2:])
+                found[name] = recipe_from(args, args.method)
+                if len(item.commands) > 1:
+                    read.parse_args(item.commands[1][2:])
+            elif words[1] == "benchmarks.race":
+                race.main([word for word in words[2:] if word not in ("--out", "{out}/race.json")])
+    return found
+
+
+def test_a_final_run_alone_trains_on_all_pictures_and_choices_never_see_test(recipes):
+    for item in ITEMS:
+        if item.name not in recipes or item.name == "as-released-224":
+            continue
+        final = item.name.endswith("-final")
+        assert recipes[item.name].holdout != final
+        if item.commands[-1][2] == "evaluate":
+            on = item.commands[-1][item.commands[-1].index("--on") + 1]
+            assert on == ("test" if final or item.name.startswith("part-") else "holdout"), item.name
+    chosen = {name for each in CHOICES.values() for name in each.values()}
+    assert all(recipes[name].holdout for name in chosen) and "as-released-224" in recipes
+
+
+def test_full_runs_are_the_preset_and_what_their_name_says(recipes):
+    epochs = {name: recipe.epochs for name, recipe in recipes.items() if name.startswith(("c10-", "c100-", "tiny-"))}
+    assert len(epochs) > 60 and set(epochs.values()) == {200.0}
+    drawn = recipes["c10-drawn"]
+    expected = {
+        "c10-released": {"local_gradient"}, "c10-drawn-T1": {"temperature"}, "c10-drawn-512": {"batch"},
+        "c10-drawn-final": {"holdout"}, "c10-released-large-final": {"local_gradient", "batch", "holdout"},
+        "c100-drawn": {"dataset"}, "drawn-T0.5": {"temperature", "seed", "epochs"}, "race-drawn": {"batch", "epochs"},
+    }  # fmt: skip
+    for name, fields in expected.items():
+        assert {line.split(":")[0] for line in drawn.differences(recipes[name])} == fields, name
+    assert recipes["c10-released-T1-final"].temperature == 1.0 and drawn.batch == 256
+    assert recipes["race-drawn-grown"].grow[-1] == drawn.view.size and recipes["as-released-224"].view.size == 224
+
+
+def test_the_ablation_changes_one_thing_at_a_time_and_keeps_the_sum_of_the_weights(recipes):
+    fields = {
+        "drawn": set(), "released": {"local_gradient", "global_weight"}, "local-only": {"local_weight", "global_weight"},
+        "weights-1-to-1": {"local_weight", "global_weight"}, "random-crops": {"local"}, "one-network": {"networks"},
+        "three-networks": {"networks"}, "no-swap": {"swap"},
+    }  # fmt: skip
+    assert set(fields) == set(ABLATION)
+    for seed in SEEDS:
+        drawn = recipes[f"part-drawn-{seed}"]
+        assert drawn.seed == int(seed) and drawn.seed != recipes["drawn-T0.1"].seed
+        for variant, changed in fields.items():
+            recipe = recipes[f"part-{variant}-{seed}"]
+            assert {line.split(":")[0] for line in drawn.differences(recipe)} == changed, variant
+            assert recipe.local_weight * recipe.local_gradient + recipe.global_weight == 7.0, variant
+    assert recipes["part-weights-1-to-1-0"].local_weight == recipes["part-weights-1-to-1-0"].global_weight
+
+
+def test_what_the_paper_asks_comes_before_speed():
+    names = [item.name for item in ITEMS]
+    assert names[:2] == ["ceilings", "smoke-mnclglf"]
+    speed = [number for number, name in enumerate(names) if name.startswith(("peers", "speed", "engines", "joined"))]
+    asked = [number for number, item in enumerate(ITEMS) if item.name.startswith(("c10", "c100", "tiny", "race", "part"))]
+    assert max(asked) < min(speed)
+
+
+@pytest.mark.parametrize("name", ["cifar100", "tinyimagenet"])
+def test_an_item_waits_for_an_image_set_that_is_not_there(tmp_path, name):
+    assert name in gpu_queue.lacking_pictures(name, tmp_path)
