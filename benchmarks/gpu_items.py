@@ -37,7 +37,7 @@ FORMS: dict[str, tuple[str, ...]] = {  # what is trained, where it is not the me
     "ressl": ("cgh", "--context", "ressl"),
     "cgh-same": ("cgh", "--context", "same"),
 }
-TEMPERATURES = ("0.1", "0.2", "0.5")  # the issue's; 1, the release's, has full runs of its own
+TEMPERATURES = ("0.1", "0.2", "0.5")  # customary ones; 1, the release's, has full runs of its own
 CHOOSING_EPOCHS, CHOOSING_SEED = 20, "100"  # ours; no reported run has this seed
 LARGER = ("512", "1024")  # batches; the rate is scaled with them
 CHOICES = {  # {name}: word that it may be, and the item that speaks for it
