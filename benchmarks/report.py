@@ -28,7 +28,7 @@ ASKED = {
         "--out data/runs/toybox",
     ),
     "cifar10-slim": (
-        "CIFAR-10, the slim net on two cores, the same methods, as many whole views for each",
+        "CIFAR-10, the slim net, the same methods, as many whole views for each, a run a core",
         "python -m benchmarks.ablation family",
     ),
     "precision-bf16": (

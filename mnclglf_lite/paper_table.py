@@ -5,7 +5,7 @@ Three blocks of columns, each under a protocol of its own, which the lines below
     printed        the README of MNCLGLF's code: ResNet-18, pictures enlarged to 224 pixels, linear, the best test
     ours, GPU      ResNet-18 at 32 pixels, `standard` preset, by `benchmarks.gpu_queue`: data/runs/gpu/c10-NAME-final/,
                    trained on all 50,000, asked on test, where that is complete, else c10-NAME/, asked on the hold-out
-    ours, CPU      the slim network on two cores, as many whole views for each: data/runs/cifar10-slim/
+    ours, CPU      the slim network, a run a core, as many whole views for each: data/runs/cifar10-slim/
 
 Within a block the ratio to SimCLR can be compared with that of another block; accuracies cannot. It is taken of runs that
 were asked on the same pictures. "-" is what nobody has run.
