@@ -9,7 +9,7 @@ Two runs with a core each do more than one run with two. So `OMP_NUM_THREADS=1 p
 and the same with 2/2 beside it train every second row each, and without a share the table of what they left is made.
 
 `choose` trains as drawn and as released with every temperature and rate below, with a seed that the others do not use, and
-writes the best of each form to data/runs/ablation/choice.json. `ask` then trains all variants with as many whole views each.
+writes the best of each form to data/runs/ablation/choice.json. `ask` then trains all variants for as many steps.
 Every variant but the released one has the settings of the drawn form: what is compared is the part, not the tuning; the
 released one has its own, so that neither form is asked at the other's best. Both go on where they were stopped.
 
@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,9 @@ FAMILY = timing.ROOT / "data" / "runs" / "cifar10-slim"
 TEMPERATURES, RATES = (0.1, 0.2, 0.5, 1.0), (0.18, 0.36, 0.9)
 CHOOSING_SEED, SEEDS, SEEDS_OF_FORMS = 100, [0, 1, 2], [0, 1, 2, 3, 4, 5]
 CHOOSING_VIEWS, VIEWS = 150_000, 600_000  # whole views a run: one minute and four on two cores
+STEPS = 1562  # as many views: three a picture, 128 pictures a step
+# As large as a patch of the grid, and coloured as the whole views are, so that only where they lie is changed
+SMALL_CROPS = replace(Recipe.local_view, size=12, gray=0.1, blur=0.0)
 FORMS: dict[str, dict[str, Any]] = {
     "drawn": {},
     "released": {"local_gradient": False, "global_weight": 2.0},
@@ -42,7 +46,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     **FORMS,
     "local-only": {"local_weight": 2.0, "global_weight": 0.0},
     "weights-1-to-6": {"local_weight": 2 / 7, "global_weight": 12 / 7},
-    "random-crops": {"local": "crops"},
+    "random-crops": {"local": "crops", "local_view": SMALL_CROPS},
     "one-network": {"networks": 1},
     "three-networks": {"networks": 3},
     "no-swap": {"swap": False},
@@ -75,9 +79,8 @@ def best(result: dict[str, Any]) -> dict[str, dict[str, float]]:
 
 def variants(choice: dict[str, dict[str, float]]) -> dict[str, Recipe]:
     """The recipes that `ask` trains."""
-    return {
-        name: base(**changes, **choice["released" if name == "released" else "drawn"]) for name, changes in VARIANTS.items()
-    }
+    settings = {name: choice["released" if name == "released" else "drawn"] for name in VARIANTS}
+    return {name: base(**changes, steps=STEPS, **settings[name]) for name, changes in VARIANTS.items()}
 
 
 def family(choice: dict[str, dict[str, float]]) -> dict[str, Recipe]:
@@ -110,13 +113,13 @@ def main(words: list[str] | None = None) -> None:
         print(json.dumps(best(result), indent=1))
         return
     choice, (which, of) = json.loads(CHOICE.read_text()), args.share
-    rows, seeds, out = {
-        "ask": (variants(choice), SEEDS, OUT / "ask"),
-        "forms": ({name: variants(choice)[name] for name in FORMS}, SEEDS_OF_FORMS, OUT / "forms"),
-        "family": (family(choice), SEEDS[:1], FAMILY),
+    rows, seeds, out, views = {
+        "ask": (variants(choice), SEEDS, OUT / "ask", None),
+        "forms": ({name: variants(choice)[name] for name in FORMS}, SEEDS_OF_FORMS, OUT / "forms", None),
+        "family": (family(choice), SEEDS[:1], FAMILY, VIEWS),
     }[args.what]
     mine = dict(list(rows.items())[which - 1 :: of])
-    result = compare.compare(mine, seeds, splits, out, on="test", image_views=VIEWS)
+    result = compare.compare(mine, seeds, splits, out, on="test", image_views=views)
     if of == 1:
         figures.save(compare.picture(result), out / "compare.png")
         if args.what == "ask":

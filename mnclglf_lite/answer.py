@@ -98,7 +98,7 @@ def sentences(result: dict[str, Any]) -> str:
     gaps = " and ".join(f"{said(found[name])} of {what}" for name, (what, _) in MEASURES.items())
     first = (
         f"On {NAMES.get(result['dataset'], result['dataset'])} ({result['on']}), with the slim network after "
-        f"{result['budget']['image_views']:,} whole views, *as drawn* less *as released* is {gaps} accuracy: means of "
+        f"{runs[0]['steps']:,} steps ({runs[0]['image_views']:,} whole views), *as drawn* less *as released* is {gaps} accuracy: means of "
         f"{len(runs)} paired seeds with their {100 * LEVEL:.0f} % intervals."
     )
     ahead = {"as drawn" if each.mean > 0 else "as released" for each in found.values() if each.clear}
@@ -121,7 +121,7 @@ def picture(result: dict[str, Any]) -> Figure:
     note = (
         f"Variant less as drawn, seed by seed ({', '.join(str(run['seed']) for run in runs)}): dots; their mean: bar; its "
         f"{100 * LEVEL:.0f} % interval (Student's t): line, blue where nought is outside. {result['dataset']}, asked on "
-        f"{result['on']}, {result['budget']['image_views']:,} whole views each; as drawn: "
+        f"{result['on']}, {runs[0]['steps']:,} steps each; as drawn: "
         + ", ".join(f"{what} {middle[name]:.1f}" for name, (what, _) in MEASURES.items())
         + f" %; kNN: weighted, T 0.1; {runs[0]['hardware']}; {mean(run['train_seconds'] for run in runs):.0f} s a run"
     )

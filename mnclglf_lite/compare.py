@@ -79,6 +79,9 @@ def compare(
         for seed in seeds:
             folder = out / f"{name}-seed{seed}"
             asked = recipe.replace(seed=seed)
+            if minutes is None and (found := measured(folder, asked, splits, on)):
+                runs.append(found)
+                continue
             run = train.train(asked, splits, out=folder, resume=True, device=device, minutes=minutes, engine=engine, log=log)
             if not run.finished:
                 raise KeyboardInterrupt  # the run said where it stopped; comparing goes on from there next time
@@ -91,6 +94,20 @@ def compare(
         result["rows"][name] = {"recipe": recipe.to_dict(), "cost": asdict(costs[name]), "runs": runs}
         checkpoint.save_json(out / "compare.json", result)
     return result
+
+
+def measured(folder: Path, recipe: Recipe, splits: data.Splits, on: str) -> dict[str, Any] | None:
+    """What an earlier call found out about this very run, if the run is still there and the same was asked."""
+    path = folder / "result.json"
+    if not path.exists() or not (folder / "checkpoint.pt").exists():
+        return None
+    kept = json.loads(path.read_text())
+    asked = {"recipe": recipe.to_dict(), "seed": recipe.seed, "dataset": splits.train.name, "on": on}
+    asked |= {"bank": len(splits.train), "queries": len(evaluate.queries_of(splits, on))}
+    asked |= {"protocols": evaluate.protocols(len(splits.train))}
+    if any(kept.get(key) != value for key, value in json.loads(json.dumps(asked)).items()):  # tuples are lists there
+        return None
+    return {key: value for key, value in kept.items() if key != "recipe"}
 
 
 def check_same(out: Path, recipes: dict[str, Recipe], seeds: list[int], budget: dict[str, Any]) -> None:

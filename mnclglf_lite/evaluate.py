@@ -122,6 +122,12 @@ def fitting(protocol: KnnProtocol, bank: int) -> KnnProtocol:
     return replace(protocol, k=min(protocol.k, bank))
 
 
+def protocols(bank: int) -> dict[str, dict[str, Any]]:
+    """What `evaluate` asks of features with a bank of so many pictures: plain JSON types, as they stand in its result."""
+    found = {name: asdict(fitting(protocol, bank)) for name, protocol in KNN_PROTOCOLS.items()}
+    return found | {"linear": asdict(LinearProtocol())}
+
+
 def evaluate(
     encoder: Encoder,
     splits: Splits,
@@ -153,20 +159,19 @@ def evaluate(
         "rank": effective_rank(queries).item(),
     }
     begun = time.perf_counter()
-    protocols = {name: fitting(protocol, len(bank)) for name, protocol in KNN_PROTOCOLS.items()}
-    most = max(protocol.k for protocol in protocols.values())
+    knns = {name: fitting(protocol, len(bank)) for name, protocol in KNN_PROTOCOLS.items()}
+    most = max(protocol.k for protocol in knns.values())
     for transform in transforms:
         # one search for all protocols
         similarity, index = neighbours(*transformed(bank, queries, transform), most)
-        for name, protocol in protocols.items():
+        for name, protocol in knns.items():
             result.setdefault(name, {})[transform] = vote(similarity, labels[index], asked.labels, protocol, classes)
     seconds["knn"] = time.perf_counter() - begun
     if linear:
         begun = time.perf_counter()
         result["linear"] = linear_probe(bank, labels, queries, asked.labels, classes)
         seconds["linear"] = time.perf_counter() - begun
-    result["protocols"] = {name: asdict(protocol) for name, protocol in protocols.items()}
-    result["protocols"]["linear"] = asdict(LinearProtocol())
+    result["protocols"] = protocols(len(bank))
     result["seconds"] = {name: round(value, 2) for name, value in seconds.items()}
     result["hardware"] = describe(splits.train.device)
     return result

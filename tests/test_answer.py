@@ -21,11 +21,11 @@ def record(drawn, released, seeds=(0, 1, 2), linear=None):
         ("released", released, (linear or (drawn, released))[1]),
     ):
         runs = [
-            {"seed": seed, "knn20": {"raw": {"top1": a}}, "linear": {"top1": b}, "hardware": "cpu", "train_seconds": 1.0}
+            {"seed": seed, "steps": 9, "image_views": 99, "knn20": {"raw": {"top1": a}}, "linear": {"top1": b}}
             for seed, a, b in zip(seeds, values, others, strict=True)
         ]
         rows[name] = {"runs": runs}
-    return {"dataset": "cifar10", "on": "test", "budget": {"image_views": 600_000}, "rows": rows}
+    return {"dataset": "cifar10", "on": "test", "rows": rows}
 
 
 def test_the_interval_is_that_of_the_paired_t_test():
