@@ -98,8 +98,8 @@ def sentences(result: dict[str, Any]) -> str:
     gaps = " and ".join(f"{said(found[name])} of {what}" for name, (what, _) in MEASURES.items())
     first = (
         f"On {NAMES.get(result['dataset'], result['dataset'])} ({result['on']}), with the slim network after "
-        f"{runs[0]['steps']:,} steps ({runs[0]['image_views']:,} whole views), *as drawn* less *as released* is {gaps} accuracy: means of "
-        f"{len(runs)} paired seeds with their {100 * LEVEL:.0f} % intervals."
+        f"{runs[0]['steps']:,} steps ({runs[0]['image_views']:,} whole views), *as drawn* less *as released* is {gaps} "
+        f"accuracy: means of {len(runs)} paired seeds with their {100 * LEVEL:.0f} % intervals."
     )
     ahead = {"as drawn" if each.mean > 0 else "as released" for each in found.values() if each.clear}
     if len(ahead) == 1 and all(each.clear for each in found.values()):

@@ -2,12 +2,13 @@
 
 import copy
 import json
+import shutil
 
 import numpy as np
 import pytest
 from conftest import tiny
 
-from mnclglf_lite import compare, dotplot, figures
+from mnclglf_lite import compare, dotplot, evaluate, figures
 from mnclglf_lite.errors import InputError
 from mnclglf_lite.palette import AGREE, DISAGREE
 from mnclglf_lite.recipe import METHODS, PRESETS, VARIANTS, preset, variant
@@ -63,6 +64,24 @@ def test_two_budgets_at_once_or_none_at_all_are_refused(toys, tmp_path):
 
 def test_the_callers_recipes_stay_as_they_are(compared):
     assert recipes("simclr")["simclr"].steps == 4 and compared[0]["rows"]["simclr"]["recipe"]["steps"] == 12
+
+
+def test_what_was_measured_is_not_measured_again_and_what_changed_is(compared, toys, tmp_path, monkeypatch):
+    """Two seeds of three methods lie in the folder; of one the result is lost, of one it is of another hold-out."""
+    result, there = compared
+    folder = tmp_path / "c"
+    shutil.copytree(there, folder)
+    (folder / "simclr-seed0" / "result.json").unlink()
+    other = folder / "supervised-seed1" / "result.json"
+    other.write_text(json.dumps(json.loads(other.read_text()) | {"queries": 7}))
+    measured, plain = [], evaluate.evaluate
+    monkeypatch.setattr(evaluate, "baseline_rows", lambda *given: result["baselines"])
+    monkeypatch.setattr(evaluate, "evaluate", lambda *given, **more: measured.append(given) or plain(*given, **more))
+    again = compare.compare(recipes(*NAMES), [0, 1], toys, folder, image_views=400, device="cpu", log=lambda text: None)
+    assert len(measured) == 2
+    for name, entry in result["rows"].items():
+        for run, kept in zip(again["rows"][name]["runs"], entry["runs"], strict=True):
+            assert run.keys() == kept.keys() and {**run, "seconds": 0} == {**kept, "seconds": 0}
 
 
 # --- variants ---
