@@ -60,12 +60,12 @@ ASKED = {
     ),
     "quick-c10-drawn": (
         "CIFAR-10 in five minutes on two cores: MNCLGLF as drawn",
-        "mnclglf-lite train --dataset cifar10 --method mnclglf --steps 1900 --out data/runs/quick-c10-drawn\n"
+        "mnclglf-lite train --dataset cifar10 --method mnclglf --lr 0.9 --steps 1900 --out data/runs/quick-c10-drawn\n"
         "mnclglf-lite evaluate data/runs/quick-c10-drawn --on test",
     ),
     "quick-c10-released": (
         "CIFAR-10 in five minutes on two cores: MNCLGLF as released",
-        "mnclglf-lite train --dataset cifar10 --method mnclglf --no-local-gradient --steps 1900 "
+        "mnclglf-lite train --dataset cifar10 --method mnclglf --no-local-gradient --lr 0.9 --steps 1900 "
         "--out data/runs/quick-c10-released\nmnclglf-lite evaluate data/runs/quick-c10-released --on test",
     ),
 }
