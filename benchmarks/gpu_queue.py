@@ -120,11 +120,15 @@ def lacking(item: Item, args: argparse.Namespace) -> str:
 def chosen(place: str, args: argparse.Namespace) -> str:
     """The word that stands at a place of CHOICES: its item has the best kNN (k 20) on the hold-out.
 
-    Nothing while one of the items is to come; one that failed has lost. A dry run has no results: the first word.
+    Nothing while one of the items is to come; one that failed has lost. A dry run has no results: the first word. A choice
+    is made once and kept, with what spoke for it, in OUT/choices.json: whatever is retried, all that waits trains alike.
     """
     if args.dry:
         return next(iter(CHOICES[place]))
-    found = {}
+    path, found = args.out / "choices.json", {}
+    kept = json.loads(path.read_text()) if path.exists() else {}
+    if place in kept:
+        return kept[place]["word"]
     for word, name in CHOICES[place].items():
         state = state_of(read(args.out, name))
         if state == "complete":
@@ -132,7 +136,11 @@ def chosen(place: str, args: argparse.Namespace) -> str:
             found[word] = row["knn20"]["raw"]["top1"]
         elif state != "failed":
             return ""
-    return max(found, key=found.__getitem__, default="")
+    if not found:
+        return ""
+    word = max(found, key=found.__getitem__)
+    checkpoint.save_json(path, kept | {place: {"word": word, "knn20": found}})
+    return word
 
 
 def read(out: Path, name: str) -> dict[str, Any]:

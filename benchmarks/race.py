@@ -119,7 +119,7 @@ def race(
 
     with train.between_steps() as interrupted:
         while not run.finished and len(marks) < len(targets) and not interrupted():
-            epoch, position = divmod(run.step, per_epoch)
+            (epoch, position), reached = divmod(run.step, per_epoch), []
             if epoch != shuffled:
                 order, shuffled = train.batch_order(recipe.seed, epoch, len(pictures)).to(device), epoch
             run.meter.add(one(order[position * recipe.batch : (position + 1) * recipe.batch]), run.step)
@@ -129,8 +129,10 @@ def race(
                 row = {"epoch": round(run.step / per_epoch, 2), "step": run.step, "seconds": round(run.seconds, 2)}
                 row |= run.meter.means()
                 if recipe.holdout:
-                    row["holdout"] = shares = asked(run, splits.train, splits.holdout, targets)
-                    mark([name for name in targets if name not in marks and shares[name] >= targets[name]], True)
+                    open_yet = [name for name in targets if name not in marks]
+                    row["holdout"] = shares = asked(run, splits.train, splits.holdout, open_yet)
+                    reached = [name for name in open_yet if shares[name] >= targets[name]]
+                    mark(reached, True)
                 curve.append(row)
                 run.meter = Meter(device)
                 shown = "".join(f", {name} {100 * share:.2f} %" for name, share in row.get("holdout", {}).items())
@@ -138,7 +140,7 @@ def race(
                 timing.wait(device)
                 now = time.perf_counter()
                 spent, counted_at = spent + now - counted_at, now
-            if time.perf_counter() - saved_at > train.CHECKPOINT_SECONDS:
+            if reached or time.perf_counter() - saved_at > train.CHECKPOINT_SECONDS:  # what test has said must not be lost
                 count_time()
                 save()
                 result()

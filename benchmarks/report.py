@@ -228,8 +228,31 @@ BEGIN_COURSE = "<!-- from data/runs/notebooks-cpu.json by benchmarks/report.py -
 
 def readme_answer() -> str:
     """Drawn or released, in two sentences, and what they rest on."""
+    from benchmarks import ablation
+
     found = json.loads((RUNS / "ablation" / "forms" / "compare.json").read_text())
-    return f"{answer.sentences(found)}\n\n{compare.note(found)}.\n"
+    runs, measures = found["rows"]["drawn"]["runs"], answer.MEASURES.items()
+    seeds = [run["seed"] for run in runs]
+    added = [seed for seed in seeds if seed not in ablation.SEEDS]
+    later = {name: answer.difference(found, "drawn", "released", name, added) for name, _ in measures}
+    lines = [answer.sentences(found), ""]
+    for form, row in found["rows"].items():
+        means = [f"{what} {100 * mean(read(run) for run in row['runs']):.1f}" for _, (what, read) in measures]
+        recipe, seconds = row["recipe"], mean(run["train_seconds"] for run in row["runs"])
+        settings = f"temperature {recipe['temperature']:g}, rate {recipe['lr']:g}, "
+        settings += f"weights {recipe['local_weight']:g} (local) and {recipe['global_weight']:g}"
+        lines.append(f"* as {form}: {', '.join(means)} %, the mean of {len(seeds)} seeds; {settings}; {seconds:.0f} s a run")
+    lines += [
+        f"* {runs[0]['steps']:,} steps of {recipe['batch']}; kNN: weighted, T 0.1, bank {runs[0]['bank']:,}; "
+        f"{runs[0]['queries']:,} test pictures; {runs[0]['hardware']}, two runs side by side, at times with other work",
+        f"* settings: the best of {len(ablation.TEMPERATURES)} temperatures and {len(ablation.RATES)} rates for each form, "
+        f"on the hold-out, one other seed, a quarter of the views; {min(ablation.TEMPERATURES):g} is the lowest tried",
+        f"* seeds {', '.join(map(str, seeds))}; {', '.join(map(str, added))} were added when the first had left the "
+        "question open, and say alone: "
+        + " and ".join(f"{answer.said(later[name])} of {what}" for name, (what, _) in measures),
+        "* the intervals are about other seeds; test pictures, settings and length are held still",
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def course_seconds() -> str:

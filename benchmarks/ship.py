@@ -48,11 +48,15 @@ def main(words: list[str] | None = None) -> None:
     splits = data.load("cifar10", root=args.data)
     index = maps.cap(len(splits.test))
     some, kept, runs = splits.test.subset(index), {}, {}
+    folders = [RUNS / f"{name}-seed{SEED}" for name in json.loads((RUNS / "compare.json").read_text())["rows"]]
+    lacking = [folder.name for folder in folders if not (folder / "checkpoint.pt").exists()]
+    if lacking:
+        raise InputError(
+            f"no checkpoint of {', '.join(lacking)} in {RUNS}: `python -m benchmarks.ablation family` trains them"
+        )
     shipped.FOLDER.mkdir(parents=True, exist_ok=True)
-    for folder in sorted(RUNS.glob(f"*-seed{SEED}")):
+    for folder in folders:
         name, run = folder.name.removesuffix(f"-seed{SEED}"), load(folder, "cpu")
-        if not run.finished:
-            raise InputError(f"{folder} is not finished: `python -m benchmarks.ablation family` goes on with it")
         path = export.export_run(run, shipped.FOLDER / f"{name}.safetensors", half=True)
         backbone = export.load_backbone(path)
         far = apart(evaluate.evaluate(backbone, splits, "test"), json.loads((folder / "result.json").read_text()))

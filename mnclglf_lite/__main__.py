@@ -249,17 +249,18 @@ def evaluate(args: argparse.Namespace) -> None:
         f"{loop.clock(seconds)}, {row['hardware']}"
     )
     if args.few_labels or args.factors:
-        bank, queries = (room.features(backbone, part, size=size) for part in (splits.train, asked))
+        bank, queries = (room.features(backbone, part, size=size) for part in (known.train, asked))
     if args.few_labels:
-        fewest = int(splits.train.labels.bincount().min())
+        fewest = int(known.train.labels.bincount().min())
         each = tuple(count for count in probes.LABELS_A_CLASS if count <= fewest)
-        classes = len(splits.train.classes)
-        curve = probes.few_label_curve(bank, splits.train.labels, queries, asked.labels, classes, each)
+        classes = len(known.train.classes)
+        curve = probes.few_label_curve(bank, known.train.labels, queries, asked.labels, classes, each)
         result["few_labels"] = {str(count): draws for count, draws in curve.items()}
         print("\nlabels a class -> linear top-1 of three draws")
         for count, draws in curve.items():
             print(f"{count:6d}  " + "  ".join(f"{100 * value:.1f}" for value in draws))
     if args.factors:
+        bank = bank[: len(splits.train)]  # `joined` leaves the hold-out's factors behind
         found = probes.factor_probe(bank, splits.train.factors, queries, asked.factors, toybox.PERIODS)
         result["factors"] = found
         print("\nfactor -> what a linear map reads out of the features")

@@ -4,13 +4,13 @@
     print(sentences(result))
     picture(result)
 
-Seeds are compared in pairs: two runs of one seed start from the same weights and see the same pictures in the same order, so
-their difference tells more than that of two means. With few seeds even this is uncertain, and the interval says how much.
+Seeds are compared in pairs: two runs of one seed start from the same weights and see the same pictures in the same order.
+That does not change the mean difference; it takes out of its uncertainty what a seed gives to both, if it gives anything.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
@@ -61,8 +61,8 @@ class Difference:
 def paired(one: Sequence[float], other: Sequence[float], level: float = LEVEL) -> Difference:
     """one - other, seed by seed, in points (shares of 1 go in), with Student's interval of their mean.
 
-    The interval supposes that the differences scatter normally around the true one, and knows nothing of what all seeds
-    share: settings, pictures, length of the run.
+    The interval supposes that the differences scatter normally around the true one. It is about other seeds alone: settings,
+    test pictures, length of the run are held still.
     """
     from scipy.stats import t
 
@@ -73,8 +73,10 @@ def paired(one: Sequence[float], other: Sequence[float], level: float = LEVEL) -
     return Difference(each, mean(each) - reach, mean(each) + reach)
 
 
-def difference(result: dict[str, Any], one: str, other: str, measure: str = "knn20") -> Difference:
-    """Row `one` less row `other` of a comparison's record (`compare.json`), over the seeds that both have."""
+def difference(
+    result: dict[str, Any], one: str, other: str, measure: str = "knn20", seeds: Collection[int] | None = None
+) -> Difference:
+    """Row `one` less row `other` of a comparison's record (`compare.json`), over `seeds`: all that both have by default."""
     if measure not in MEASURES:
         raise unknown("measure", measure, MEASURES)
     found = []
@@ -82,7 +84,7 @@ def difference(result: dict[str, Any], one: str, other: str, measure: str = "knn
         if name not in result["rows"]:
             raise unknown("row", name, result["rows"])
         found.append({run["seed"]: MEASURES[measure][1](run) for run in result["rows"][name]["runs"]})
-    both = sorted(found[0].keys() & found[1].keys())
+    both = sorted(seed for seed in found[0].keys() & found[1].keys() if seeds is None or seed in seeds)
     return paired([found[0][seed] for seed in both], [found[1][seed] for seed in both])
 
 
@@ -101,14 +103,19 @@ def sentences(result: dict[str, Any]) -> str:
         f"{runs[0]['steps']:,} steps ({runs[0]['image_views']:,} whole views), *as drawn* less *as released* is {gaps} "
         f"accuracy: means of {len(runs)} paired seeds with their {100 * LEVEL:.0f} % intervals."
     )
-    ahead = {"as drawn" if each.mean > 0 else "as released" for each in found.values() if each.clear}
-    if len(ahead) == 1 and all(each.clear for each in found.values()):
-        second = f"Here *{ahead.pop()}* is ahead"
-    elif len(ahead) == 1:
-        second = f"One measure puts *{ahead.pop()}* ahead, the other cannot tell the two apart"
-    else:
+    ahead = {name: "as drawn" if each.mean > 0 else "as released" for name, each in found.items() if each.clear}
+    names = {name: what for name, (what, _) in MEASURES.items()}
+    if not ahead:
         second = "That does not tell the two apart: what the local term's gradient is worth here lies within the intervals"
-    return f"{first} {second}; what 200 epochs of a ResNet-18 would say is not known."
+    elif len(ahead) < len(found):
+        told, other = next(iter(ahead)), next(name for name in found if name not in ahead)
+        second = f"The {names[told]} accuracy puts *{ahead[told]}* ahead, {names[other]} cannot tell the two apart"
+    elif len(set(ahead.values())) == 1:
+        second = f"Here *{ahead['linear']}* is ahead by both"
+    else:
+        each = [f"{names[name]} puts *{form}* ahead" for name, form in ahead.items()]
+        second = f"The two measures disagree: {', '.join(each)}"
+    return f"{first} {second}; how 200 epochs of a ResNet-18 end, this does not say."
 
 
 def picture(result: dict[str, Any]) -> Figure:
@@ -120,8 +127,8 @@ def picture(result: dict[str, Any]) -> Figure:
     middle = {measure: 100 * mean(read(run) for run in runs) for measure, (_, read) in MEASURES.items()}
     note = (
         f"Variant less as drawn, seed by seed ({', '.join(str(run['seed']) for run in runs)}): dots; their mean: bar; its "
-        f"{100 * LEVEL:.0f} % interval (Student's t): line, blue where nought is outside. {result['dataset']}, asked on "
-        f"{result['on']}, {runs[0]['steps']:,} steps each; as drawn: "
+        f"{100 * LEVEL:.0f} % interval (Student's t, other seeds, the same test pictures): line, blue where nought is "
+        f"outside. {result['dataset']}, asked on {result['on']}, {runs[0]['steps']:,} steps each; as drawn: "
         + ", ".join(f"{what} {middle[name]:.1f}" for name, (what, _) in MEASURES.items())
         + f" %; kNN: weighted, T 0.1; {runs[0]['hardware']}; {mean(run['train_seconds'] for run in runs):.0f} s a run"
     )

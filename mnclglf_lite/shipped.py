@@ -12,6 +12,8 @@
 from __future__ import annotations
 
 import json
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,15 +59,17 @@ def points(folder: Path = FOLDER) -> Points:
         about = json.loads(str(kept["about"]))
         found = {what: {name: torch.from_numpy(kept[f"{what}/{name}"]).float() for name in about["runs"]}
                  for what in ("features", "layouts")}  # fmt: skip
-    except (OSError, ValueError, KeyError) as error:
+        labels, index = (torch.from_numpy(kept[name]).long() for name in ("labels", "index"))
+        return Points(found["features"], found["layouts"], labels, index, tuple(about["classes"]), about)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"{path} is damaged ({error}); `git checkout -- {path.name}` in its folder restores it") from error
-    labels, index = (torch.from_numpy(kept[name]).long() for name in ("labels", "index"))
-    return Points(found["features"], found["layouts"], labels, index, tuple(about["classes"]), about)
 
 
 def weights(name: str, folder: Path = FOLDER) -> Path:
     """The file with a method's backbone, for `export.load_backbone` and `mnclglf-lite evaluate --weights`."""
     there = {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
+    if not there:
+        raise InputError(f"there are no backbones in {folder}: shipped results come with a checkout of the repository")
     if name not in there:
         raise unknown("shipped backbone", name, there)
     return there[name]

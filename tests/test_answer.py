@@ -51,16 +51,26 @@ def test_seeds_are_paired_by_their_number_and_not_by_their_place():
     assert answer.difference(result, "drawn", "released").each == pytest.approx((1, 1, 1))
     del result["rows"]["released"]["runs"][0]  # seed 2: what has no partner is left out
     assert len(answer.difference(result, "drawn", "released").each) == 2
+    with pytest.raises(InputError, match="two at least"):
+        answer.difference(result, "drawn", "released", seeds=(1, 2))
 
 
 @pytest.mark.parametrize(
     ("released", "linear", "words"),
     [
-        ([0.480, 0.481, 0.479], None, "Here *as drawn* is ahead"),
-        ([0.520, 0.521, 0.519], None, "Here *as released* is ahead"),
+        ([0.480, 0.481, 0.479], None, "Here *as drawn* is ahead by both"),
+        ([0.520, 0.521, 0.519], None, "Here *as released* is ahead by both"),
         ([0.51, 0.49, 0.50], None, "does not tell the two apart"),
-        ([0.48, 0.481, 0.479], ([0.5] * 3, [0.49, 0.51, 0.5]), "One measure puts *as drawn* ahead"),
-        ([0.48, 0.481, 0.479], ([0.5] * 3, [0.52, 0.521, 0.519]), "does not tell the two apart"),
+        (
+            [0.48, 0.481, 0.479],
+            ([0.5] * 3, [0.49, 0.51, 0.5]),
+            "The kNN (k 20) accuracy puts *as drawn* ahead, linear cannot",
+        ),
+        (
+            [0.48, 0.481, 0.479],
+            ([0.5] * 3, [0.52, 0.521, 0.519]),
+            "The two measures disagree: kNN (k 20) puts *as drawn* ahead, linear puts *as released* ahead",
+        ),
     ],
 )
 def test_the_words_follow_the_numbers(released, linear, words):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -232,6 +233,10 @@ def test_what_is_chosen_is_what_the_best_item_on_the_holdout_says(tmp_path, monk
     assert gpu_queue.lacking(final, args) == ""
     (words, _) = gpu_queue.commands_of(final, args)
     assert words[words.index("--temperature") + 1] == "0.2" and str(tmp_path / "c10-drawn-final") in words
+    shutil.rmtree(tmp_path / "drawn-T0.1")
+    speaks(tmp_path, "drawn-T0.1", 0.9)  # tried again, and better: too late, runs have begun with the other
+    (words, _) = gpu_queue.commands_of(final, args)
+    assert words[words.index("--temperature") + 1] == "0.2"
     assert gpu_queue.lacking(named("c10-released"), args).startswith("{T-released}")
     for number in ("0.1", "0.2", "0.5"):
         speaks(tmp_path, f"released-T{number}", 0, state="failed")

@@ -318,8 +318,13 @@ explorer
 
 # %%
 EmbeddingMap(
-    real.features["simclr"], real.pictures(), other=real.features["mnclglf"], names=("SimCLR", "MNCLGLF"),
-    labels=real.labels, classes=real.classes, cache_dir=folder,
+    real.features["simclr"],
+    real.pictures(),
+    other=real.features["mnclglf"],
+    names=("SimCLR", "MNCLGLF"),
+    labels=real.labels,
+    classes=real.classes,
+    cache_dir=folder,
 )
 
 # %% [markdown]
