@@ -1,4 +1,4 @@
-"""Every figure that stands in prose is that of its file: what the README and the notebooks say in words, told again here.
+"""Every figure in the README's prose is that of its file, and so is what the notebooks say in words of the kept runs.
 
 Tables are written by `benchmarks/report.py` and compared in test_records.py; what notebooks print, they read from the files.
 """
@@ -6,8 +6,9 @@ Tables are written by `benchmarks/report.py` and compared in test_records.py; wh
 import json
 import re
 from pathlib import Path
+from statistics import mean
 
-from mnclglf_lite import crop_draws, loss_range, run_shelf
+from mnclglf_lite import answer, crop_draws, loss_range, run_shelf
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = re.compile(  # digits that are no figures: names, versions, addresses
@@ -54,3 +55,69 @@ def test_every_figure_of_the_readme_is_that_of_its_file():
         text = text.replace(figure, "")
     left = re.search(r".{0,40}\d.{0,40}", text)
     assert not left, f"nothing says where this comes from: {left[0]!r}"
+
+
+def claims():
+    """What the notebooks say in words of the kept runs: (notebook, its words, is it so?)."""
+    forms, ask = kept("ablation/forms"), kept("ablation/ask")
+    gap = {name: answer.difference(forms, "drawn", "released", name) for name in answer.MEASURES}
+    less = {
+        (row, name): answer.difference(ask, row, "drawn", name)
+        for row in ask["rows"].keys() - {"drawn"}
+        for name in answer.MEASURES
+    }
+    ways = run_shelf.by_name(run_shelf.shelf(run_shelf.KEPT / "ablation" / "ask"))
+    yield "04", "the mean is next to nought", abs(gap["knn20"].mean) < 0.1
+    yield (
+        "04",
+        "the interval reaches nearly a point to either side",
+        -1 < gap["knn20"].low < -0.8 < 0.8 < gap["knn20"].high < 1,
+    )
+    yield "04", "measure the released form is ahead by a point or so", gap["linear"].clear and -2 < gap["linear"].mean < -1
+    yield "04", "one interval just misses nought", -0.3 < gap["linear"].high < 0
+    seconds = [mean(run["train_seconds"] for run in forms["rows"][form]["runs"]) for form in ("drawn", "released")]
+    yield "04", "and it costs time", seconds[0] > 1.1 * seconds[1]
+    both = [less["local-only", name].high for name in answer.MEASURES]
+    yield "04", "**The local term alone is far behind**", max(both) < -3
+    both = [less["no-swap", name] for name in answer.MEASURES]
+    yield (
+        "04",
+        "**without the swap a run ends about a point higher**",
+        all(0.8 < each.mean < 1.5 and each.clear for each in both),
+    )
+    told = [row.history for name in ("drawn", "no-swap") for row in ways[name]]
+    yield (
+        "04",
+        "the agreement rises from 20 to 27 or 28 percent",
+        all(0.19 < rows[0]["agreement"] < 0.215 and 0.265 < rows[-1]["agreement"] < 0.285 for rows in told),
+    )
+    slim, shelf = kept("cifar10-slim"), run_shelf.shelf(run_shelf.KEPT / "cifar10-slim")
+    rows, thumbs = slim["rows"], slim["baselines"]["8x8 thumbnails"]
+    runs = {name: row["runs"][0] for name, row in rows.items() if name != "supervised"}
+    over = {
+        name: 100 * (run["knn20"]["whitened"]["top1"] - thumbs["knn20"]["whitened"]["top1"]) for name, run in runs.items()
+    }
+    linear = {name: 100 * run["linear"]["top1"] for name, run in runs.items()}
+    yield "09", f"{slim['budget']['image_views']:,} whole views each", True
+    epochs = [record.history[-1]["epoch"] for record in shelf if not record.with_labels]
+    yield "09", "four to seven epochs", 4 < min(epochs) < 5 and 6 < max(epochs) < 7
+    yield "09", "still beat BYOL and CGH", {name for name, gap in over.items() if gap < 0} == {"byol", "cgh"}
+    yield "09", "three more are less than a point ahead of them", sum(0 < gap < 1 for gap in over.values()) == 3
+    yield "09", "by five points at least", 5 < min(linear.values()) - 100 * thumbs["linear"]["top1"] < 6
+    first = 100 * rows["supervised"]["runs"][0]["linear"]["top1"] - max(linear.values())
+    yield "09", "supervised is twenty points ahead", 20 < first < 21.5
+    dots = [
+        round(100 * value) for value in (min(linear.values()) + 0.5, 100 * rows["supervised"]["runs"][0]["linear"]["top1"])
+    ]
+    yield "09", f"filled dots between {dots[0]} and {dots[1]} percent", True
+    histories = [[row["knn"] for row in record.history] for record in shelf]
+    yield "09", "With five to fourteen rows", {5, 14} == {min(map(len, histories)), max(map(len, histories))}
+    yield "09", "the best is at most a point ahead", max(max(knn) - knn[-1] for knn in histories) < 0.0101
+
+
+def test_what_the_notebooks_say_of_the_kept_runs_is_so():
+    pages = {path.name[:2]: " ".join(path.read_text().replace("\n# ", " ").split())
+             for path in (ROOT / "notebooks" / "masters").glob("0*.py")}  # fmt: skip
+    for notebook, words, holds in claims():
+        assert words in pages[notebook], f"{notebook} does not say {words!r}"
+        assert holds, f"{notebook}: {words!r} is not what the files say"

@@ -411,6 +411,7 @@ print("not above raw pixels: ", [name for name, span in spans.items() if min(spa
 # %%
 real = shipped.points()
 near = {name: maps.neighbours(found, 8)[0] for name, found in real.features.items()}
+print(f"by chance two share {100 * 8 / (len(real.index) - 1):.1f} %")
 for name, own in near.items():
     shared = {
         other: 100 * float((own[:, :, None] == theirs[:, None]).any(dim=2).float().mean())
