@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import mean
 
 from mnclglf_lite import answer, crop_draws, loss_range, run_shelf
+from mnclglf_lite.published import PAPER
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = re.compile(  # digits that are no figures: names, versions, addresses
@@ -94,22 +95,19 @@ def claims():
     slim, shelf = kept("cifar10-slim"), run_shelf.shelf(run_shelf.KEPT / "cifar10-slim")
     rows, thumbs = slim["rows"], slim["baselines"]["8x8 thumbnails"]
     runs = {name: row["runs"][0] for name, row in rows.items() if name != "supervised"}
-    over = {
-        name: 100 * (run["knn20"]["whitened"]["top1"] - thumbs["knn20"]["whitened"]["top1"]) for name, run in runs.items()
-    }
+    white = {name: 100 * run["knn20"]["whitened"]["top1"] for name, run in runs.items()}
+    over = {name: value - 100 * thumbs["knn20"]["whitened"]["top1"] for name, value in white.items()}
     linear = {name: 100 * run["linear"]["top1"] for name, run in runs.items()}
+    taught = 100 * rows["supervised"]["runs"][0]["linear"]["top1"]
     yield "09", f"{slim['budget']['image_views']:,} whole views each", True
     epochs = [record.history[-1]["epoch"] for record in shelf if not record.with_labels]
     yield "09", "four to seven epochs", 4 < min(epochs) < 5 and 6 < max(epochs) < 7
     yield "09", "still beat BYOL and CGH", {name for name, gap in over.items() if gap < 0} == {"byol", "cgh"}
     yield "09", "three more are less than a point ahead of them", sum(0 < gap < 1 for gap in over.values()) == 3
     yield "09", "by five points at least", 5 < min(linear.values()) - 100 * thumbs["linear"]["top1"] < 6
-    first = 100 * rows["supervised"]["runs"][0]["linear"]["top1"] - max(linear.values())
-    yield "09", "supervised is twenty points ahead", 20 < first < 21.5
-    dots = [
-        round(100 * value) for value in (min(linear.values()) + 0.5, 100 * rows["supervised"]["runs"][0]["linear"]["top1"])
-    ]
-    yield "09", f"filled dots between {dots[0]} and {dots[1]} percent", True
+    yield "09", "supervised is twenty points ahead", 20 < taught - max(linear.values()) < 21.5
+    least = min(linear[name] for name in linear.keys() & PAPER.keys())  # the picture has the paper's methods alone
+    yield "09", f"filled dots between {least:.0f} and {taught:.0f} percent", True
     histories = [[row["knn"] for row in record.history] for record in shelf]
     yield "09", "With five to fourteen rows", {5, 14} == {min(map(len, histories)), max(map(len, histories))}
     yield "09", "the best is at most a point ahead", max(max(knn) - knn[-1] for knn in histories) < 0.0101
