@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from statistics import mean
 
-from mnclglf_lite import answer, crop_draws, loss_range, run_shelf
+from mnclglf_lite import answer, crop_draws, loss_range, maps, run_shelf, shipped
 from mnclglf_lite.published import PAPER
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -111,6 +111,21 @@ def claims():
     histories = [[row["knn"] for row in record.history] for record in shelf]
     yield "09", "With five to fourteen rows", {5, 14} == {min(map(len, histories)), max(map(len, histories))}
     yield "09", "the best is at most a point ahead", max(max(knn) - knn[-1] for knn in histories) < 0.0101
+    yield "07", f"SimCLR's network reaches {100 * rows['simclr']['runs'][0]['knn20']['raw']['top1']:.0f}", True
+    real = shipped.points()
+    near = {name: maps.neighbours(found, 8)[0] for name, found in real.features.items()}
+    alike = {name: float((real.labels[found] == real.labels[:, None]).float().mean()) for name, found in near.items()}
+    yield "06", "three in five neighbours share the class", 0.58 < alike["supervised"] < 0.63
+    yield "06", "about three in ten", all(0.28 < alike[name] < 0.35 for name in ("simclr", "mnclglf", "mnclglf-released"))
+    shared = {one: {other: float((near[one][:, :, None] == near[other][:, None]).any(2).float().mean()) for other in near}
+              for one in near}  # fmt: skip
+    most = {name: max(value for other, value in row.items() if other != name) for name, row in shared.items()}
+    own = {name for name, value in most.items() if name != "supervised" and 0.2 < value < 0.3}
+    yield "08", "BYOL, Fast-MoCo, CGH and GLNet a quarter or so", own == {"byol", "fastmoco", "cgh", "glnet"}
+    others = [value for name, value in most.items() if name not in own | {"supervised"}]
+    yield "08", "Seven of the eleven rows", len(others) == 7 and len(most) == 12  # both forms of one are two rows
+    yield "08", "about four in ten neighbours", all(0.38 < value < 0.44 for value in others)
+    yield "08", "nobody shares even a tenth", most["supervised"] < 0.1
 
 
 def test_what_the_notebooks_say_of_the_kept_runs_is_so():

@@ -282,7 +282,10 @@ note5 = f"2,000 CIFAR-10 test pictures, slim network, seed {real.about['seed']};
 picture = plots.two_maps(
     *(real.layouts[name] for name in two), real.labels, real.classes, two, title="Real pictures", note=note5
 )
-figures.Shown(picture, "ALT06")
+figures.Shown(
+    picture,
+    "Left, with labels: a region for nearly every class. Right, without: ships and planes, cars and trucks, animals, each mixed.",
+)
 
 # %%
 guess_real = Predict(
@@ -296,10 +299,12 @@ for name in (*two, "mnclglf", "mnclglf-released"):
     near = nearest(real.features[name], 8)
     share, held = (real.labels[near] == real.labels[:, None]).float().mean(), kept(near, on_map(real.layouts[name]))
     print(f"{name:16s}  of the 8 nearest {100 * float(share):.0f} % share the class; UMAP keeps {100 * float(held):.0f} %")
-guess_real.reveal("REVEAL06", "and the map alone would not have told you")
+guess_real.reveal("between a quarter and a half", "three times chance, and no map would have told you")
 
 # %% [markdown]
-# TEXT06
+# With labels, three in five neighbours share the class, and every class has its region. Without, it is about three in ten; yet look
+# from left to right: ships and planes, then cars and trucks, then the animals. Nobody told the network of those. Neither map can
+# be trusted on details: each keeps less than a third of the true neighbours.
 #
 # ## Explore it by hand
 # The map below answers. Hover over a dot: lines lead to its true neighbours, blue and whole where the label agrees, orange and

@@ -422,7 +422,10 @@ for name, own in near.items():
     print(f"{name:16s}  most with {first:16s} {shared[first]:3.0f} %   least with {last:16s} {shared[last]:3.0f} %")
 
 # %% [markdown]
-# TEXT08
+# Seven of the eleven rows without labels share about four in ten neighbours with their nearest relative, though their losses
+# differ; BYOL, Fast-MoCo, CGH and GLNet a quarter or so. With the supervised network nobody shares even a tenth. So far, then, what was
+# learned seems to owe more to what all have in common (the views, the small network, the pictures) than to the loss that tells
+# them apart. One yardstick is missing: how much two seeds of *one* method would share.
 #
 # ## A relative of your own
 # A method is a class of a few lines. The table has a gap: parts of views, but no twin and no predictor. Here it is: SimCLR,
