@@ -304,7 +304,7 @@ def test_full_runs_are_the_preset_and_what_their_name_says(recipes):
 def test_the_ablation_changes_one_thing_at_a_time_and_keeps_the_sum_of_the_weights(recipes):
     fields = {
         "drawn": set(), "released": {"local_gradient", "global_weight"}, "local-only": {"local_weight", "global_weight"},
-        "weights-1-to-1": {"local_weight", "global_weight"}, "random-crops": {"local"}, "one-network": {"networks"},
+        "weights-1-to-1": {"local_weight", "global_weight"}, "random-crops": {"local", "local_view"}, "one-network": {"networks"},
         "three-networks": {"networks"}, "no-swap": {"swap"},
     }  # fmt: skip
     assert set(fields) == set(ABLATION)
@@ -315,13 +315,16 @@ def test_the_ablation_changes_one_thing_at_a_time_and_keeps_the_sum_of_the_weigh
             recipe = recipes[f"part-{variant}-{seed}"]
             assert {line.split(":")[0] for line in drawn.differences(recipe)} == changed, variant
             assert recipe.local_weight * recipe.local_gradient + recipe.global_weight == 7.0, variant
+    crops, whole = recipes["part-random-crops-0"].local_view, recipes["part-drawn-0"].view
+    assert (crops.size, crops.jitter, crops.jitter_p) == (whole.size // 2, whole.jitter, whole.jitter_p)
+    assert (crops.gray, crops.blur, crops.solarize) == (whole.gray, whole.blur, whole.solarize)
     assert recipes["part-weights-1-to-1-0"].local_weight == recipes["part-weights-1-to-1-0"].global_weight
 
 
 def test_what_the_paper_asks_comes_before_speed():
     names = [item.name for item in ITEMS]
-    assert names[:2] == ["ceilings", "smoke-mnclglf"]
-    speed = [number for number, name in enumerate(names) if name.startswith(("peers", "speed", "engines", "joined"))]
+    assert names[:3] == ["ceilings", "smoke-mnclglf", "engines-mnclglf"]  # a proof that what trains all others is sound
+    speed = [number for number, name in enumerate(names) if name.startswith(("peers", "speed", "joined"))]
     asked = [number for number, item in enumerate(ITEMS) if item.name.startswith(("c10", "c100", "tiny", "race", "part"))]
     assert max(asked) < min(speed)
 

@@ -13,7 +13,7 @@ from mnclglf_lite.published import PAPER
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = re.compile(  # digits that are no figures: names, versions, addresses
-    r"CIFAR-100?|ResNet-18|cifar100?|python3|float32|uint8|0[0-9]_[a-z_]+|MoCo v2|\(3\.10 or newer\)|JupyterLab 4|"
+    r"CIFAR-100?|ResNet-18|cifar100?|python3|float32|bf16|uint8|0[0-9]_[a-z_]+|MoCo v2|\(3\.10 or newer\)|JupyterLab 4|"
     r"2023\]\(https://arxiv\.org/abs/2306\.15930\)"
 )
 
