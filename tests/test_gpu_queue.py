@@ -304,8 +304,8 @@ def test_full_runs_are_the_preset_and_what_their_name_says(recipes):
 def test_the_ablation_changes_one_thing_at_a_time_and_keeps_the_sum_of_the_weights(recipes):
     fields = {
         "drawn": set(), "released": {"local_gradient", "global_weight"}, "local-only": {"local_weight", "global_weight"},
-        "weights-1-to-1": {"local_weight", "global_weight"}, "random-crops": {"local", "local_view"}, "one-network": {"networks"},
-        "three-networks": {"networks"}, "no-swap": {"swap"},
+        "weights-1-to-1": {"local_weight", "global_weight"}, "random-crops": {"local", "local_view"},
+        "one-network": {"networks"}, "three-networks": {"networks"}, "no-swap": {"swap"},
     }  # fmt: skip
     assert set(fields) == set(ABLATION)
     for seed in SEEDS:

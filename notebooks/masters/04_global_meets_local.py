@@ -406,9 +406,8 @@ for measure, (name, _) in answer.MEASURES.items():
     print(f"{name:11s} seed by seed: {', '.join(f'{each:+.2f}' for each in pairs.each)} points; mean {pairs.mean:+.2f}")
 pairs = answer.difference(record, "drawn", "released")
 signs = {each > 0 for each in pairs.each}
-guess_forms.reveal(
-    "some above, some below" if len(signs) > 1 else "all above nought" if True in signs else "all below nought"
-)
+found = "some above, some below" if len(signs) > 1 else "all above nought" if True in signs else "all below nought"
+guess_forms.reveal(found, "and the mean of six is next to nought")
 
 # %% [markdown]
 # What may be said after six pairs? Their mean has an uncertainty, which shrinks with the root of their number. Student's *t*
