@@ -17,7 +17,7 @@ import json
 from dataclasses import replace
 
 import torch
-from IPython.display import Markdown
+from IPython.display import Markdown, display
 from matplotlib.figure import Figure
 
 from mnclglf_lite import answer, data, dotplot, evaluate, figures, methods, patches, plots, run_shelf, toybox, train, views
@@ -342,7 +342,8 @@ figures.Shown(picture, alt)
 #
 # ## The same question, with more to go on
 # In `data/runs` there are runs of a minute, on the toy box as it is, at 32 pixels: three seeds of each form. What kNN says
-# at their end, on test pictures, beside raw pixels:
+# at their end, on test pictures, beside raw pixels, and how they came there: every line is a run. Look whether the two kinds of
+# line keep apart or cross.
 
 
 # %%
@@ -365,10 +366,6 @@ for name in ("mnclglf", "mnclglf-released"):
 print(f"raw pixels        {100 * knn20(saved['mnclglf'][0].baselines['raw pixels']):.1f} %")
 print(f"toy box, {protocol}; ± is half the range")
 
-# %% [markdown]
-# And how they came there. Every line is a run; look whether the two kinds of line keep apart or cross.
-
-# %%
 axes = Figure(figsize=(7.4, 3.6), layout="constrained").add_subplot(xlabel="step", ylabel="kNN on the hold-out, percent")
 forms = {"mnclglf": ("as drawn", "-", "#0072B2"), "mnclglf-released": ("as released", "--", "#D55E00")}
 for name, (label, style, colour) in forms.items():
@@ -391,30 +388,16 @@ figures.Shown(axes.figure, "Six rising curves; the three as drawn end above the 
 # *each* form, on the hold-out, with a seed that is not used again. Each form has six seeds, and 600,000 whole views a run. Runs of
 # one seed begin with the same weights and see the same pictures in the same order. So they are compared in pairs: as drawn less as
 # released, six differences.
-
-# %%
-guess_forms = Predict(
-    "As drawn less as released, kNN on CIFAR-10: what will the six differences look like?",
-    ["all above nought", "some above, some below", "all below nought"],
-)
-guess_forms
+#
+# What may be said after six pairs? Their mean has an uncertainty, which shrinks with the root of their number. Student's *t*
+# makes an interval of it: were the experiment repeated often with other seeds, and did the differences scatter as a bell does, 95
+# of 100 such intervals would contain what the mean of endless seeds is. Test pictures, settings and length are held still.
 
 # %%
 record = json.loads((run_shelf.KEPT / "ablation" / "forms" / "compare.json").read_text())
 for measure, (name, _) in answer.MEASURES.items():
     pairs = answer.difference(record, "drawn", "released", measure)
     print(f"{name:11s} seed by seed: {', '.join(f'{each:+.2f}' for each in pairs.each)} points; mean {pairs.mean:+.2f}")
-pairs = answer.difference(record, "drawn", "released")
-signs = {each > 0 for each in pairs.each}
-found = "some above, some below" if len(signs) > 1 else "all above nought" if True in signs else "all below nought"
-guess_forms.reveal(found, "and the mean of six is next to nought")
-
-# %% [markdown]
-# What may be said after six pairs? Their mean has an uncertainty, which shrinks with the root of their number. Student's *t*
-# makes an interval of it: were the experiment repeated often with other seeds, and did the differences scatter as a bell does, 95
-# of 100 such intervals would contain what the mean of endless seeds is. Test pictures, settings and length are held still.
-
-# %%
 Markdown(answer.sentences(record))
 
 # %% [markdown]
@@ -426,25 +409,17 @@ Markdown(answer.sentences(record))
 #
 # And the other parts? The same in pairs, three seeds, one thing changed at a time. Three seeds make wide intervals, sometimes by
 # luck a narrow one; and of fourteen lines one may well miss nought by chance. So read them as hints, and believe what is far off.
-
-# %%
-parts_of_it = json.loads((run_shelf.KEPT / "ablation" / "ask" / "compare.json").read_text())
-words = (
-    "Seven rows of dots with intervals, kNN left, linear right, nought is as drawn: the local term alone far to the left, "
-)
-words += "without the swap a little to the right; the others near nought or across it."
-figures.Shown(answer.picture(parts_of_it), words)
-
-# %% [markdown]
-# Two things are far enough from nought. **The local term alone is far behind**: what made sense as a second voice does not do as
-# the only one. And **without the swap a run ends about a point higher**, in every seed and by both measures. The number of networks,
-# the weights and the cut of the gradient change little that three seeds could show.
 #
 # The swap for neighbours deserves a look at the whole way. Its idea is that a neighbour is another picture of the same class. How
 # often it is, the *agreement*, can be followed, since CIFAR-10 has labels that the training does not see. (Without the swap the
 # neighbours are looked up all the same, and not used.)
 
 # %%
+parts_of_it = json.loads((run_shelf.KEPT / "ablation" / "ask" / "compare.json").read_text())
+words = "Seven rows of dots with intervals, kNN left, linear right, nought is as drawn: the local term alone far left, "
+words += "without the swap a little to the right; the others near nought or across it."
+display(figures.Shown(answer.picture(parts_of_it), words))
+
 asked = run_shelf.by_name(run_shelf.shelf(run_shelf.KEPT / "ablation" / "ask"))
 ways = {f"{name}, seed {r.seed}": r.history for name in ("drawn", "no-swap") for r in asked[name]}
 panels = [("knn", "kNN on the hold-out, %", 100), ("agreement", "neighbours of the right class, %", 100)]
@@ -460,8 +435,12 @@ figures.Shown(
 )
 
 # %% [markdown]
-# On the right the agreement rises from 20 to 27 or 28 percent, where chance would be 10: at the end nearly three neighbours in four are
-# still of another class, and the swap asks for them all the same. So early on it costs accuracy. *When it begins to pay, these runs
+# Two things are far enough from nought. **The local term alone is far behind**: what made sense as a second voice does not do as
+# the only one. And **without the swap a run ends about a point higher**, in every seed and by both measures. The number of networks,
+# the weights and the cut of the gradient change little that three seeds could show.
+#
+# In the lower picture, on the right, the agreement rises from 20 to 27 or 28 percent, where chance would be 10: at the end nearly
+# three neighbours in four are still of another class, and the swap asks for them all the same. So early on it costs accuracy. *When it begins to pay, these runs
 # do not show*: not within their five epochs. After many epochs neighbours may be right more often than not; that is a run for a GPU.
 #
 # ## Why pairs?

@@ -278,33 +278,22 @@ for name, x in (("before", before), ("after", after)):
 # %%
 real = shipped.points()
 two = ("supervised", "simclr")
-note5 = f"2,000 CIFAR-10 test pictures, slim network, seed {real.about['seed']}; {real.about['map']}"
-picture = plots.two_maps(
-    *(real.layouts[name] for name in two), real.labels, real.classes, two, title="Real pictures", note=note5
-)
-figures.Shown(
-    picture,
-    "Left, with labels: a region for nearly every class. Right, without: ships and planes, cars and trucks, animals, each mixed.",
-)
-
-# %%
-guess_real = Predict(
-    "Of a picture's 8 nearest under SimCLR, how many have its class? (By chance it would be 10 %.)",
-    ["fewer than a quarter", "between a quarter and a half", "more than half"],
-)
-guess_real
-
-# %%
 for name in (*two, "mnclglf", "mnclglf-released"):
     near = nearest(real.features[name], 8)
     share, held = (real.labels[near] == real.labels[:, None]).float().mean(), kept(near, on_map(real.layouts[name]))
     print(f"{name:16s}  of the 8 nearest {100 * float(share):.0f} % share the class; UMAP keeps {100 * float(held):.0f} %")
-guess_real.reveal("between a quarter and a half", "three times chance, and no map would have told you")
+note5 = f"2,000 CIFAR-10 test pictures, slim network, seed {real.about['seed']}; {real.about['map']}"
+maps_of_both = [real.layouts[name] for name in two]
+picture = plots.two_maps(*maps_of_both, real.labels, real.classes, two, title="Real pictures", note=note5)
+words = "Left, with labels: a region for nearly every class. Right, without: ships and planes, cars and trucks, animals, each mixed."
+figures.Shown(picture, words)
 
 # %% [markdown]
 # With labels, three in five neighbours share the class, and every class has its region. Without, it is about three in ten; yet look
 # from left to right: ships and planes, then cars and trucks, then the animals. Nobody told the network of those. Neither map can
-# be trusted on details: each keeps less than a third of the true neighbours.
+# be trusted on details: each keeps less than a third of the true neighbours. (`EmbeddingMap`, below, shows these as well:
+# `EmbeddingMap(real.features["simclr"], real.pictures(), labels=real.labels, classes=real.classes)`, with pictures for dots where
+# CIFAR-10 is on disk.)
 #
 # ## Explore it by hand
 # The map below answers. Hover over a dot: lines lead to its true neighbours, blue and whole where the label agrees, orange and
@@ -318,22 +307,7 @@ explorer = EmbeddingMap(before, toys, other=after, names=("before", "after"), ca
 explorer
 
 # %% [markdown]
-# The same for the real pictures, SimCLR beside MNCLGLF. Where CIFAR-10 is on disk (`mnclglf-lite fetch cifar10`) the dots are
-# pictures, else they are dots.
-
-# %%
-EmbeddingMap(
-    real.features["simclr"],
-    real.pictures(),
-    other=real.features["mnclglf"],
-    names=("SimCLR", "MNCLGLF"),
-    labels=real.labels,
-    classes=real.classes,
-    cache_dir=folder,
-)
-
-# %% [markdown]
-# What you select in the first map arrives in Python, as picture numbers. Select dots that lie close together, run the next cell, and see whether
+# What you select arrives in Python, as picture numbers. Select dots that lie close together, run the next cell, and see whether
 # the full space agrees. (Without a selection it takes twenty toys of one kind.)
 
 # %%

@@ -231,6 +231,14 @@ for name in ("simclr", "moco", "mnclglf", "mcl", "supervised"):
     seeds = f"{100 * min(found):5.1f} to {100 * max(found):5.1f}"
     own = 100 * half_width(mean(found), 2000)
     print(f"{name:11s} {seeds}   one run {100 * mean(found):.1f} ± {own:.1f}")
+real = shipped.points()
+known, asked = torch.randperm(2000, generator=torch.Generator().manual_seed(0)).split(1000)
+y = real.labels
+print("\nkNN 20 on the same 1,000 pictures;    bank:   125    250    500  1,000")
+for name in ("simclr", "mnclglf", "supervised"):
+    x = real.features[name]
+    shares = [top1(x[known[:n]], y[known[:n]], x[asked], y[asked], k=20) for n in (125, 250, 500, 1000)]
+    print(f"{name:42s}" + "".join(f"{100 * share:7.1f}" for share in shares) + " %")
 words = "A row a method, a dot a seed, kNN left, linear right: supervised far ahead; many rows overlap."
 figures.Shown(compare.picture(saved), words)
 
@@ -239,21 +247,10 @@ figures.Shown(compare.picture(saved), words)
 # one run suggests: that interval knows nothing of other seeds. For MoCo and the supervised row they lie close together. Two
 # methods whose dots overlap have not been told apart, and one seed each would have told whichever story it happened to tell.
 #
-# One more thing that a number depends on: the *size of the bank*. The package comes with what slim networks, trained on
-# CIFAR-10 for some minutes, say of 2,000 real test pictures. A thousand of them are asked, always the same; of the others more
-# and more are the bank.
-
-# %%
-real = shipped.points()
-known, asked = torch.randperm(2000, generator=torch.Generator().manual_seed(0)).split(1000)
-y = real.labels
-print("kNN 20 on the same 1,000 pictures;    bank:   125    250    500  1,000")
-for name in ("simclr", "mnclglf", "supervised"):
-    x = real.features[name]
-    shares = [top1(x[known[:n]], y[known[:n]], x[asked], y[asked], k=20) for n in (125, 250, 500, 1000)]
-    print(f"{name:42s}" + "".join(f"{100 * share:7.1f}" for share in shares) + " %")
-
-# %% [markdown]
+# The second table is about one more thing that a number depends on: the *size of the bank*. The package comes with what slim
+# networks, trained on CIFAR-10 for some minutes, say of 2,000 real test pictures. A thousand of them are asked, always the same; of
+# the others more and more are the bank.
+#
 # Nothing was learned from left to right, and yet the two networks that were trained without labels gain over ten points. The
 # supervised one hardly gains after 250: its classes lie together already. With 45,000 pictures as the bank, the very ones that it was
 # trained on, SimCLR's network reaches 56. So a kNN accuracy without its bank cannot be compared with another.

@@ -398,20 +398,9 @@ print("overlapping it:       ", [name for name in spans if name not in above + b
 print("below it:             ", below)
 print("not above raw pixels: ", [name for name, span in spans.items() if min(span) <= pixels])
 
-# %% [markdown]
-# Even "below" is said softly: three seeds make a rough range, and MoCo's best misses SimCLR's worst by less than the test
-# set's own doubt. A linear map reads all methods better than raw pixels; by kNN, in the left panel, some are no better
-# (and thumbnails, whitened, are a harder rival: notebook 07). To say more takes longer runs, real pictures, equal tuning.
-#
-# ## Who sees alike?
-# A ranking is not the only thing to ask of relatives. The package comes with what each of them says of 2,000 CIFAR-10 test
-# pictures, after equally many views on one core. Two networks see alike if they find the same neighbours. For each method: with
-# whom does it share most of its 8 nearest?
-
-# %%
 real = shipped.points()
 near = {name: maps.neighbours(found, 8)[0] for name, found in real.features.items()}
-print(f"by chance two share {100 * 8 / (len(real.index) - 1):.1f} %")
+print(f"\n8 nearest of 2,000 CIFAR-10 pictures; by chance two methods share {100 * 8 / (len(real.index) - 1):.1f} %")
 for name, own in near.items():
     shared = {
         other: 100 * float((own[:, :, None] == theirs[:, None]).any(dim=2).float().mean())
@@ -422,6 +411,13 @@ for name, own in near.items():
     print(f"{name:16s}  most with {first:16s} {shared[first]:3.0f} %   least with {last:16s} {shared[last]:3.0f} %")
 
 # %% [markdown]
+# Even "below" is said softly: three seeds make a rough range, and MoCo's best misses SimCLR's worst by less than the test
+# set's own doubt. A linear map reads all methods better than raw pixels; by kNN, in the left panel, some are no better
+# (and thumbnails, whitened, are a harder rival: notebook 07). To say more takes longer runs, real pictures, equal tuning.
+#
+# **Who sees alike?** The second half of the print asks the relatives for something else than a ranking: with whom does each
+# share most of its 8 nearest? (The package comes with what slim networks, trained on CIFAR-10 by each method, say of 2,000
+# test pictures.)
 # Seven of the eleven rows without labels share about four in ten neighbours with their nearest relative, though their losses
 # differ; BYOL, Fast-MoCo, CGH and GLNet a quarter or so. With the supervised network nobody shares even a tenth. So far, then, what was
 # learned seems to owe more to what all have in common (the views, the small network, the pictures) than to the loss that tells
