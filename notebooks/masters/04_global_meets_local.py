@@ -17,7 +17,7 @@ import json
 from dataclasses import replace
 
 import torch
-from IPython.display import Markdown, display
+from IPython.display import Markdown
 from matplotlib.figure import Figure
 
 from mnclglf_lite import answer, data, dotplot, evaluate, figures, methods, patches, plots, run_shelf, toybox, train, views
@@ -353,10 +353,8 @@ def knn20(result):
 
 def told(records):
     result, shares = records[0].result, [knn20(record.result) for record in records]
-    line = f"{records[0].name:17s} {100 * sum(shares) / len(shares):.1f} %"
-    if len(shares) > 1:
-        line += f" ±{50 * (max(shares) - min(shares)):.1f}, each: " + ", ".join(f"{100 * share:.1f}" for share in shares)
-    print(f"{line}  (seed {', '.join(str(record.seed) for record in records)})")
+    spread, each = 50 * (max(shares) - min(shares)), ", ".join(f"{100 * share:.1f}" for share in shares)
+    print(f"{records[0].name:17s} {100 * sum(shares) / 3:.1f} % ±{spread:.1f}, each: {each}  (seeds 0, 1, 2)")
     return f"kNN k 20, T 0.1; {result['queries']:,} test pictures, bank {result['bank']:,}; {result['steps']} steps of 128"
 
 
@@ -418,21 +416,16 @@ Markdown(answer.sentences(record))
 parts_of_it = json.loads((run_shelf.KEPT / "ablation" / "ask" / "compare.json").read_text())
 words = "Seven rows of dots with intervals, kNN left, linear right, nought is as drawn: the local term alone far left, "
 words += "without the swap a little to the right; the others near nought or across it."
-display(figures.Shown(answer.picture(parts_of_it), words))
+figures.Shown(answer.picture(parts_of_it), words)
 
+# %%
 asked = run_shelf.by_name(run_shelf.shelf(run_shelf.KEPT / "ablation" / "ask"))
 ways = {f"{name}, seed {r.seed}": r.history for name in ("drawn", "no-swap") for r in asked[name]}
 panels = [("knn", "kNN on the hold-out, %", 100), ("agreement", "neighbours of the right class, %", 100)]
-picture = plots.curves(
-    ways,
-    "step",
-    "With and without the swap",
-    "CIFAR-10, slim network; kNN k 20, T 0.1, on 1,000 of the hold-out, bank 4,000",
-    panels,
-)
-figures.Shown(
-    picture, "Left: six rising curves of kNN, mixed at first. Right: six curves of agreement, from 20 to 28 percent."
-)
+note = "CIFAR-10, slim network; kNN k 20, T 0.1, on 1,000 of the hold-out, bank 4,000"
+picture = plots.curves(ways, "step", "With and without the swap", note, panels)
+words = "Left: six rising curves of kNN, mixed at first. Right: six curves of agreement, from 20 to 28 percent."
+figures.Shown(picture, words)
 
 # %% [markdown]
 # Two things are far enough from nought. **The local term alone is far behind**: what made sense as a second voice does not do as
