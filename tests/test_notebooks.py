@@ -117,7 +117,7 @@ def test_cells_are_small_and_say_nothing_of_this_machine(path):
 def test_a_lesson_has_what_every_lesson_has(path):
     number, notebook = path.stem[:2], json.loads(path.read_text())
     text, code = "\n".join(cells(path, "markdown")), "\n".join(cells(path, "code"))
-    assert 25 <= len(notebook["cells"]) <= 47  # Colab's cell comes on top; 04 has one more, the answer needs it
+    assert 25 <= len(notebook["cells"]) <= 46  # Colab's cell comes on top
     first = "".join(notebook["cells"][0]["source"])
     assert first.count("\n* **") == 3 and "*You need:*" in first and f"](heroes/{number}.png)" in first
     assert re.search(r"!\[[^\]]{40,}\]\(heroes", first), "the hero's alt text says what there is to see"

@@ -28,8 +28,8 @@ def test_every_kept_run_is_found_with_what_its_files_say(kept):
         rows = [json.loads(line) for line in (r.folder / "history.jsonl").read_text().splitlines()]
         row = list(found["rows"].values())[-1] if "rows" in found else found
         assert (r.seed, r.dataset, r.history) == (recipe["seed"], recipe["dataset"], rows)
-        # a tenth for rounding, another for what a busy machine does between the last line and the end
-        assert r.seconds == rows[-1]["seconds"] == pytest.approx(found["train_seconds"], abs=0.2)
+        # half a tenth for rounding, and as much for what a busy machine does between the last line and the end
+        assert r.seconds == rows[-1]["seconds"] == pytest.approx(found["train_seconds"], abs=0.1)
         assert r.step == r.steps == recipe["steps"] and r.finished
         assert r.result["linear"] == row["linear"] and r.result["hardware"] == row["hardware"]
         assert {"raw pixels", "8x8 thumbnails", "random encoder"} == set(r.baselines)

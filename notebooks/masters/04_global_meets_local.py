@@ -321,7 +321,6 @@ for name, seeds in {"local only": [0], "global only": [0, 1, 2], "both, as drawn
 for bank in banks:
     scores[bank]["both, as released"] = scores[bank]["global only"]
 
-# %%
 note = f"easy toys, 24 pixels; kNN, k 20, T 0.1, 1,000 of the hold-out; {steps} steps of 64; a dot a seed"
 panels = {f"kNN, {bank} (percent)": scores[bank] for bank in banks}
 lines = {f"kNN, {bank} (percent)": baselines[bank] for bank in banks}
