@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -137,8 +136,4 @@ def main(words: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as problem:
-        print(f"ablation: {problem}", file=sys.stderr)
-        sys.exit(2)
+    timing.program(main, "ablation")

@@ -33,6 +33,7 @@ from typing import Any
 
 import torch
 
+from benchmarks import timing
 from benchmarks.gpu_items import CHOICES, ITEMS, PAGE, Item, page
 from benchmarks.timing import ROOT, commit
 from mnclglf_lite import checkpoint, data, read_cifar, read_pictures
@@ -378,8 +379,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except InputError as problem:
-        print(f"gpu_queue: {problem}", file=sys.stderr)
-        sys.exit(2)
+    timing.program(main, "gpu_queue")

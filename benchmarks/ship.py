@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -85,8 +84,4 @@ def main(words: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as problem:
-        print(f"ship: {problem}", file=sys.stderr)
-        sys.exit(2)
+    timing.program(main, "ship")

@@ -1,20 +1,32 @@
-"""What the benchmarks share: waiting for a device, random pictures, peak memory, and where a number was measured."""
+"""What the benchmarks share: running as a program, waiting, random pictures, peak memory, where a number was measured."""
 
 from __future__ import annotations
 
 import os
 import platform
 import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
 
 from mnclglf_lite import __version__, checkpoint
 from mnclglf_lite.device import describe
+from mnclglf_lite.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def program(main: Callable[[], int | None], name: str) -> NoReturn:
+    """Run a benchmark's `main` as the program `name`: what was asked wrongly ends it with one line and code 2."""
+    try:
+        sys.exit(main())
+    except InputError as problem:
+        print(f"{name}: {problem}", file=sys.stderr)
+        sys.exit(2)
 
 
 def wait(device: torch.device) -> None:
