@@ -110,4 +110,4 @@ def main(words: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    timing.program(main, "explorers")

@@ -327,4 +327,4 @@ def words(found: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    timing.program(main, "growth")

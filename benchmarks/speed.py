@@ -46,7 +46,7 @@ from torch import Tensor
 
 from benchmarks import timing
 from mnclglf_lite import cost, data
-from mnclglf_lite.errors import InputError, unknown
+from mnclglf_lite.errors import unknown
 from mnclglf_lite.methods import build
 from mnclglf_lite.recipe import METHODS, PRESETS, Recipe, preset
 
@@ -505,7 +505,4 @@ def show(found: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except InputError as error:
-        sys.exit(f"error: {error}")
+    timing.program(main, "speed")

@@ -15,18 +15,22 @@ from torch import Tensor
 
 from mnclglf_lite import __version__, checkpoint
 from mnclglf_lite.device import describe
-from mnclglf_lite.errors import InputError
+from mnclglf_lite.errors import InputError, TrainingError
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def program(main: Callable[[], int | None], name: str) -> NoReturn:
-    """Run a benchmark's `main` as the program `name`: what was asked wrongly ends it with one line and code 2."""
+def program(main: Callable[[], object], name: str) -> NoReturn:
+    """Run a benchmark's `main` as the program `name`; a whole number that it returns is the program's code.
+
+    What was asked wrongly ends it with one line and code 2, a run that broke with one line and code 1.
+    """
     try:
-        sys.exit(main())
-    except InputError as problem:
+        code = main()
+    except (InputError, TrainingError) as problem:
         print(f"{name}: {problem}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(2 if isinstance(problem, InputError) else 1)
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 def wait(device: torch.device) -> None:

@@ -1,0 +1,47 @@
+"""The benchmarks as programs: what was asked wrongly costs one line and code 2, before any work."""
+
+from __future__ import annotations
+
+import runpy
+
+import pytest
+
+from benchmarks import timing
+from mnclglf_lite.errors import InputError, TrainingError
+
+WRONG = [  # module, flags, words that name what was wrong
+    ("race", ["--knn", "2"], "targets are shares in (0, 1]"),
+    ("race", ["--whole", "--no-test"], "give one of the two"),
+    ("speed", ["--sample", "1", "--methods", "simclear"], "did you mean 'simclr'"),
+    ("ablation", ["forms", "--data", "nowhere"], "nowhere"),
+    ("engines", ["--engines", "views"], "compared with eager"),
+    ("growth", ["--device", "nowhere"], "nowhere"),
+    ("gpu_queue", ["--only", "nothing"], "nothing"),
+]
+
+
+@pytest.mark.parametrize(("name", "flags", "words"), WRONG, ids=[f"{name} {' '.join(flags)}" for name, flags, _ in WRONG])
+def test_what_is_asked_wrongly_is_one_line(name, flags, words, monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", [name, *flags])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module(f"benchmarks.{name}", run_name="__main__")
+    said = capsys.readouterr().err.strip()
+    assert ended.value.code == 2
+    assert said.startswith(f"{name}: ") and words in said and "\n" not in said, said
+    assert not any(tmp_path.iterdir()), "it left something behind"
+
+
+@pytest.mark.parametrize(
+    ("found", "code"), [(None, 0), (0, 0), (130, 130), ({"rows": []}, 0), (InputError("x"), 2), (TrainingError("x"), 1)]
+)
+def test_the_code_that_a_program_ends_with(found, code, capsys):
+    def main():
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    with pytest.raises(SystemExit) as ended:
+        timing.program(main, "name")
+    assert ended.value.code == code
+    assert capsys.readouterr().err == ("name: x\n" if isinstance(found, Exception) else "")
