@@ -3,10 +3,11 @@
     python -m benchmarks.ablation choose --data DIR      temperature and rate of both forms, on the hold-out
     python -m benchmarks.ablation ask --data DIR         every variant, three seeds, on the test pictures
     python -m benchmarks.ablation forms --data DIR       the two forms alone, six seeds, the first three the same
+    python -m benchmarks.ablation long --data DIR        both forms, and no swap, for twice as many steps, three seeds
     python -m benchmarks.ablation family --data DIR      every method as it comes beside both forms, one seed
 
 Two runs with a core each do more than one run with two. So `OMP_NUM_THREADS=1 python -m benchmarks.ablation ask --share 1/2`
-and the same with 2/2 beside it train every second row each, and without a share the table of what they left is made.
+and the same with 2/2 beside it make every second run each, and without a share the table of what they left is made.
 
 The three further seeds of `forms` were added when three had left the question open: their interval is not that of a plan
 made beforehand.
@@ -14,7 +15,8 @@ made beforehand.
 `choose` trains as drawn and as released with every temperature and rate below, with a seed that the others do not use, and
 writes the best of each form to data/runs/ablation/choice.json. `ask` then trains all variants for as many steps.
 Every variant but the released one has the settings of the drawn form: what is compared is the part, not the tuning; the
-released one has its own, so that neither form is asked at the other's best. Both go on where they were stopped.
+released one has its own, so that neither form is asked at the other's best. All go on where they were stopped. `long` asks
+whether the answer changes with the length of the run: early on a neighbour is often of another class, later less so.
 
 Weights are kept at one sum, so that a rate means the same: as drawn 1 and 1, the release's 1 and 6 as 2/7 and 12/7, one term
 alone 2. Left out is *global only*: its gradient is that of *released* (tests/test_methods.py), so it is the same run.
@@ -23,6 +25,7 @@ alone 2. Left out is *global only*: its gradient is that of *released* (tests/te
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -40,6 +43,8 @@ TEMPERATURES, RATES = (0.1, 0.2, 0.5, 1.0), (0.18, 0.36, 0.9)
 CHOOSING_SEED, SEEDS, SEEDS_OF_FORMS = 100, [0, 1, 2], [0, 1, 2, 3, 4, 5]
 CHOOSING_VIEWS, VIEWS = 150_000, 600_000  # whole views a run: one minute and four on two cores
 STEPS = 1562  # as many views: three a picture, 128 pictures a step
+LONG_STEPS = 2 * STEPS  # nine minutes a run on one core
+LONG = ("drawn", "released", "no-swap")
 # As many pixels as a patch of the grid, as much of the picture (a quarter of what a whole view may show), and the colour
 # changes of whole views. What differs: they lie anywhere, in any aspect, each mirrored and coloured on its own.
 SMALL_CROPS = replace(Recipe.local_view, size=12, scale=(0.05, 0.25), gray=0.1, blur=0.0)
@@ -82,10 +87,10 @@ def best(result: dict[str, Any]) -> dict[str, dict[str, float]]:
     return found
 
 
-def variants(choice: dict[str, dict[str, float]]) -> dict[str, Recipe]:
-    """The recipes that `ask` trains."""
+def variants(choice: dict[str, dict[str, float]], steps: int = STEPS) -> dict[str, Recipe]:
+    """The recipes that `ask` trains, and for more steps `long`."""
     settings = {name: choice["released" if name == "released" else "drawn"] for name in VARIANTS}
-    return {name: base(**changes, steps=STEPS, **settings[name]) for name, changes in VARIANTS.items()}
+    return {name: base(**changes, steps=steps, **settings[name]) for name, changes in VARIANTS.items()}
 
 
 def family(choice: dict[str, dict[str, float]]) -> dict[str, Recipe]:
@@ -105,9 +110,9 @@ def share(text: str) -> tuple[int, int]:
 
 def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("choose", "ask", "forms", "family"))
+    parser.add_argument("what", choices=("choose", "ask", "forms", "long", "family"))
     parser.add_argument("--data", type=Path, metavar="DIR", help="where CIFAR-10 lies")
-    parser.add_argument("--share", type=share, default=(1, 1), metavar="K/N", help="of N processes' rows those of the Kth")
+    parser.add_argument("--share", type=share, default=(1, 1), metavar="K/N", help="of N processes' runs those of the Kth")
     args = parser.parse_args(words)
     if args.what == "choose" and args.share != (1, 1):
         parser.error("choose is one comparison and knows no --share")
@@ -122,17 +127,23 @@ def main(words: list[str] | None = None) -> None:
         print(json.dumps(best(result), indent=1))
         return
     choice, (which, of) = json.loads(CHOICE.read_text()), args.share
+    longer = variants(choice, LONG_STEPS)
     rows, seeds, out, views = {
         "ask": (variants(choice), SEEDS, OUT / "ask", None),
         "forms": ({name: variants(choice)[name] for name in FORMS}, SEEDS_OF_FORMS, OUT / "forms", None),
+        "long": ({name: longer[name] for name in LONG}, SEEDS, OUT / "long", None),
         "family": (family(choice), SEEDS[:1], FAMILY, VIEWS),
     }[args.what]
-    mine = dict(list(rows.items())[which - 1 :: of])
-    result = compare.compare(mine, seeds, splits, out, on="test", image_views=views)
-    if of == 1:
-        figures.save(compare.picture(result), out / "compare.png")
-        if args.what == "ask":
-            figures.save(answer.picture(result), out / "answer.png")
+    if of > 1:
+        rows, costs = compare.sized_by_views(rows, splits, views)
+        for name, seed in list(itertools.product(rows, seeds))[which - 1 :: of]:
+            folder = out / f"{name}-seed{seed}"
+            compare.run_of(rows[name].replace(seed=seed), splits, folder, "test", costs[name].views)
+        return
+    result = compare.compare(rows, seeds, splits, out, on="test", image_views=views)
+    figures.save(compare.picture(result), out / "compare.png")
+    if args.what in ("ask", "long"):
+        figures.save(answer.picture(result), out / "answer.png")
 
 
 if __name__ == "__main__":

@@ -53,8 +53,17 @@ ASKED = {
         "MNCLGLF on CIFAR-10, the slim net: as drawn and as released, six seeds",
         "python -m benchmarks.ablation forms",
     ),
+    "ablation/long": (
+        "MNCLGLF on CIFAR-10, the slim net: both forms and no swap for twice as many steps, three seeds",
+        "python -m benchmarks.ablation long",
+    ),
+    "five-minutes-c10": (
+        "CIFAR-10 in five minutes on two cores: SimCLR, the best settings of the trials below",
+        "mnclglf-lite train --dataset cifar10 --method simclr --width 32 --temperature 0.15 --lr 1.5 --view-scale 0.3 1 "
+        "--steps 2345 --out data/runs/five-minutes-c10\nmnclglf-lite evaluate data/runs/five-minutes-c10 --on test",
+    ),
     "quick-c10-simclr": (
-        "CIFAR-10 in five minutes on two cores: SimCLR",
+        "CIFAR-10 in five minutes on two cores: SimCLR's quick recipe",
         "mnclglf-lite train --dataset cifar10 --method simclr --minutes 4.9 --out data/runs/quick-c10-simclr\n"
         "mnclglf-lite evaluate data/runs/quick-c10-simclr --on test",
     ),
@@ -84,6 +93,24 @@ def section(name: str) -> str:
             f"{found['step']:,} steps of {recipe['batch']} in {found['train_seconds']:.0f} s; {row['hardware']}"
         )
     return f"## {title}\n\n```\n{command}\n```\n\n{body}\n"
+
+
+def trials_section(path: Path) -> str:
+    """What the trials for the run of five minutes said, from `benchmarks/five_minutes.py`; the best first."""
+    found = json.loads(path.read_text())
+    rows = sorted(found["rows"], key=lambda row: -row["knn20"]["raw"])
+    lines = [
+        [f"`{row['flags']}`" if row["flags"] else "(the quick recipe)", f"{row['steps']:,}", f"{row['train_seconds']:.0f}"]
+        + [f"{100 * row['knn20'][transform]:.1f}" for transform in ("raw", "whitened")]
+        for row in rows
+    ]
+    body = evaluate.layout(["flags beside the quick recipe", "steps", "s", "kNN 20", "whitened"], lines, markdown=True)
+    return (
+        f"## What makes the most of two minutes? {len(rows)} trials\n\n```\nOMP_NUM_THREADS=1 python -m "
+        f"benchmarks.five_minutes --share 1/2\n```\n\n{body}\n\n{found['what']}; {found['dataset']}, asked on "
+        f"{found['on']} ({found['queries']:,} pictures, bank {found['bank']:,}); seed {found['seed']}; {found['hardware']}, "
+        "two trials side by side, at times with other work: seconds are not to be compared, steps are\n"
+    )
 
 
 def location_section(path: Path) -> str:
@@ -223,6 +250,7 @@ def readme_speed() -> str:
 
 BEGIN_PAPER = "<!-- from data/runs/cifar10-slim and data/runs/gpu by benchmarks/report.py -->\n"
 BEGIN_ANSWER = "<!-- from data/runs/ablation/forms by benchmarks/report.py -->\n"
+BEGIN_MINUTES = "<!-- from data/runs/five-minutes-c10 and data/runs/quick-c10-simclr by benchmarks/report.py -->\n"
 BEGIN_COURSE = "<!-- from data/runs/notebooks-cpu.json by benchmarks/report.py -->\n"
 
 
@@ -250,9 +278,54 @@ def readme_answer() -> str:
         f"* seeds {', '.join(map(str, seeds))}; {', '.join(map(str, added))} were added when the first had left the "
         "question open, and say alone: "
         + " and ".join(f"{answer.said(later[name])} of {what}" for name, (what, _) in measures),
+        *longer(),
         "* the intervals are about other seeds; test pictures, settings and length are held still",
     ]
     return "\n".join(lines) + "\n"
+
+
+def longer() -> list[str]:
+    """What twice the steps say, where that was run."""
+    path = RUNS / "ablation" / "long" / "compare.json"
+    if not path.exists():
+        return []
+    found = json.loads(path.read_text())
+    runs = found["rows"]["drawn"]["runs"]
+    lines = [
+        f"* twice as long ({runs[0]['steps']:,} steps, {runs[0]['image_views']:,} whole views, seeds "
+        f"{', '.join(str(run['seed']) for run in runs)}, {mean(run['train_seconds'] for run in runs):.0f} s a run as drawn):"
+    ]
+    for one, other, words in (
+        ("drawn", "released", "as drawn less as released"),
+        ("no-swap", "drawn", "as drawn without the swap less with it"),
+    ):
+        gaps = [f"{answer.said(answer.difference(found, one, other, name))} of {what}"
+                for name, (what, _) in answer.MEASURES.items()]  # fmt: skip
+        lines.append(f"  {words} {' and '.join(gaps)}{';' if one == 'drawn' else ''}")
+    return lines
+
+
+def readme_minutes() -> str:
+    """What five minutes of two cores come to on CIFAR-10, for the README."""
+    best, quick = (
+        json.loads((RUNS / name / "result.json").read_text()) for name in ("five-minutes-c10", "quick-c10-simclr")
+    )
+    trials = json.loads((RUNS / "five-minutes-trials.json").read_text())
+    names = {"8x8 thumbnails": "8x8 thumbnails", "random encoder": "untrained network"}
+    rows = [(title, best["rows"][name], None) for name, title in names.items()]
+    rows += [("SimCLR, the quick recipe", quick["rows"]["simclr"], quick), ("SimCLR, tuned", best["rows"]["simclr"], best)]
+    lines = ["| | kNN | whitened | linear | steps | seconds |", "|---|---:|---:|---:|---:|---:|"]
+    for title, row, run in rows:
+        values = [row["knn20"]["raw"]["top1"], row["knn20"]["whitened"]["top1"], row["linear"]["top1"]]
+        last = [f"{run['step']:,}", f"{run['train_seconds']:.0f}"] if run else ["-", "-"]
+        lines.append(f"| {title} | " + " | ".join([*(f"{100 * value:.1f}" for value in values), *last]) + " |")
+    row, recipe = best["rows"]["simclr"], best["recipe"]
+    return "\n".join(lines) + (
+        f"\n\n{row['queries']:,} test pictures, bank {row['bank']:,}; kNN: k 20, T 0.1; seed {recipe['seed']}; "
+        f"{row['hardware']}. Tuned: width {recipe['width']}, temperature {recipe['temperature']:g}, rate {recipe['lr']:g}, "
+        f"crops from {recipe['view']['scale'][0]:g} of the area; the best of {len(trials['rows'])} trials of two minutes "
+        "on the hold-out.\n"
+    )
 
 
 def course_seconds() -> str:
@@ -326,6 +399,8 @@ SINGLE = {
 def page() -> str:
     """All of results.md."""
     parts = [section(name) for name in ASKED if (RUNS / name).is_dir()]
+    trials = RUNS / "five-minutes-trials.json"
+    parts += [trials_section(trials)] if trials.exists() else []
     location = RUNS / "glnet-location.json"
     parts += [location_section(location)] if location.exists() else []
     parts += [speed_section(path) for path in sorted((RUNS / "speed").glob("*.json"))]
@@ -351,6 +426,7 @@ def marked() -> list[tuple[Path, str, str]]:
     readme, course = HERE.parent / "README.md", HERE.parent / "notebooks" / "README.md"
     return [
         (readme, BEGIN, readme_table()),
+        (readme, BEGIN_MINUTES, readme_minutes()),
         (readme, BEGIN_PAPER, paper_table.table(RUNS, markdown=True) + "\n"),
         (readme, BEGIN_ANSWER, readme_answer()),
         (readme, BEGIN_SPEED, readme_speed()),

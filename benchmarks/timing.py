@@ -23,13 +23,16 @@ ROOT = Path(__file__).resolve().parents[1]
 def program(main: Callable[[], object], name: str) -> NoReturn:
     """Run a benchmark's `main` as the program `name`; a whole number that it returns is the program's code.
 
-    What was asked wrongly ends it with one line and code 2, a run that broke with one line and code 1.
+    What was asked wrongly ends it with one line and code 2, a run that broke with one line and code 1, an interrupt with the
+    customary 130.
     """
     try:
         code = main()
     except (InputError, TrainingError) as problem:
         print(f"{name}: {problem}", file=sys.stderr)
         sys.exit(2 if isinstance(problem, InputError) else 1)
+    except KeyboardInterrupt:  # what was under way has said where it stopped
+        sys.exit(130)
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -10,7 +10,7 @@ from statistics import mean
 from typing import TYPE_CHECKING, Any
 
 from . import __version__, checkpoint, data, dotplot, evaluate, train
-from .cost import cost_of, steps_for_views
+from .cost import Cost, cost_of, steps_for_views
 from .device import pick
 from .errors import InputError
 from .methods import build
@@ -54,12 +54,9 @@ def compare(
         raise InputError("minutes and image_views each size the runs: give one of the two")
     out, classes, where = Path(out), len(splits.train.classes), pick(device)
     splits = data.Splits(*(part.to(where) for part in splits))
-    costs, sized = {}, {}
-    for name, recipe in recipes.items():  # refuses what cannot be trained before anything is
+    for recipe in recipes.values():  # refuses what cannot be asked before anything is trained
         evaluate.check_kept_apart(recipe, on)
-        costs[name] = cost_of(recipe, start(recipe, len(splits.train), classes, where).method)
-        steps = None if image_views is None else steps_for_views(image_views, recipe, costs[name].views)
-        sized[name] = recipe.replace(steps=steps) if steps else recipe
+    sized, costs = sized_by_views(recipes, splits, image_views)
     budget = {"minutes": minutes, "image_views": image_views}
     check_same(out, sized, seeds, budget)
     first = next(iter(sized.values()))
@@ -75,25 +72,50 @@ def compare(
     out.mkdir(parents=True, exist_ok=True)
     checkpoint.save_json(out / "budget.json", budget)  # compare.json is written when the first method is through
     for name, recipe in sized.items():
-        runs = []
-        for seed in seeds:
-            folder = out / f"{name}-seed{seed}"
-            asked = recipe.replace(seed=seed)
-            if minutes is None and (found := measured(folder, asked, splits, on)):
-                runs.append(found)
-                continue
-            run = train.train(asked, splits, out=folder, resume=True, device=device, minutes=minutes, engine=engine, log=log)
-            if not run.finished:
-                raise KeyboardInterrupt  # the run said where it stopped; comparing goes on from there next time
-            found = evaluate.evaluate(run.backbone, splits, on, size=recipe.test_size or None)
-            shown = run.step * recipe.batch * costs[name].views
-            found |= {"seed": seed, "steps": run.step, "train_seconds": round(run.seconds, 1), "image_views": round(shown)}
-            found["image_views_per_second"] = round(shown / max(run.seconds, 1e-9), 1)
-            runs.append(found)
-            checkpoint.save_json(folder / "result.json", {"recipe": run.recipe.to_dict(), **found})
+        how = {"minutes": minutes, "device": device, "engine": engine, "log": log}
+        runs = [
+            run_of(recipe.replace(seed=seed), splits, out / f"{name}-seed{seed}", on, costs[name].views, **how)
+            for seed in seeds
+        ]
         result["rows"][name] = {"recipe": recipe.to_dict(), "cost": asdict(costs[name]), "runs": runs}
         checkpoint.save_json(out / "compare.json", result)
     return result
+
+
+def sized_by_views(
+    recipes: dict[str, Recipe], splits: data.Splits, image_views: int | None
+) -> tuple[dict[str, Recipe], dict[str, Cost]]:
+    """The recipes with as many steps as show `image_views` whole views (None: as they are), and what each costs.
+
+    Refuses what cannot be trained.
+    """
+    pictures, classes, where = len(splits.train), len(splits.train.classes), splits.train.device
+    costs = {name: cost_of(recipe, start(recipe, pictures, classes, where).method) for name, recipe in recipes.items()}
+    if image_views is None:
+        return dict(recipes), costs
+    steps = {name: steps_for_views(image_views, recipe, costs[name].views) for name, recipe in recipes.items()}
+    return {name: recipe.replace(steps=steps[name]) for name, recipe in recipes.items()}, costs
+
+
+def run_of(
+    recipe: Recipe, splits: data.Splits, folder: Path, on: str, views: float, minutes: float | None = None,
+    device: str = "auto", engine: str = "auto", log: Callable[[str], None] = print,
+) -> dict[str, Any]:  # fmt: skip
+    """One run of a comparison: trained in `folder` and evaluated, or read from there where an earlier call did both.
+
+    `views` is how many whole views a step shows of a picture (`cost`). An interrupt is raised again, when all is kept.
+    """
+    if minutes is None and (found := measured(folder, recipe, splits, on)):
+        return found
+    run = train.train(recipe, splits, out=folder, resume=True, device=device, minutes=minutes, engine=engine, log=log)
+    if not run.finished:
+        raise KeyboardInterrupt  # the run said where it stopped; comparing goes on from there next time
+    found = evaluate.evaluate(run.backbone, splits, on, size=recipe.test_size or None)
+    shown = run.step * recipe.batch * views
+    found |= {"seed": recipe.seed, "steps": run.step, "train_seconds": round(run.seconds, 1), "image_views": round(shown)}
+    found["image_views_per_second"] = round(shown / max(run.seconds, 1e-9), 1)
+    checkpoint.save_json(folder / "result.json", {"recipe": run.recipe.to_dict(), **found})
+    return found
 
 
 def measured(folder: Path, recipe: Recipe, splits: data.Splits, on: str) -> dict[str, Any] | None:

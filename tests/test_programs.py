@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+import sys
 
 import pytest
 
@@ -24,6 +25,7 @@ WRONG = [  # module, flags, words that name what was wrong
 def test_what_is_asked_wrongly_is_one_line(name, flags, words, monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", [name, *flags])
+    monkeypatch.delitem(sys.modules, f"benchmarks.{name}", raising=False)  # run anew, as a program
     with pytest.raises(SystemExit) as ended:
         runpy.run_module(f"benchmarks.{name}", run_name="__main__")
     said = capsys.readouterr().err.strip()
@@ -32,12 +34,21 @@ def test_what_is_asked_wrongly_is_one_line(name, flags, words, monkeypatch, caps
     assert not any(tmp_path.iterdir()), "it left something behind"
 
 
-@pytest.mark.parametrize(
-    ("found", "code"), [(None, 0), (0, 0), (130, 130), ({"rows": []}, 0), (InputError("x"), 2), (TrainingError("x"), 1)]
-)
+ENDS = [
+    (None, 0),
+    (0, 0),
+    (130, 130),
+    ({"rows": []}, 0),
+    (InputError("x"), 2),
+    (TrainingError("x"), 1),
+    (KeyboardInterrupt(), 130),
+]
+
+
+@pytest.mark.parametrize(("found", "code"), ENDS)
 def test_the_code_that_a_program_ends_with(found, code, capsys):
     def main():
-        if isinstance(found, Exception):
+        if isinstance(found, BaseException):
             raise found
         return found
 

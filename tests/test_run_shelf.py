@@ -38,12 +38,14 @@ def test_every_kept_run_is_found_with_what_its_files_say(kept):
 
 def test_groups_are_folders_and_names_are_methods(kept):
     groups = run_shelf.groups(kept)
-    ablations = ["ablation/ask", "ablation/choose", "ablation/forms"]
+    ablations = ["ablation/ask", "ablation/choose", "ablation/forms", "ablation/long"]
     assert list(groups) == [*ablations, "cifar10-slim", "precision-bf16", "precision-fp32", "runs/", "toybox"]
     toys = run_shelf.by_name(groups["toybox"])
     assert list(toys) == [*METHODS[:8], "mnclglf-released", *METHODS[8:]]  # a form beside its method
     assert all([r.seed for r in seeds] == [0, 1, 2] for seeds in toys.values())
-    assert list(run_shelf.by_name(groups["runs/"])) == ["quick-c10-simclr", "quick-c10-drawn", "quick-c10-released"]
+    assert list(run_shelf.by_name(groups["runs/"])) == [
+        "five-minutes-c10", "quick-c10-simclr", "quick-c10-drawn", "quick-c10-released",
+    ]  # fmt: skip
     assert groups["toybox"][0].budget == {"minutes": None, "image_views": 160_000} and groups["runs/"][0].budget == {}
 
 

@@ -1,0 +1,68 @@
+"""The run of five minutes has the settings that its trials chose, and the README says of them what they found."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import five_minutes
+from mnclglf_lite import data, flags, run_shelf
+from mnclglf_lite.recipe import Recipe
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def trials():
+    return {row["flags"]: row for row in json.loads(five_minutes.OUT.read_text())["rows"]}
+
+
+def knn(row):
+    return 100 * row["knn20"]["raw"]
+
+
+def as_words(words):
+    """Flags and numbers alike, however a number is written."""
+    return sorted(f"{float(word):g}" if word[0].isdigit() else word for word in words)
+
+
+def test_every_trial_stands_in_the_file_and_its_flags_are_those_of_train(trials):
+    assert {flags: row["steps"] for flags, row in trials.items()} == five_minutes.TRIALS
+    for line, steps in five_minutes.TRIALS.items():
+        said = flags.words(five_minutes.recipe_of(line, steps))
+        given = ["--method", "simclr", "--dataset", "cifar10", "--steps", str(steps), *line.split()]
+        assert as_words(said) == as_words(given)
+
+
+def test_the_run_of_five_minutes_has_the_best_trials_settings(trials):
+    best = max(trials, key=lambda line: knn(trials[line]))
+    kept = Recipe.from_dict(json.loads((run_shelf.KEPT / "five-minutes-c10" / "recipe.json").read_text()))
+    assert kept == five_minutes.recipe_of(best, kept.steps)
+    result = json.loads((run_shelf.KEPT / "five-minutes-c10" / "result.json").read_text())
+    assert result["step"] == kept.steps and result["train_seconds"] <= 300
+    assert best in " ".join((ROOT / "README.md").read_text().split())
+
+
+def test_what_the_readme_says_of_the_trials(trials):
+    """Temperature, rate and milder crops brought a few points together; larger views, batches, projectors took from it."""
+    quick, best = knn(trials[""]), max(map(knn, trials.values()))
+    assert 3 < best - quick < 6
+    assert all(knn(trials[line]) > quick for line in ("--temperature 0.15", "--lr 0.6", "--view-scale 0.3 1"))
+    assert all(knn(trials[line]) < quick for line in ("--batch 512", "--projector 512 512 128"))
+    assert knn(trials["--width 32 --view-size 32"]) < knn(trials["--width 32"])
+
+
+def test_a_trial_is_made_once_and_shares_are_put_together(monkeypatch, tmp_path, capsys, toys):
+    """On toys in place of photographs, a few steps each."""
+    monkeypatch.setattr(five_minutes, "OUT", tmp_path / "trials.json")
+    monkeypatch.setattr(five_minutes, "TRIALS", {"--batch 8": 2, "--batch 8 --lr 0.6": 3, "--batch 8 --width 8": 2})
+    monkeypatch.setattr(data, "load", lambda name, root=None: toys)
+    five_minutes.main(["--share", "1/2"])
+    half = json.loads(five_minutes.part(1, 2).read_text())["rows"]
+    assert [row["flags"] for row in half] == ["--batch 8", "--batch 8 --width 8"]
+    five_minutes.main([])
+    rows = json.loads((tmp_path / "trials.json").read_text())["rows"]
+    assert [row["steps"] for row in rows] == [2, 3, 2] and [rows[0], rows[2]] == half
+    assert not five_minutes.part(1, 2).exists() and capsys.readouterr().out.count("kNN") >= 3
+    monkeypatch.setattr(five_minutes, "trial", None)  # nothing is left to do
+    five_minutes.main([])
