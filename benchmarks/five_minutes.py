@@ -1,14 +1,16 @@
 """Which settings make the most of a few minutes on two cores? SimCLR and the slim net on CIFAR-10, asked on the hold-out.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.five_minutes --data DIR --share 1/2      and 2/2 beside it: an hour and a half
+    OMP_NUM_THREADS=1 python -m benchmarks.five_minutes --data DIR --share 1/2      and 2/2 beside it: an hour
+    python -m benchmarks.five_minutes --data DIR                                    puts together what they left
 
-A trial is the quick recipe with some flags of `mnclglf-lite train` on top; all have the seed 0. It has about as many steps
-as two cores do in two minutes: sizes were timed beforehand, those of the first trials at a busier time. Later trials begin
-with what earlier ones had found. Another seed moves a run by about a point: what is closer than that, this does not tell.
+A trial is the quick recipe with some flags of `mnclglf-lite train` on top; all have the seed 0. Its steps are such that
+trials of different sizes take about as long, some four minutes on one core. Later trials begin with what earlier ones had
+found. The six seeds of MNCLGLF in data/runs/ablation/forms lie up to two points apart: what is closer, one seed does not
+tell.
 
-A trial that stands in data/runs/five-minutes-trials.json is not made again; with a share it goes into a file beside it, and
-a call without a share puts all together. The run of five minutes itself is made with the command line, by the best flags:
-`benchmarks/results.md` has both.
+A trial that stands in data/runs/five-minutes-trials.json is not made again; one that is interrupted begins anew. With a
+share trials go into a file beside it, until a call without a share. The run of five minutes itself is made with the command
+line, by the best flags: `benchmarks/results.md` has both.
 """
 
 from __future__ import annotations
@@ -76,7 +78,8 @@ def trial(words: str, splits: data.Splits) -> dict[str, Any]:
         raise KeyboardInterrupt
     found = evaluate.evaluate(run.backbone, splits, "holdout", transforms=("raw", "whitened"), linear=False)
     shares = {transform: found["knn20"][transform]["top1"] for transform in ("raw", "whitened")}
-    return {"flags": words, "steps": run.step, "train_seconds": round(run.seconds, 1), "knn20": shares}
+    return {"flags": words, "steps": run.step, "train_seconds": round(run.seconds, 1), "knn20": shares,
+            **timing.stamp(splits.train.device)}  # fmt: skip
 
 
 def part(which: int, of: int) -> Path:
@@ -91,20 +94,25 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     (which, of), splits = args.share, data.load("cifar10", root=args.data)
     parts = sorted(OUT.parent.glob(f"{OUT.stem}-*-of-*.json"))
-    kept = {row["flags"]: row for path in (OUT, *parts) if path.exists() for row in json.loads(path.read_text())["rows"]}
-    said = {"what": "SimCLR, the slim net, about two minutes of two cores a trial", "dataset": splits.train.name}
-    said |= {"on": "holdout", "bank": len(splits.train), "queries": len(splits.holdout), "seed": 0, "k": 20}
-    mine = list(TRIALS)[which - 1 :: of]
+    rows = [row for each in (*parts, OUT) if each.exists() for row in json.loads(each.read_text())["rows"]]
+    kept = {row["flags"]: row for row in rows if row["steps"] == TRIALS.get(row["flags"])}  # others are of older trials
+    mine, path = list(TRIALS)[which - 1 :: of], OUT if of == 1 else part(which, of)
+    said = {"what": "SimCLR, the slim net, trials of a few minutes", "dataset": splits.train.name, "on": "holdout"}
+    said |= {"bank": len(splits.train), "queries": len(splits.holdout), "seed": 0, "protocol": "knn20"}
+
+    def save() -> None:
+        checkpoint.save_json(path, said | {"rows": [kept[each] for each in mine if each in kept]})
+
     for words in mine:
-        if words not in kept or kept[words]["steps"] != TRIALS[words]:
+        if words not in kept:
             print(f"\n{words or 'the quick recipe'}: {TRIALS[words]:,} steps", flush=True)
             kept[words] = trial(words, splits)
             print(f"kNN {100 * kept[words]['knn20']['raw']:.2f} %", flush=True)
-        rows = [kept[each] for each in mine if each in kept]
-        checkpoint.save_json(OUT if of == 1 else part(which, of), said | {"rows": rows} | timing.stamp(splits.train.device))
-    if of == 1:
-        for path in parts:
-            path.unlink()
+            save()
+    if of == 1 and parts:
+        save()
+        for each in parts:
+            each.unlink()
 
 
 if __name__ == "__main__":

@@ -31,7 +31,8 @@ def program(main: Callable[[], object], name: str) -> NoReturn:
     except (InputError, TrainingError) as problem:
         print(f"{name}: {problem}", file=sys.stderr)
         sys.exit(2 if isinstance(problem, InputError) else 1)
-    except KeyboardInterrupt:  # what was under way has said where it stopped
+    except KeyboardInterrupt:
+        print(f"{name}: stopped", file=sys.stderr)
         sys.exit(130)
     sys.exit(code if isinstance(code, int) else 0)
 

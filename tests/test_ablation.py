@@ -1,11 +1,14 @@
 """The ablation's recipes: one thing changed at a time, weights of one sum, settings from the hold-out alone."""
 
+import json
+
 import pytest
 import torch
 from conftest import tiny
 
 from benchmarks import ablation
 from mnclglf_lite import methods, train
+from mnclglf_lite.errors import InputError
 
 CHOICE = {"drawn": {"temperature": 0.2, "lr": 0.36}, "released": {"temperature": 0.5, "lr": 0.9}}
 
@@ -55,3 +58,34 @@ def test_global_only_is_the_run_as_released(toys):
 def test_every_variant_can_be_built():
     for recipe in ablation.variants(CHOICE).values():
         methods.build(recipe, 10)
+
+
+def test_shares_make_every_run_once_and_the_whole_call_makes_the_table(monkeypatch, tmp_path, toys):
+    """On toys, two steps a run; the call without a share trains nothing."""
+    monkeypatch.setattr(ablation, "OUT", tmp_path)
+    monkeypatch.setattr(ablation, "LONG_STEPS", 2)
+    monkeypatch.setattr(ablation, "base", lambda **changes: tiny(**changes))
+    monkeypatch.setattr(ablation.data, "load", lambda name, root=None, device="cpu": toys)
+    for which in ("1/2", "2/2"):
+        ablation.main(["long", "--share", which])
+    assert len(list(tmp_path.glob("long/*/result.json"))) == 9 and not (tmp_path / "long" / "compare.json").exists()
+    monkeypatch.setattr(train, "train", None)
+    ablation.main(["long"])
+    found = json.loads((tmp_path / "long" / "compare.json").read_text())
+    assert {name: [run["seed"] for run in row["runs"]] for name, row in found["rows"].items()} == dict.fromkeys(
+        ablation.LONG, ablation.SEEDS
+    )
+    assert (tmp_path / "long" / "answer.png").exists()
+
+
+def test_a_share_refuses_runs_of_another_recipe_before_it_trains(monkeypatch, tmp_path, toys):
+    monkeypatch.setattr(ablation, "OUT", tmp_path)
+    monkeypatch.setattr(ablation, "LONG_STEPS", 2)
+    monkeypatch.setattr(ablation, "base", lambda **changes: tiny(**changes))
+    monkeypatch.setattr(ablation.data, "load", lambda name, root=None, device="cpu": toys)
+    folder = tmp_path / "long" / "no-swap-seed2"
+    folder.mkdir(parents=True)
+    (folder / "recipe.json").write_text(json.dumps(tiny(steps=3, seed=2, swap=False).to_dict()))
+    monkeypatch.setattr(train, "train", None)
+    with pytest.raises(InputError, match="another recipe"):
+        ablation.main(["long", "--share", "1/2"])

@@ -24,6 +24,7 @@ WRONG = [  # module, flags, words that name what was wrong
 @pytest.mark.parametrize(("name", "flags", "words"), WRONG, ids=[f"{name} {' '.join(flags)}" for name, flags, _ in WRONG])
 def test_what_is_asked_wrongly_is_one_line(name, flags, words, monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
+    kept = sorted((timing.ROOT / "data").rglob("*"))
     monkeypatch.setattr("sys.argv", [name, *flags])
     monkeypatch.delitem(sys.modules, f"benchmarks.{name}", raising=False)  # run anew, as a program
     with pytest.raises(SystemExit) as ended:
@@ -31,7 +32,7 @@ def test_what_is_asked_wrongly_is_one_line(name, flags, words, monkeypatch, caps
     said = capsys.readouterr().err.strip()
     assert ended.value.code == 2
     assert said.startswith(f"{name}: ") and words in said and "\n" not in said, said
-    assert not any(tmp_path.iterdir()), "it left something behind"
+    assert not any(tmp_path.iterdir()) and kept == sorted((timing.ROOT / "data").rglob("*")), "it left something behind"
 
 
 ENDS = [
@@ -55,4 +56,5 @@ def test_the_code_that_a_program_ends_with(found, code, capsys):
     with pytest.raises(SystemExit) as ended:
         timing.program(main, "name")
     assert ended.value.code == code
-    assert capsys.readouterr().err == ("name: x\n" if isinstance(found, Exception) else "")
+    words = "stopped" if isinstance(found, KeyboardInterrupt) else "x"
+    assert capsys.readouterr().err == (f"name: {words}\n" if isinstance(found, BaseException) else "")
