@@ -18,8 +18,8 @@ Every variant but the released one has the settings of the drawn form: what is c
 released one has its own, so that neither form is asked at the other's best. All go on where they were stopped.
 
 `long` asks whether the answer changes with the length of the run: early on a neighbour is often of another class, later
-perhaps less so. No swap is among its rows because it was ahead in `ask`, and the seeds are the same: that interval too is not
-that of a plan made beforehand.
+perhaps less so. No swap is among its rows because it was ahead in `ask`, and the seeds are the same: that interval too is
+not that of a plan made beforehand.
 
 Weights are kept at one sum, so that a rate means the same: as drawn 1 and 1, the release's 1 and 6 as 2/7 and 12/7, one term
 alone 2. Left out is *global only*: its gradient is that of *released* (tests/test_methods.py), so it is the same run.
