@@ -111,8 +111,8 @@ def trials_section(path: Path) -> str:
         "OMP_NUM_THREADS=1 python -m benchmarks.five_minutes --share 1/2     # and 2/2 beside it\n"
         f"python -m benchmarks.five_minutes\n```\n\n{body}\n\n{found['what']} ({min(seconds):.0f} to {max(seconds):.0f} "
         f"s); {found['dataset']}, asked on {found['on']} ({found['queries']:,} pictures, bank {found['bank']:,}); kNN: k 20"
-        f"; seed {found['seed']}; {', '.join(sorted(places))}, two trials side by side, at times with other work: seconds are "
-        "not to be compared, steps are\n"
+        f"; seed {found['seed']}; {', '.join(sorted(places))}, two trials side by side, at times with other work: seconds "
+        "are not to be compared, steps are\n"
     )
 
 
