@@ -131,18 +131,17 @@ def main(words: list[str] | None = None) -> None:
         print(json.dumps(best(result), indent=1))
         return
     choice, (which, of) = json.loads(CHOICE.read_text()), args.share
-    longer = variants(choice, LONG_STEPS)
     rows, seeds, out, views = {
         "ask": (variants(choice), SEEDS, OUT / "ask", None),
         "forms": ({name: variants(choice)[name] for name in FORMS}, SEEDS_OF_FORMS, OUT / "forms", None),
-        "long": ({name: longer[name] for name in LONG}, SEEDS, OUT / "long", None),
+        "long": ({name: variants(choice, LONG_STEPS)[name] for name in LONG}, SEEDS, OUT / "long", None),
         "family": (family(choice), SEEDS[:1], FAMILY, VIEWS),
     }[args.what]
     if of > 1:
         rows, costs = compare.sized_by_views(rows, splits, views)
         compare.check_same(out, rows, seeds, {"minutes": None, "image_views": views})
         for name, seed in list(itertools.product(rows, seeds))[which - 1 :: of]:
-            folder = out / f"{name}-seed{seed}"
+            folder = compare.folder_of(out, name, seed)
             compare.run_of(rows[name].replace(seed=seed), splits, folder, "test", costs[name].views)
         return
     result = compare.compare(rows, seeds, splits, out, on="test", image_views=views)

@@ -265,7 +265,6 @@ def readme_answer() -> str:
     runs, measures = found["rows"]["drawn"]["runs"], answer.MEASURES.items()
     seeds = [run["seed"] for run in runs]
     added = [seed for seed in seeds if seed not in ablation.SEEDS]
-    later = {name: answer.difference(found, "drawn", "released", name, added) for name, _ in measures}
     lines = [answer.sentences(found), ""]
     for form, row in found["rows"].items():
         means = [f"{what} {100 * mean(read(run) for run in row['runs']):.1f}" for _, (what, read) in measures]
@@ -279,8 +278,7 @@ def readme_answer() -> str:
         f"* settings: the best of {len(ablation.TEMPERATURES)} temperatures and {len(ablation.RATES)} rates for each form, "
         f"on the hold-out, one other seed, a quarter of the views; {min(ablation.TEMPERATURES):g} is the lowest tried",
         f"* seeds {', '.join(map(str, seeds))}; {', '.join(map(str, added))} were added when the first had left the "
-        "question open, and say alone: "
-        + " and ".join(f"{answer.said(later[name])} of {what}" for name, (what, _) in measures),
+        f"question open, and say alone: {answer.gaps(found, 'drawn', 'released', added)}",
         *longer(),
         "* the intervals are about other seeds; test pictures, settings and length are held still",
     ]
@@ -302,9 +300,7 @@ def longer() -> list[str]:
         ("drawn", "released", "as drawn less as released"),
         ("no-swap", "drawn", "without the swap (asked because it was ahead in the ablation) less with it"),
     ):
-        gaps = [f"{answer.said(answer.difference(found, one, other, name))} of {what}"
-                for name, (what, _) in answer.MEASURES.items()]  # fmt: skip
-        lines.append(f"  {words} {' and '.join(gaps)};")
+        lines.append(f"  {words} {answer.gaps(found, one, other)};")
     ways = [r.history for r in run_shelf.by_name(run_shelf.shelf(path.parent))["drawn"]]
     ends = [", ".join(f"{100 * way[at]['agreement']:.0f}" for way in ways) for at in (0, -1)]
     lines.append(
@@ -319,8 +315,7 @@ def readme_minutes() -> str:
         json.loads((RUNS / name / "result.json").read_text()) for name in ("five-minutes-c10", "quick-c10-simclr")
     )
     trials = json.loads((RUNS / "five-minutes-trials.json").read_text())
-    names = {"8x8 thumbnails": "8x8 thumbnails", "random encoder": "untrained network"}
-    rows = [(title, best["rows"][name], None) for name, title in names.items()]
+    rows = [(NAMES.get(name, name), best["rows"][name], None) for name in ("8x8 thumbnails", "random encoder")]
     rows += [("SimCLR, the quick recipe", quick["rows"]["simclr"], quick), ("SimCLR, tuned", best["rows"]["simclr"], best)]
     lines = ["| | kNN | whitened | linear | steps | seconds |", "|---|---:|---:|---:|---:|---:|"]
     for title, row, run in rows:

@@ -74,7 +74,7 @@ def compare(
     for name, recipe in sized.items():
         how = {"minutes": minutes, "device": device, "engine": engine, "log": log}
         runs = [
-            run_of(recipe.replace(seed=seed), splits, out / f"{name}-seed{seed}", on, costs[name].views, **how)
+            run_of(recipe.replace(seed=seed), splits, folder_of(out, name, seed), on, costs[name].views, **how)
             for seed in seeds
         ]
         result["rows"][name] = {"recipe": recipe.to_dict(), "cost": asdict(costs[name]), "runs": runs}
@@ -95,6 +95,11 @@ def sized_by_views(
         return dict(recipes), costs
     steps = {name: steps_for_views(image_views, recipe, costs[name].views) for name, recipe in recipes.items()}
     return {name: recipe.replace(steps=steps[name]) for name, recipe in recipes.items()}, costs
+
+
+def folder_of(out: Path, name: str, seed: int) -> Path:
+    """Where a run of a comparison lives."""
+    return out / f"{name}-seed{seed}"
 
 
 def run_of(
@@ -139,7 +144,7 @@ def check_same(out: Path, recipes: dict[str, Recipe], seeds: list[int], budget: 
         raise InputError(f"the runs in {out} have another budget ({kept}, asked for now: {budget}); give another --out")
     for name, recipe in recipes.items():
         for seed in seeds:
-            path = out / f"{name}-seed{seed}" / "recipe.json"
+            path = folder_of(out, name, seed) / "recipe.json"
             if not path.exists():
                 continue
             asked, kept = recipe.replace(seed=seed), Recipe.from_dict(json.loads(path.read_text()))
