@@ -35,10 +35,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import timing
-from mnclglf_lite import answer, checkpoint, compare, data, figures
-from mnclglf_lite.device import pick
-from mnclglf_lite.errors import InputError
-from mnclglf_lite.recipe import METHODS, Recipe, preset
+from mnclglf_lite.core.device import pick_device
+from mnclglf_lite.core.errors import InputError
+from mnclglf_lite.core.files import save_json
+from mnclglf_lite.data.dataset import load_dataset
+from mnclglf_lite.drawing import sheets
+from mnclglf_lite.recipe.recipe import METHODS, Recipe, preset
+from mnclglf_lite.results import compare, paired
 
 OUT = timing.ROOT / "data" / "runs" / "ablation"
 CHOICE = OUT / "choice.json"
@@ -122,12 +125,12 @@ def main(words: list[str] | None = None) -> None:
         parser.error("choose is one comparison and knows no --share")
     if args.what != "choose" and not CHOICE.exists():
         raise InputError(f"{CHOICE} is missing: `python -m benchmarks.ablation choose` writes it, and git has it")
-    splits = data.load("cifar10", root=args.data, device=pick())
+    splits = load_dataset("cifar10", root=args.data, device=pick_device())
     if args.what == "choose":
         result = compare.compare(
             candidates(), [CHOOSING_SEED], splits, OUT / "choose", on="holdout", image_views=CHOOSING_VIEWS
         )
-        checkpoint.save_json(CHOICE, best(result))
+        save_json(CHOICE, best(result))
         print(json.dumps(best(result), indent=1))
         return
     choice, (which, of) = json.loads(CHOICE.read_text()), args.share
@@ -145,9 +148,9 @@ def main(words: list[str] | None = None) -> None:
             compare.run_of(rows[name].replace(seed=seed), splits, folder, "test", costs[name].views)
         return
     result = compare.compare(rows, seeds, splits, out, on="test", image_views=views)
-    figures.save(compare.picture(result), out / "compare.png")
+    sheets.save(compare.picture(result), out / "compare.png")
     if args.what in ("ask", "long"):
-        figures.save(answer.picture(result), out / "answer.png")
+        sheets.save(paired.picture(result), out / "answer.png")
 
 
 if __name__ == "__main__":

@@ -28,16 +28,19 @@ from torchvision.transforms import v2
 from torchvision.transforms.functional import to_pil_image
 
 from benchmarks import timing
-from mnclglf_lite import __version__, crops, toybox, views
-from mnclglf_lite.device import describe
+from mnclglf_lite import __version__
+from mnclglf_lite.core.device import describe_device
+from mnclglf_lite.data import toybox
+from mnclglf_lite.views.crops import crop_resize
+from mnclglf_lite.views.view import MEAN, STD, View, ViewParams, render_view, sample_params
 
 OUT = Path(__file__).resolve().parents[1] / "data" / "runs" / "augment.json"
 BATCH, SIDE, PICTURES = 512, 32, 4096
-VIEW = views.View()
+VIEW = View()
 CHAINS = ("whole chain", "crop alone")
 
 
-def chain(kind: Any, view: views.View, crop_only: bool) -> Callable:
+def chain(kind: Any, view: View, crop_only: bool) -> Callable:
     """torchvision's transforms for one picture; `kind` is `torchvision.transforms` (PIL) or its `v2` (tensors)."""
     steps = [kind.RandomResizedCrop(view.size, view.scale, view.ratio, antialias=True)]
     if not crop_only:
@@ -48,7 +51,7 @@ def chain(kind: Any, view: views.View, crop_only: bool) -> Callable:
             kind.RandomHorizontalFlip(view.flip),
         ]
     to_unit = [pil.ToTensor()] if kind is pil else [v2.ToDtype(torch.float32, scale=True)]
-    return kind.Compose(steps + to_unit + ([] if crop_only else [kind.Normalize(views.MEAN, views.STD)]))
+    return kind.Compose(steps + to_unit + ([] if crop_only else [kind.Normalize(MEAN, STD)]))
 
 
 class Pictures(Dataset):
@@ -68,15 +71,15 @@ def ours(images: Tensor, crop_only: bool, compiled: bool) -> Callable[[], int]:
     """A block: eight batches of views; returns how many views."""
     draws = torch.Generator().manual_seed(0)
 
-    def crop(batch: Tensor, view: views.View, draw: views.Draw) -> Tensor:
-        return crops.cut(batch, draw.boxes, view.size, view.filter)
+    def crop(batch: Tensor, view: View, draw: ViewParams) -> Tensor:
+        return crop_resize(batch, draw.boxes, view.size, view.filter)
 
-    make = crop if crop_only else views.render
+    make = crop if crop_only else render_view
     make = torch.compile(make, dynamic=False) if compiled else make
 
     def block() -> int:
         for at in range(0, len(images), BATCH):
-            draw = views.sample(VIEW, BATCH, (SIDE, SIDE), draws)
+            draw = sample_params(VIEW, BATCH, (SIDE, SIDE), draws)
             make(images[at : at + BATCH], VIEW, draw)
         return len(images)
 
@@ -148,7 +151,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     result: dict[str, Any] = {
         "what": f"views a second, {SIDE}x{SIDE}, batch {BATCH}, medians of {args.rounds} alternating blocks",
         "command": f"python -m benchmarks.augment --rounds {args.rounds} --pictures {args.pictures}",
-        "hardware": describe(torch.device("cpu")),
+        "hardware": describe_device(torch.device("cpu")),
         "versions": {
             "python": platform.python_version(),
             "torch": torch.__version__,

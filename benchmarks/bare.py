@@ -16,8 +16,7 @@ from functools import partial, singledispatch
 import torch
 from torch import Tensor, nn
 
-from mnclglf_lite import montage
-from mnclglf_lite.errors import InputError
+from mnclglf_lite.core.errors import InputError
 from mnclglf_lite.methods.byol import BYOL
 from mnclglf_lite.methods.cgh import CGH
 from mnclglf_lite.methods.fastmoco import FastMoCo
@@ -25,11 +24,12 @@ from mnclglf_lite.methods.glnet import GLNet
 from mnclglf_lite.methods.mcl import MCL
 from mnclglf_lite.methods.mnclglf import MNCLGLF
 from mnclglf_lite.methods.moco import MoCo
-from mnclglf_lite.methods.multicrop import together
+from mnclglf_lite.methods.multicrop import forward_together
 from mnclglf_lite.methods.nnclr import NNCLR
 from mnclglf_lite.methods.simclr import SimCLR
 from mnclglf_lite.methods.simsiam import SimSiam
 from mnclglf_lite.methods.supervised import Supervised
+from mnclglf_lite.views import montage
 
 
 @singledispatch
@@ -45,7 +45,7 @@ def _(method: Supervised, views: list[Tensor]) -> list[Tensor]:
 
 @networks.register
 def _(method: SimCLR, views: list[Tensor]) -> list[Tensor]:
-    return [method.embed(views[0]), method.embed(views[1]), *together(method.embed, views[2:])]
+    return [method.embed(views[0]), method.embed(views[1]), *forward_together(method.embed, views[2:])]
 
 
 @networks.register
@@ -66,8 +66,8 @@ def _(method: SimSiam | NNCLR, views: list[Tensor]) -> list[Tensor]:
 
 @networks.register
 def _(method: BYOL, views: list[Tensor]) -> list[Tensor]:
-    z = [method.embed(views[0]), method.embed(views[1]), *together(method.embed, views[2:])]
-    p = [method.predictor(z[0]), method.predictor(z[1]), *together(method.predictor, z[2:])]
+    z = [method.embed(views[0]), method.embed(views[1]), *forward_together(method.embed, views[2:])]
+    p = [method.predictor(z[0]), method.predictor(z[1]), *forward_together(method.predictor, z[2:])]
     return [*p, method.target(views[0]), method.target(views[1])]
 
 
@@ -83,8 +83,8 @@ def _(method: MNCLGLF, views: list[Tensor]) -> list[Tensor]:
     with torch.set_grad_enabled(recipe.local_gradient and torch.is_grad_enabled()):
         p2 = method.embed(x2)[1]
     p3 = method.embed(x3)[1]
-    small = together(lambda x: method.projector(method.backbone(x)), views[3 : 3 + recipe.local_views])
-    found = [p1, p2, p3, *together(method.predictor, small)]
+    small = forward_together(lambda x: method.projector(method.backbone(x)), views[3 : 3 + recipe.local_views])
+    found = [p1, p2, p3, *forward_together(method.predictor, small)]
     found += [method.local_targets(patches) for patches in method.patches_of(views)]
     with torch.no_grad():
         for end in method.endings:

@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks import timing
-from mnclglf_lite.device import pick
+from mnclglf_lite.core.device import pick_device
 
 SIDE = {"cuda": 8192}  # of the matrices: 1.1 TFLOP a product; elsewhere 1024 (ours)
 COPY = {"cuda": 2**30}  # bytes: far more than any cache; elsewhere 64 MB (ours)
@@ -97,7 +97,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", metavar="FILE", help="JSON file (default: none, print alone)")
     parser.add_argument("--dry", action="store_true", help="tiny sizes: does it run? (default: off)")
     args = parser.parse_args(argv)
-    device = pick(args.device)
+    device = pick_device(args.device)
     side, size, batch = SIDE.get(device.type, 1024), COPY.get(device.type, 2**26), BATCH.get(device.type, 32)
     seconds = args.seconds
     if args.dry:

@@ -27,10 +27,15 @@ from typing import Any
 import torch
 
 from benchmarks import timing
-from mnclglf_lite import data, evaluate, explore, map_state, maps
-from mnclglf_lite.errors import InputError
-from mnclglf_lite.methods import build
-from mnclglf_lite.recipe import preset
+from mnclglf_lite.core.errors import InputError
+from mnclglf_lite.data.dataset import load_dataset
+from mnclglf_lite.evaluation import evaluate
+from mnclglf_lite.evaluation.evaluate import extract_features, recalibrate_batchnorm
+from mnclglf_lite.evaluation.layouts import NEIGHBOURS, neighbours, pca, subsample
+from mnclglf_lite.explorers.embedding.page import write_page
+from mnclglf_lite.explorers.embedding.state import map_state
+from mnclglf_lite.methods.registry import build_method
+from mnclglf_lite.recipe.recipe import preset
 
 RECORD = timing.ROOT / "data" / "runs" / "embedding_map.json"
 POINTS = 10_000
@@ -76,22 +81,22 @@ def summary(times: list[float]) -> dict[str, float]:
 
 def pages(root: Path | None, points: int, folder: Path) -> dict[str, Path]:
     """The two pages, written."""
-    splits = data.load("cifar10", root=root)
-    chosen = maps.cap(len(splits.test), points)
+    splits = load_dataset("cifar10", root=root)
+    chosen = subsample(len(splits.test), points)
     shown = splits.test.subset(chosen)
-    network = evaluate.with_statistics(build(preset("quick", "simclr", "cifar10"), 10).backbone, splits.train)
-    features = [evaluate.features(encoder, shown) for encoder in (network, evaluate.Thumbnails())]
-    near = [maps.neighbours(each, map_state.NEIGHBOURS)[0] for each in features]
-    layouts = {"pca": [maps.pca(each) for each in features]}
+    network = recalibrate_batchnorm(build_method(preset("quick", "simclr", "cifar10"), 10).backbone, splits.train)
+    features = [extract_features(encoder, shown) for encoder in (network, evaluate.Thumbnails())]
+    near = [neighbours(each, NEIGHBOURS)[0] for each in features]
+    layouts = {"pca": [pca(each) for each in features]}
     layouts["umap"] = [points.tanh() for points in layouts["pca"]]  # stands in for another layout: as many bytes
     sizes = [each.shape[1] for each in features]
     written = {}
     for name, sides in (("one map", 1), ("two maps", 2)):
-        state = map_state.state(
+        state = map_state(
             {kind: points[:sides] for kind, points in layouts.items()}, near[:sides], shown.labels, shown.classes,
             sizes[:sides], shown.images, chosen, names=("untrained", "thumbnails")[:sides] if sides == 2 else ("",),
         )  # fmt: skip
-        written[name] = explore.write_page(folder / f"{name.replace(' ', '_')}.html", state, name)
+        written[name] = write_page(folder / f"{name.replace(' ', '_')}.html", state, name)
     return written
 
 

@@ -33,11 +33,11 @@ from typing import Any
 import torch
 
 from benchmarks import timing
-from mnclglf_lite.device import autocast_dtype, pick
-from mnclglf_lite.errors import InputError, unknown
-from mnclglf_lite.recipe import METHODS, Recipe, preset
-from mnclglf_lite.run import start
-from mnclglf_lite.step import ENGINES, RECORD_AT, Step
+from mnclglf_lite.core.device import autocast_dtype, pick_device
+from mnclglf_lite.core.errors import InputError, unknown
+from mnclglf_lite.recipe.recipe import METHODS, Recipe, preset
+from mnclglf_lite.training.run import new_run
+from mnclglf_lite.training.step import ENGINES, RECORD_AT, Step
 
 COMPARED = ("eager", "views", "compiled", "captured")
 AGREE_STEPS, AGREE_WITHIN = 20, 1e-4
@@ -56,7 +56,7 @@ def recipe_of(method: str, args: argparse.Namespace) -> Recipe:
 def step_of(recipe: Recipe, device: torch.device, engine: str, said: list[str]) -> Step:
     """A fresh run's step on four batches of random pictures; what it logs goes into `said`."""
     shown, labels = timing.pictures(4 * recipe.batch, 32, device)
-    run = start(recipe, len(shown), 10, device)
+    run = new_run(recipe, len(shown), 10, device)
     run.method.train()
     return Step(run, shown, labels, autocast_dtype(recipe.precision, device), engine, said.append)
 
@@ -89,7 +89,7 @@ def no_sync(step: Step, rows: torch.Tensor) -> bool | str | None:
 
 def one(method: str, engine: str, args: argparse.Namespace) -> dict[str, Any]:
     """Everything about one engine, in this process."""
-    device, recipe, said = pick(args.device), recipe_of(method, args), []
+    device, recipe, said = pick_device(args.device), recipe_of(method, args), []
     rows = torch.arange(recipe.batch)  # on the CPU, as the training loop has them
     warm, least = (2, 1) if args.dry else (RECORD_AT + 8, 3)
     begun = time.perf_counter()
@@ -168,7 +168,12 @@ def main(argv: list[str] | None = None) -> None:
                 raise unknown(kind, name, choices)
     if "eager" not in engines:
         raise InputError(f"the others are compared with eager, which is not among {', '.join(engines)}; add it")
-    result: dict[str, Any] = {"what": "engines of a step", "dry": args.dry, **timing.stamp(pick(args.device)), "methods": {}}
+    result: dict[str, Any] = {
+        "what": "engines of a step",
+        "dry": args.dry,
+        **timing.stamp(pick_device(args.device)),
+        "methods": {},
+    }
     result |= {"preset": args.preset, "agree_within": AGREE_WITHIN}
     result["command"] = " ".join(["python -m benchmarks.engines", *argv])
     for name in names:

@@ -15,29 +15,23 @@ from typing import Any
 
 import torch
 
-from mnclglf_lite import (
-    combine_draws,
-    combine_figure,
-    crop_count,
-    crop_draws,
-    crop_figure,
-    data,
-    loss_batch,
-    loss_range,
-    loss_table,
-    maps,
-    methods,
-    pencil,
-    queue_figure,
-    queue_story,
-    run_shelf,
-    run_strips,
-    similarity_figure,
-    step_figure,
-    toybox,
-    trace,
-)  # fmt: skip
-from mnclglf_lite.recipe import preset
+from mnclglf_lite.data import dataset, toybox
+from mnclglf_lite.drawing import canvas
+from mnclglf_lite.evaluation import layouts
+from mnclglf_lite.explorers.crops import coverage, sample
+from mnclglf_lite.explorers.crops.figure import crop_figure
+from mnclglf_lite.explorers.loss import pairs, temperature
+from mnclglf_lite.explorers.loss.batch import drawn
+from mnclglf_lite.explorers.loss.figure import similarity_figure
+from mnclglf_lite.explorers.memory_queue import replay
+from mnclglf_lite.explorers.memory_queue.figure import queue_figure
+from mnclglf_lite.explorers.networks import tracer  # fmt: skip
+from mnclglf_lite.explorers.networks.figure import step_figure
+from mnclglf_lite.explorers.patches import compute, figure
+from mnclglf_lite.explorers.runs.neighbours import FeatureSpaces, neighbour_rows
+from mnclglf_lite.methods.registry import build_method
+from mnclglf_lite.recipe.recipe import preset
+from mnclglf_lite.results.records import groups, load_records
 
 from . import timing
 
@@ -47,36 +41,36 @@ CALLS = 50
 def cases() -> dict[str, tuple[Callable[[], Any], float | None]]:
     """Name: (what draws a picture, its bar in milliseconds if it has one)."""
     images, labels, _, masks = toybox.draw(512, seed=0)
-    toys = data.ImageSet(images, labels, tuple(toybox.CLASSES), "toybox", "test")
+    toys = dataset.ImageSet(images, labels, tuple(toybox.CLASSES), "toybox", "test")
     recipe = preset("quick", "mnclglf", "toybox")
-    cuts = crop_draws.cut(images[3], recipe, 0)
-    count = crop_count.count(cuts.whole, cuts.local, (32, 32), masks[3])
-    aim = crop_count.Target()
-    method = methods.build(recipe, 10)
-    found = combine_draws.combined(toys, method, 0, 0, 2, 2)
-    batch = loss_batch.drawn()
-    curves = loss_range.curves("nt_xent", batch, None)
+    cuts = sample.cut(images[3], recipe, 0)
+    count = coverage.count(cuts.whole, cuts.local, (32, 32), masks[3])
+    aim = coverage.Target()
+    method = build_method(recipe, 10)
+    found = compute.combined(toys, method, 0, 0, 2, 2)
+    batch = drawn()
+    curves = temperature.curves("nt_xent", batch, None)
     features = torch.randn(512, 64, generator=torch.Generator().manual_seed(0))
-    story = queue_story.QueueStory(features, toys)
-    graph = trace.trace(method, recipe, toys)
-    records = run_shelf.groups(run_shelf.shelf())["toybox"]
-    spaces = run_strips.Spaces(toys, features={"some features": features})
+    story = replay.QueueStory(features, toys)
+    graph = tracer.trace(method, recipe, toys)
+    records = groups(load_records())["toybox"]
+    spaces = FeatureSpaces(toys, features={"some features": features})
     return {
-        "crop figure": (lambda: crop_figure.crop_figure(images[3], cuts, target=aim, counted=count).picture, 20),
+        "crop figure": (lambda: crop_figure(images[3], cuts, target=aim, counted=count).picture, 20),
         "crop figure with maps": (
-            lambda: crop_figure.crop_figure(images[3], cuts, mask=masks[3], maps=True, target=aim, counted=count).picture,
+            lambda: crop_figure(images[3], cuts, mask=masks[3], maps=True, target=aim, counted=count).picture,
             20,
         ),
-        "its 200 draws": (lambda: crop_draws.cut(images[3], recipe, 0), None),
+        "its 200 draws": (lambda: sample.cut(images[3], recipe, 0), None),
         "similarity figure": (
-            lambda: similarity_figure.similarity_figure(loss_table.loss_table("nt_xent", batch), batch, curves)[0],
+            lambda: similarity_figure(pairs.loss_table("nt_xent", batch), batch, curves)[0],
             50,
         ),
-        "combine figure": (lambda: combine_figure.combine_figure(found).picture, None),
-        "queue figure": (lambda: queue_figure.queue_figure(story, story.moment(story.sizes[2], 5, 0))[0], None),
-        "network diagram": (lambda: step_figure.step_figure(graph, "mnclglf", 0, "everything", "").picture, None),
-        "neighbour strips": (lambda: run_strips.strips(spaces, records, 12).picture, None),
-        "pca of 512 x 64": (lambda: maps.pca(features), None),
+        "combine figure": (lambda: figure.combine_figure(found).picture, None),
+        "queue figure": (lambda: queue_figure(story, story.moment(story.sizes[2], 5, 0))[0], None),
+        "network diagram": (lambda: step_figure(graph, "mnclglf", 0, "everything", "").picture, None),
+        "neighbour strips": (lambda: neighbour_rows(spaces, records, 12).picture, None),
+        "pca of 512 x 64": (lambda: layouts.pca(features), None),
     }
 
 
@@ -99,8 +93,8 @@ def main(words: list[str] | None = None) -> None:
     for name, (call, bar) in cases().items():
         spent, made = milliseconds(call), call()
         row = {"median_ms": statistics.median(spent), "fastest_ms": spent[0], "slowest_ms": spent[-1], "bar_ms": bar}
-        if not isinstance(made, (torch.Tensor, crop_draws.Cuts)):
-            row["png_ms"] = statistics.median(milliseconds(lambda made=made: pencil.png(made)))
+        if not isinstance(made, (torch.Tensor, sample.Cuts)):
+            row["png_ms"] = statistics.median(milliseconds(lambda made=made: canvas.png(made)))
         rows[name] = {key: value and round(value, 2) for key, value in row.items()}
         text = f"{name:24s} {row['median_ms']:7.1f} ms  ({row['fastest_ms']:.1f} to {row['slowest_ms']:.1f})"
         text += f"   as PNG {row['png_ms']:.1f} ms more" if "png_ms" in row else ""

@@ -23,9 +23,13 @@ from typing import Any
 
 from benchmarks import timing
 from benchmarks.ablation import share
-from mnclglf_lite import checkpoint, data, evaluate, train
-from mnclglf_lite.flags import add_recipe_flags, recipe_from
-from mnclglf_lite.recipe import Recipe
+from mnclglf_lite.core.files import save_json
+from mnclglf_lite.data import dataset
+from mnclglf_lite.data.dataset import load_dataset
+from mnclglf_lite.evaluation import evaluate
+from mnclglf_lite.recipe.flags import add_recipe_flags, recipe_from
+from mnclglf_lite.recipe.recipe import Recipe
+from mnclglf_lite.training import train
 
 OUT = timing.ROOT / "data" / "runs" / "five-minutes-trials.json"
 WIDE = "--width 32 --temperature 0.15"
@@ -71,7 +75,7 @@ def recipe_of(words: str, steps: int) -> Recipe:
     return recipe_from(parser.parse_args(shlex.split(words)), "simclr", steps=steps)
 
 
-def trial(words: str, splits: data.Splits) -> dict[str, Any]:
+def trial(words: str, splits: dataset.Splits) -> dict[str, Any]:
     """Train by these flags and ask the hold-out."""
     run = train.train(recipe_of(words, TRIALS[words]), splits, engine="eager", device="cpu")
     if not run.finished:
@@ -92,7 +96,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, metavar="DIR", help="where CIFAR-10 lies")
     parser.add_argument("--share", type=share, default=(1, 1), metavar="K/N", help="of N processes' trials those of the Kth")
     args = parser.parse_args(argv)
-    (which, of), splits = args.share, data.load("cifar10", root=args.data)
+    (which, of), splits = args.share, load_dataset("cifar10", root=args.data)
     parts = sorted(OUT.parent.glob(f"{OUT.stem}-*-of-*.json"))
     rows = [row for each in (*parts, OUT) if each.exists() for row in json.loads(each.read_text())["rows"]]
     kept = {row["flags"]: row for row in rows if row["steps"] == TRIALS.get(row["flags"])}  # others are of older trials
@@ -101,7 +105,7 @@ def main(argv: list[str] | None = None) -> None:
     said |= {"bank": len(splits.train), "queries": len(splits.holdout), "seed": 0, "protocol": "knn20"}
 
     def save() -> None:
-        checkpoint.save_json(path, said | {"rows": [kept[each] for each in mine if each in kept]})
+        save_json(path, said | {"rows": [kept[each] for each in mine if each in kept]})
 
     for words in mine:
         if words not in kept:

@@ -29,11 +29,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mnclglf_lite import __version__, checkpoint, data, toybox, train, views
-from mnclglf_lite.device import autocast_dtype, describe
-from mnclglf_lite.recipe import Recipe, preset
-from mnclglf_lite.run import Run, start
-from mnclglf_lite.step import Step
+from mnclglf_lite import __version__
+from mnclglf_lite.core.device import autocast_dtype, describe_device
+from mnclglf_lite.core.files import save_json
+from mnclglf_lite.data import dataset, toybox
+from mnclglf_lite.recipe.recipe import Recipe, preset
+from mnclglf_lite.training import train
+from mnclglf_lite.training.run import Run, new_run
+from mnclglf_lite.training.step import Step
+from mnclglf_lite.views.view import render_view, sample_params
 
 OUT = Path(__file__).resolve().parents[1] / "data" / "runs" / "glnet-location.json"
 CPU = torch.device("cpu")
@@ -51,21 +55,21 @@ def recipe_of(base: str, flip: str, steps: int) -> Recipe:
     return recipe.replace(view=dataclasses.replace(recipe.view, **VIEW))
 
 
-def pictures_of(seed: int) -> data.Splits:
+def pictures_of(seed: int) -> dataset.Splits:
     """12,000 pictures of the fixed layout: 10,000 to train on, 1,000 each for the hold-out and the test part."""
-    whole = data.ImageSet(*toybox.draw(12_000, seed, fixed=FIXED)[:2], toybox.CLASSES, "toybox", "train")
-    return data.Splits(*(whole.subset(part) for part in torch.arange(12_000).split([10_000, 1_000, 1_000])))
+    whole = dataset.ImageSet(*toybox.draw(12_000, seed, fixed=FIXED)[:2], toybox.CLASSES, "toybox", "train")
+    return dataset.Splits(*(whole.subset(part) for part in torch.arange(12_000).split([10_000, 1_000, 1_000])))
 
 
 @torch.no_grad()
-def on_holdout(run: Run, holdout: data.ImageSet) -> dict[str, float]:
+def on_holdout(run: Run, holdout: dataset.ImageSet) -> dict[str, float]:
     """Shares of hold-out patches whose quadrant, row and column the location head names."""
     method, batch = run.method.eval(), run.recipe.batch
     draws = method.draws = torch.Generator().manual_seed(run.recipe.seed)  # the same patches after every run
     right: list[Tensor] = []
     for images in holdout.images.split(batch):
         n = len(images)
-        cut = [views.render(images, v, views.sample(v, n, images.shape[-2:], draws)) for v in method.views]
+        cut = [render_view(images, v, sample_params(v, n, images.shape[-2:], draws)) for v in method.views]
         guess, place = method.location(method(cut)["h1"]).argmax(1), torch.arange(4).repeat_interleave(n)  # (4N,)
         # places are numbered column by column: top left, bottom left, top right, bottom right
         right.append(torch.stack([guess == place, guess % 2 == place % 2, guess // 2 == place // 2]))  # (3, 4N)
@@ -73,11 +77,11 @@ def on_holdout(run: Run, holdout: data.ImageSet) -> dict[str, float]:
     return dict(zip(("quadrant", "top_or_bottom", "left_or_right"), shares, strict=True))
 
 
-def seconds_a_step(recipes: dict[str, Recipe], pictures: data.ImageSet) -> dict[str, float]:
+def seconds_a_step(recipes: dict[str, Recipe], pictures: dataset.ImageSet) -> dict[str, float]:
     """Median seconds of one training step of each recipe, one step of each in turn."""
     steps = {}
     for name, recipe in recipes.items():
-        run = start(recipe, len(pictures), len(pictures.classes), CPU)
+        run = new_run(recipe, len(pictures), len(pictures.classes), CPU)
         steps[name] = Step(run, pictures.images, pictures.labels, autocast_dtype("auto", CPU), "eager")
     times: dict[str, list[float]] = {name: [] for name in steps}
     for at in range(ROUNDS + 3):
@@ -128,11 +132,11 @@ def main() -> None:
         "runs": rows,
         "seconds_a_step": medians,
         "time_ratio": ratios,
-        "hardware": describe(CPU),
+        "hardware": describe_device(CPU),
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "mnclglf_lite": __version__},
     }
     OUT.parent.mkdir(parents=True, exist_ok=True)
-    checkpoint.save_json(OUT, result)
+    save_json(OUT, result)
     print(f"written to {OUT}")
 
 

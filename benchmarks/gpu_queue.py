@@ -36,9 +36,10 @@ import torch
 from benchmarks import timing
 from benchmarks.gpu_items import CHOICES, ITEMS, PAGE, Item, page
 from benchmarks.timing import ROOT, commit
-from mnclglf_lite import checkpoint, data, read_cifar, read_pictures
-from mnclglf_lite.device import describe, pick
-from mnclglf_lite.errors import InputError, unknown
+from mnclglf_lite.core.device import describe_device, pick_device
+from mnclglf_lite.core.errors import InputError, unknown
+from mnclglf_lite.core.files import save_json
+from mnclglf_lite.data import cifar, dataset, image_folders
 
 OUT, SCRATCH = Path("data/runs/gpu"), Path("runs/gpu")
 LOG_BYTES = 200_000  # of an item's log, its end
@@ -94,8 +95,8 @@ def lacking_pictures(name: str, root: Path) -> str:
     """What is wrong with a published image set in `root`, or nothing."""
     try:
         if name == "tinyimagenet":
-            read_pictures.find_tinyimagenet(root)
-        elif read_cifar.find_cifar(root, name) is None:
+            image_folders.find_tinyimagenet(root)
+        elif cifar.find_cifar(root, name) is None:
             return f"{name} in {root}"
     except InputError as error:
         return str(error)
@@ -106,7 +107,7 @@ def lacking(item: Item, args: argparse.Namespace) -> str:
     """What an item needs and has not, here or from items before it, or nothing."""
     for need in item.needs:
         if need in ("cifar10", "cifar100", "tinyimagenet"):
-            if lack := "" if args.dry else lacking_pictures(need, data.data_root()):
+            if lack := "" if args.dry else lacking_pictures(need, dataset.data_root()):
                 return lack
         elif need.endswith(".py") and not (ROOT / need).is_file():
             return need
@@ -140,7 +141,7 @@ def chosen(place: str, args: argparse.Namespace) -> str:
     if not found:
         return ""
     word = max(found, key=found.__getitem__)
-    checkpoint.save_json(path, kept | {place: {"word": word, "knn20": found}})
+    save_json(path, kept | {place: {"word": word, "knn20": found}})
     return word
 
 
@@ -231,7 +232,7 @@ def do(item: Item, args: argparse.Namespace, deadline: float) -> dict[str, Any]:
     folder, run = args.out / item.name, run_of(item, args)
     folder.mkdir(parents=True, exist_ok=True)
     run.parent.mkdir(parents=True, exist_ok=True)
-    before, device, log = read(args.out, item.name), pick(args.device), folder / "log.txt"
+    before, device, log = read(args.out, item.name), pick_device(args.device), folder / "log.txt"
     spent = before.get("seconds", 0.0) if state_of(before) == "interrupted" and before.get("dry") == args.dry else 0.0
     limit = TOO_LONG * 60 * item.minutes
     commands, begun = commands_of(item, args), time.monotonic()
@@ -248,13 +249,13 @@ def do(item: Item, args: argparse.Namespace, deadline: float) -> dict[str, Any]:
         "calls": before.get("calls", 0) + 1 if spent else 1,
         "seconds": round(spent, 1),
         "exit_code": None,
-        "hardware": describe(device),
+        "hardware": describe_device(device),
         "torch": torch.__version__,
         "commit": commit(),
         "state": "running",
         "complete": False,
     }
-    checkpoint.save_json(folder / "item.json", record)
+    save_json(folder / "item.json", record)
     if not spent:
         log.unlink(missing_ok=True)
     stopped = False
@@ -280,7 +281,7 @@ def do(item: Item, args: argparse.Namespace, deadline: float) -> dict[str, Any]:
     for name in ("recipe.json", "history.jsonl", "result.json"):
         if (run / name).exists():
             shutil.copyfile(run / name, folder / name)
-    checkpoint.save_json(folder / "item.json", record)
+    save_json(folder / "item.json", record)
     if stopped:
         raise Stopped
     return record
@@ -362,7 +363,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.list:
         print(listing(items, args))
         return 0
-    if not args.dry and pick(args.device).type != "cuda":
+    if not args.dry and pick_device(args.device).type != "cuda":
         raise InputError("the queue is made for a CUDA GPU, and none is used here; to see that it runs: --device cpu --dry")
     if args.dry and args.out == OUT:
         raise InputError(f"a dry run is no result: give it another folder than {OUT} (--out DIR --scratch DIR)")

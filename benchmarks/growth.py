@@ -43,12 +43,12 @@ from typing import Any
 import torch
 
 from benchmarks import timing
-from mnclglf_lite.cost import views_a_picture
-from mnclglf_lite.device import autocast_dtype, describe, pick
-from mnclglf_lite.errors import unknown
-from mnclglf_lite.recipe import Recipe, preset
-from mnclglf_lite.run import start
-from mnclglf_lite.step import Step
+from mnclglf_lite.core.device import autocast_dtype, describe_device, pick_device
+from mnclglf_lite.core.errors import unknown
+from mnclglf_lite.recipe.recipe import Recipe, preset
+from mnclglf_lite.training.cost import views_per_image
+from mnclglf_lite.training.run import new_run
+from mnclglf_lite.training.step import Step
 
 FOLDER = timing.ROOT / "data" / "runs" / "growth"
 ROUNDS = 5  # counted steps of each size
@@ -95,7 +95,7 @@ def pictures_of(row: Row, size: int, recipe: Recipe) -> int:
 
 def amount(row: Row, size: int, recipe: Recipe, step: Step) -> float:
     """What is drawn along x: the size, and for views how many whole ones they are."""
-    return views_a_picture(recipe, step.run.method) if row.field == "local_views" else float(size)
+    return views_per_image(recipe, step.run.method) if row.field == "local_views" else float(size)
 
 
 class Timed:
@@ -105,7 +105,7 @@ class Timed:
         self.recipe, self.device = recipe_of(row, size, name, dry), device
         count = pictures_of(row, size, self.recipe)
         shown, labels = timing.pictures(count, 32, device)
-        run = start(self.recipe, count, 10, device)
+        run = new_run(self.recipe, count, 10, device)
         run.method.train()
         self.step = Step(run, shown, labels, autocast_dtype(self.recipe.precision, device), engine)
         self.draws = torch.Generator().manual_seed(0)
@@ -236,7 +236,7 @@ def plot(result: dict[str, Any], path: Path) -> bool:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    from mnclglf_lite.palette import CLASS_COLOURS, CLASS_MARKERS, FAINT, GREY, INK
+    from mnclglf_lite.drawing.palette import CLASS_COLOURS, CLASS_MARKERS, FAINT, GREY, INK
 
     rows = result["rows"]
     measures = {"seconds": ("ms a step", 1e3), "bytes": ("MB at the peak", 1e-6)}
@@ -296,9 +296,9 @@ def main(argv: list[str] | None = None) -> None:
     if args.point:
         point(args.point[0], int(args.point[1]), args)
         return
-    device, begun = pick(args.device), time.perf_counter()
+    device, begun = pick_device(args.device), time.perf_counter()
     rows = [row_of(name.strip()) for name in args.rows.split(";")] if args.rows else list(ROWS)
-    slug = "cpu" if device.type == "cpu" else re.sub(r"[^a-z0-9]+", "-", describe(device).lower()).strip("-")
+    slug = "cpu" if device.type == "cpu" else re.sub(r"[^a-z0-9]+", "-", describe_device(device).lower()).strip("-")
     path = args.out / f"{slug}.json"
     result: dict[str, Any] = {"what": "time and memory of a training step", "preset": args.preset, "dry": args.dry}
     result |= {"command": " ".join(["python -m benchmarks.growth", *argv]), "engine": args.engine, "rounds": args.rounds}

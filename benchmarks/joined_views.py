@@ -25,9 +25,9 @@ from torch import Tensor, nn
 
 from benchmarks import timing
 from mnclglf_lite import __version__
-from mnclglf_lite.backbone import ResNet
-from mnclglf_lite.device import autocast_dtype, describe, pick
-from mnclglf_lite.recipe import preset
+from mnclglf_lite.core.device import autocast_dtype, describe_device, pick_device
+from mnclglf_lite.models.resnet import ResNet
+from mnclglf_lite.recipe.recipe import preset
 
 OUT = Path(__file__).resolve().parents[1] / "data" / "runs"
 ROUNDS = 9
@@ -89,14 +89,14 @@ def main(argv: list[str] | None = None) -> dict:
     parser.add_argument("--compile", action="store_true", help="compile both forms (default: off)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="(default: data/runs/joined_views-DEVICE.json)")
     args = parser.parse_args(argv)
-    recipe, device = preset(args.preset, "simclr", "cifar10"), pick()
+    recipe, device = preset(args.preset, "simclr", "cifar10"), pick_device()
     torch.backends.cudnn.benchmark = device.type == "cuda"  # as in `Step`
     dtype, size = autocast_dtype("auto", device), recipe.view.size
     result = {
         "what": f"seconds of forward and backward, apart over joined; {args.preset}, batch {args.batch}, {size} px",
         "command": f"python -m benchmarks.joined_views --preset {args.preset} --batch {args.batch}"
         + " --compile" * args.compile,
-        "hardware": describe(device),
+        "hardware": describe_device(device),
         "version": __version__,
         "torch": torch.__version__,
         "rows": {},

@@ -23,11 +23,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from mnclglf_lite import views
 from mnclglf_lite.losses import nt_xent
 from mnclglf_lite.methods.simclr import SimCLR
-from mnclglf_lite.recipe import Recipe
-from mnclglf_lite.views import View
+from mnclglf_lite.recipe.recipe import Recipe
+from mnclglf_lite.views.view import MEAN, STD, View, render_view, sample_params
 
 SAME = 1e-4  # largest difference between our forward pass and theirs, before anything is timed
 PREFETCH = 2  # batches a loader process keeps ready (torch's default)
@@ -60,7 +59,7 @@ def lightly_transform(view: View, normalise: bool = True) -> Callable:
     return need("lightly.transforms").SimCLRTransform(
         input_size=view.size, cj_prob=view.jitter_p, cj_strength=1.0, cj_bright=brightness, cj_contrast=contrast,
         cj_sat=saturation, cj_hue=hue, min_scale=view.scale[0], random_gray_scale=view.gray, gaussian_blur=view.blur,
-        hf_prob=view.flip, normalize={"mean": list(views.MEAN), "std": list(views.STD)} if normalise else None,
+        hf_prob=view.flip, normalize={"mean": list(MEAN), "std": list(STD)} if normalise else None,
     )  # fmt: skip
 
 
@@ -75,7 +74,7 @@ def torchvision_transform(view: View, normalise: bool = True) -> Callable:
         v2.RandomHorizontalFlip(p=view.flip),
         v2.ToImage(),
         v2.ToDtype(torch.float32, scale=True),
-        *([v2.Normalize(views.MEAN, views.STD)] if normalise else []),
+        *([v2.Normalize(MEAN, STD)] if normalise else []),
     ])  # fmt: skip
     return lambda picture: [chain(picture), chain(picture)]
 
@@ -221,8 +220,8 @@ class PeerStep:
 
 def our_views(images: Tensor, view: View) -> Tensor:
     """One view of each picture as the package makes it, values in [0, 1]: uint8 (N, 3, H, W) -> (N, 3, S, S)."""
-    draw = views.sample(view, len(images), images.shape[-2:], torch.Generator().manual_seed(11))
-    return views.render(images, view, draw, normalise=False)
+    draw = sample_params(view, len(images), images.shape[-2:], torch.Generator().manual_seed(11))
+    return render_view(images, view, draw, normalise=False)
 
 
 def peer_views(make: Callable[..., Callable], images: Tensor, view: View) -> Tensor:

@@ -32,16 +32,21 @@ from typing import Any
 import torch
 
 from benchmarks import timing
-from mnclglf_lite import checkpoint, data, train
-from mnclglf_lite.device import autocast_dtype, describe, pick
-from mnclglf_lite.errors import InputError
-from mnclglf_lite.evaluate import features
-from mnclglf_lite.flags import add_recipe_flags, recipe_from
-from mnclglf_lite.knn import KNN_PLAIN, knn
-from mnclglf_lite.probes import LinearProtocol, linear_probe
-from mnclglf_lite.recipe import Recipe
-from mnclglf_lite.run import Meter, Run
-from mnclglf_lite.step import Step
+from mnclglf_lite.core.device import autocast_dtype, describe_device, pick_device
+from mnclglf_lite.core.errors import InputError
+from mnclglf_lite.core.files import save_json
+from mnclglf_lite.data import dataset
+from mnclglf_lite.data.dataset import batch_order, load_dataset
+from mnclglf_lite.evaluation.evaluate import extract_features
+from mnclglf_lite.evaluation.knn import KNN_PLAIN, knn
+from mnclglf_lite.evaluation.linear import LinearProtocol, linear_probe
+from mnclglf_lite.recipe.flags import add_recipe_flags, recipe_from
+from mnclglf_lite.recipe.recipe import Recipe
+from mnclglf_lite.training import checkpoint, train
+from mnclglf_lite.training.interrupt import stop_between_steps
+from mnclglf_lite.training.prepare import check_recipe, open_run
+from mnclglf_lite.training.run import Meter, Run
+from mnclglf_lite.training.step import Step
 
 TARGETS = {"knn": 0.9, "linear": 0.9018}  # shares of the queries: the public race's, MNCLGLF's README's
 EVERY = 10  # epochs between two looks at the hold-out (ours)
@@ -49,36 +54,36 @@ BATCH = 512  # that of the standing entry
 STANDING = {"who": "dkobak/simclr-cifar10", "seconds": 99 * 60, "knn": 0.903, "hardware": "A100", "epochs": 500}
 
 
-def asked(run: Run, bank: data.ImageSet, queries: data.ImageSet, measures: Iterable[str]) -> dict[str, float]:
+def asked(run: Run, bank: dataset.ImageSet, queries: dataset.ImageSet, measures: Iterable[str]) -> dict[str, float]:
     """Share of the queries that each measure names: ten neighbours with one vote each, a linear classifier."""
-    known, found = (features(run.backbone, part, size=run.recipe.test_size or None) for part in (bank, queries))
+    known, found = (extract_features(run.backbone, part, size=run.recipe.test_size or None) for part in (bank, queries))
     given, classes = (known, bank.labels, found, queries.labels), len(bank.classes)
     read = {"knn": lambda: knn(*given, KNN_PLAIN, classes), "linear": lambda: linear_probe(*given, classes)}
     return {measure: read[measure]()["top1"] for measure in measures}
 
 
 def race(
-    recipe: Recipe, splits: data.Splits, folder: Path, *, targets: dict[str, float] = TARGETS, every: int = EVERY,
+    recipe: Recipe, splits: dataset.Splits, folder: Path, *, targets: dict[str, float] = TARGETS, every: int = EVERY,
     ask_test: bool = True, device: torch.device, engine: str = "auto",
 ) -> dict[str, Any]:  # fmt: skip
     """Run, or go on with, one attempt that lives in `folder`; returns what `race.json` there says.
 
     `recipe.holdout` False is the last run: all pictures are trained on, and nothing is asked on the way.
     """
-    path, everything = folder / "race.json", data.joined(splits.train, splits.holdout)
+    path, everything = folder / "race.json", dataset.joined(splits.train, splits.holdout)
     kept = json.loads(path.read_text()) if path.exists() else {}
     if kept and (kept["targets"], kept["every"], kept["asks_test"]) != (targets, every, ask_test):
         raise InputError(f"the attempt in {folder} was begun with other targets, every or no-test; give another --folder")
     if kept.get("complete"):
-        train.check_recipe(folder, Recipe.from_dict(kept["recipe"]), recipe)
+        check_recipe(folder, Recipe.from_dict(kept["recipe"]), recipe)
         return kept
     pictures = splits.train if recipe.holdout else everything
-    run = train.open_run(recipe, splits._replace(train=pictures), folder, True, device)
+    run = open_run(recipe, splits._replace(train=pictures), folder, True, device)
     curve = [row for row in kept.get("curve", []) if row["step"] <= run.step]
     marks = {name: mark for name, mark in kept.get("marks", {}).items() if mark["step"] <= run.step}
     spent = kept.get("evaluation_seconds", 0.0)  # on measuring
     per_epoch = len(pictures) // recipe.batch
-    print(f"{recipe.method}: {run.total_steps} steps, {per_epoch} an epoch, from step {run.step}; {describe(device)}")
+    print(f"{recipe.method}: {run.total_steps} steps, {per_epoch} an epoch, from step {run.step}; {describe_device(device)}")
     run.method.train()
     one = Step(run, pictures.images, pictures.labels, autocast_dtype(recipe.precision, device), engine)
     counted_at = saved_at = time.perf_counter()
@@ -114,14 +119,14 @@ def race(
         found |= {"seconds": round(run.seconds, 2), "evaluation_seconds": round(spent, 2), "engine": one.engine}
         found |= {"images_per_second": round(run.step * recipe.batch / max(run.seconds, 1e-9), 1)}
         found |= {"curve": curve, "complete": False, **timing.stamp(device), **more}
-        checkpoint.save_json(path, found)
+        save_json(path, found)
         return json.loads(path.read_text())  # plain JSON types, as a later call would return it
 
-    with train.between_steps() as interrupted:
+    with stop_between_steps() as interrupted:
         while not run.finished and len(marks) < len(targets) and not interrupted():
             (epoch, position), reached = divmod(run.step, per_epoch), []
             if epoch != shuffled:
-                order, shuffled = train.batch_order(recipe.seed, epoch, len(pictures)).to(device), epoch
+                order, shuffled = batch_order(recipe.seed, epoch, len(pictures)).to(device), epoch
             run.meter.add(one(order[position * recipe.batch : (position + 1) * recipe.batch]), run.step)
             if run.step % (per_epoch * every) == 0 or run.finished:
                 count_time()
@@ -182,8 +187,8 @@ def main(argv: list[str] | None = None) -> int:
     if args.whole and args.no_test:
         raise InputError("--whole asks the test set alone, which --no-test forbids: give one of the two")
     recipe = recipe_from(args, args.method, holdout=not args.whole)
-    device = pick(args.device)
-    splits = data.load(recipe.dataset, root=args.data, device=device)
+    device = pick_device(args.device)
+    splits = load_dataset(recipe.dataset, root=args.data, device=device)
     found = race(
         recipe, splits, args.folder, targets=targets, every=args.every, ask_test=not args.no_test, device=device,
         engine=args.engine,

@@ -29,11 +29,12 @@ from unittest import mock
 import torch
 from torch import nn
 
-from mnclglf_lite import checkpoint, methods
-from mnclglf_lite.cost import step_flops
-from mnclglf_lite.methods import build
-from mnclglf_lite.norms import SplitNorm
-from mnclglf_lite.recipe import WITH_QUEUE, Recipe, preset
+from mnclglf_lite.core.files import save_json
+from mnclglf_lite.methods import registry
+from mnclglf_lite.methods.registry import build_method
+from mnclglf_lite.models.batchnorm import SplitBatchNorm
+from mnclglf_lite.recipe.recipe import WITH_QUEUE, Recipe, preset
+from mnclglf_lite.training.cost import step_flops
 
 ASKED = ("simclr", "moco", "byol", "mnclglf")
 A_GPU = 512  # pictures, of one GPU in weak scaling, and of all in strong scaling
@@ -60,7 +61,7 @@ def recipe_for(method: str, world: int, batch: int) -> Recipe:
 def count(name: str) -> dict[str, float]:
     """What one step of a method sends, counted on four pictures: bytes a picture, messages and their bytes."""
     recipe = recipe_for(name, 1, A_GPU)
-    method = build(recipe.replace(norm_groups=min(2, recipe.norm_groups)), 10)
+    method = build_method(recipe.replace(norm_groups=min(2, recipe.norm_groups)), 10)
     pictures = 4
     gathered, norms = [], []
 
@@ -69,7 +70,7 @@ def count(name: str) -> dict[str, float]:
         return x
 
     def called(module: nn.Module, given: Any, out: torch.Tensor) -> None:
-        norms.append((module.num_features, out.requires_grad and not isinstance(module, SplitNorm)))
+        norms.append((module.num_features, out.requires_grad and not isinstance(module, SplitBatchNorm)))
 
     for module in method.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
@@ -77,7 +78,7 @@ def count(name: str) -> dict[str, float]:
     method.draws = torch.Generator().manual_seed(0)
     x = [torch.zeros(pictures, 3, view.size, view.size) for view in method.views]
     with ExitStack() as stack:
-        for room in set(type(method).__mro__) & set(methods.CLASSES.values()):
+        for room in set(type(method).__mro__) & set(registry.CLASSES.values()):
             stack.enter_context(mock.patch(f"{room.__module__}.gathered", note))
         method(x, torch.zeros(pictures, dtype=torch.long))
     return {
@@ -95,7 +96,7 @@ def loss_flops(recipe: Recipe, batch: int) -> float:
     Networks cost a N, so three counts of the whole step, with networks as small as can be, tell b and c.
     """
     slim = recipe.replace(width=2, blocks=(1,), norm_groups=1, batch=2, queue=4)
-    one, wider, longer = (step_flops(build(slim.replace(queue=k), 10), n) for n, k in ((2, 4), (4, 4), (2, 8)))
+    one, wider, longer = (step_flops(build_method(slim.replace(queue=k), 10), n) for n, k in ((2, 4), (4, 4), (2, 8)))
     b, c = (wider - 2 * one) / 8, (longer - one) / 8
     return b * batch**2 + c * batch * recipe.queue
 
@@ -132,7 +133,7 @@ def given_seconds(args: argparse.Namespace) -> dict[str, tuple[float, str]]:
         if name in measured:
             found[name] = (float(measured[name]), "given")
         else:
-            method = build(preset("standard", name, "cifar10", norm_groups=1), 10)
+            method = build_method(preset("standard", name, "cifar10", norm_groups=1), 10)
             found[name] = (step_flops(method, 2) / 2 * A_GPU / NETWORK_RATE, "assumed")
     return found
 
@@ -162,7 +163,7 @@ def main() -> None:
         "host_seconds": HOST_SECONDS,
     }  # fmt: skip
     note = "predictions from counted bytes and assumed links; nothing was measured on more than one GPU"
-    checkpoint.save_json(Path(__file__).with_suffix(".json"), {"what": note, "assumed": assumed, "rows": rows})
+    save_json(Path(__file__).with_suffix(".json"), {"what": note, "assumed": assumed, "rows": rows})
 
 
 if __name__ == "__main__":

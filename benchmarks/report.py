@@ -8,7 +8,10 @@ import sys
 from pathlib import Path
 from statistics import mean
 
-from mnclglf_lite import answer, compare, evaluate, paper_table, run_shelf
+from mnclglf_lite.core.text import format_table
+from mnclglf_lite.evaluation import evaluate
+from mnclglf_lite.results import compare, paired, paper_table
+from mnclglf_lite.results.records import group_by_method, load_records
 
 HERE = Path(__file__).parent
 RUNS = HERE.parent / "data" / "runs"
@@ -104,7 +107,7 @@ def trials_section(path: Path) -> str:
         + [f"{100 * row['knn20'][transform]:.1f}" for transform in ("raw", "whitened")]
         for row in rows
     ]
-    body = evaluate.layout(["flags beside the quick recipe", "steps", "s", "kNN 20", "whitened"], lines, markdown=True)
+    body = format_table(["flags beside the quick recipe", "steps", "s", "kNN 20", "whitened"], lines, markdown=True)
     seconds, places = [row["train_seconds"] for row in rows], {row["hardware"] for row in rows}
     return (
         f"## What makes the most of a few minutes? {len(rows)} trials\n\n```\n"
@@ -124,7 +127,7 @@ def location_section(path: Path) -> str:
     for row in found["runs"]:
         shares = [f"{100 * row['location'][place]:.1f}" for place in places]
         lines.append([f"{row['base']}, mirrored {row['flip_patches']} the cut", *shares, f"{row['seconds']:.0f}"])
-    body = evaluate.layout(["", *(place.replace("_", " ") for place in places), "seconds"], lines, markdown=True)
+    body = format_table(["", *(place.replace("_", " ") for place in places), "seconds"], lines, markdown=True)
     times = "; ".join(f"{name} {ratio:.2f}" for name, ratio in found["time_ratio"].items())
     return (
         f"## GLNet: does its location head know the quadrant?\n\n```\n{found['command']}\n```\n\n{body}\n\n"
@@ -142,7 +145,7 @@ def speed_section(path: Path) -> str:
     for method, measured in found["methods"].items():
         told = next((row for row in measured["rows"].values() if "hardware" in row), None)
         recipe, loads = measured["recipe"], [state["load"][0] for state in measured["states"] if state["load"]]
-        table = evaluate.layout(speed.HEADER, speed.table(measured), markdown=True)
+        table = format_table(speed.HEADER, speed.table(measured), markdown=True)
         lines = "\n".join(f"- {line}" for line in speed.headlines(measured))
         parts.append(f"{NAMES.get(method, method)}\n\n{table}\n\n{lines}\n")
         if told:
@@ -165,7 +168,7 @@ def augment_section(path: Path) -> str:
             each = chain["views_per_second"][row]
             lines.append([row, f"{value:,.0f}", f"{min(each):,.0f} to {max(each):,.0f}", f"{chain['ratio'][row]:.2f}"])
         head = [name, "views/s", "range", f"over the fastest of torchvision ({chain['fastest_peer'].split(' ', 1)[1]})"]
-        parts.append(evaluate.layout(head, lines, markdown=True) + "\n")
+        parts.append(format_table(head, lines, markdown=True) + "\n")
     versions = found["versions"]
     parts.append(
         f"{found['what']}; {found['hardware']}; torch {versions['torch']}, torchvision {versions['torchvision']}. The same "
@@ -204,7 +207,7 @@ def growth_section(path: Path) -> str:
     picture = f"![panels of time and memory](../data/runs/growth/{path.stem}.png)\n\n" * path.with_suffix(".png").exists()
     return (
         f"## How a step grows, {path.stem}\n\n```\n{found['command']}\n```\n\n{picture}"
-        f"{evaluate.layout(head, lines, markdown=True)}\n\n"
+        f"{format_table(head, lines, markdown=True)}\n\n"
         f"`{found['preset']}` preset, engine {found['engine']}; medians of {found['rounds']} steps, sizes in turn; exponent "
         "of a fitted power law, with the factor by which the points lie off it (rms), and of the two largest sizes alone; "
         "views are fitted by their area; memory beyond the program's own. "
@@ -262,10 +265,10 @@ def readme_answer() -> str:
     from benchmarks import ablation
 
     found = json.loads((RUNS / "ablation" / "forms" / "compare.json").read_text())
-    runs, measures = found["rows"]["drawn"]["runs"], answer.MEASURES.items()
+    runs, measures = found["rows"]["drawn"]["runs"], paired.MEASURES.items()
     seeds = [run["seed"] for run in runs]
     added = [seed for seed in seeds if seed not in ablation.SEEDS]
-    lines = [answer.sentences(found), ""]
+    lines = [paired.sentences(found), ""]
     for form, row in found["rows"].items():
         means = [f"{what} {100 * mean(read(run) for run in row['runs']):.1f}" for _, (what, read) in measures]
         recipe, seconds = row["recipe"], mean(run["train_seconds"] for run in row["runs"])
@@ -278,7 +281,7 @@ def readme_answer() -> str:
         f"* settings: the best of {len(ablation.TEMPERATURES)} temperatures and {len(ablation.RATES)} rates for each form, "
         f"on the hold-out, one other seed, a quarter of the views; {min(ablation.TEMPERATURES):g} is the lowest tried",
         f"* seeds {', '.join(map(str, seeds))}; {', '.join(map(str, added))} were added when the first had left the "
-        f"question open, and say alone: {answer.gaps(found, 'drawn', 'released', added)}",
+        f"question open, and say alone: {paired.gaps(found, 'drawn', 'released', added)}",
         *longer(),
         "* the intervals are about other seeds; test pictures, settings and length are held still",
     ]
@@ -300,8 +303,8 @@ def longer() -> list[str]:
         ("drawn", "released", "as drawn less as released"),
         ("no-swap", "drawn", "without the swap (asked because it was ahead in the ablation) less with it"),
     ):
-        lines.append(f"  {words} {answer.gaps(found, one, other)};")
-    ways = [r.history for r in run_shelf.by_name(run_shelf.shelf(path.parent))["drawn"]]
+        lines.append(f"  {words} {paired.gaps(found, one, other)};")
+    ways = [r.history for r in group_by_method(load_records(path.parent))["drawn"]]
     ends = [", ".join(f"{100 * way[at]['agreement']:.0f}" for way in ways) for at in (0, -1)]
     lines.append(
         f"  neighbours of the right class, as drawn: {ends[0]} % in the first epoch, {ends[1]} % in the last, by chance 10"
@@ -357,7 +360,7 @@ def notebooks_section(path: Path) -> str:
     ]
     return (
         f"## How long the notebooks compute\n\n```\npython -m benchmarks.notebooks --out data/runs/{path.name}\n```\n\n"
-        f"{evaluate.layout(['', 'learner, s', 'solved, s'], lines, markdown=True)}\n\n"
+        f"{format_table(['', 'learner, s', 'solved, s'], lines, markdown=True)}\n\n"
         f"From a clean kernel to the end, imports included, profile {found['profile']}; {found['hardware']}, load "
         f"{found['load'][0]:g} before; torch {found['versions']['torch']}\n"
     )
@@ -372,7 +375,7 @@ def explorers_section(path: Path) -> str:
         lines.append([name, f"{row['median_ms']:.1f}", times, f"{row['png_ms']:.1f}" if "png_ms" in row else "-"])
     return (
         f"## How fast an explorer answers\n\n```\npython -m benchmarks.explorers --out data/runs/{path.name}\n```\n\n"
-        f"{evaluate.layout(['', 'median, ms', 'range', 'as PNG, ms more'], lines, markdown=True)}\n\n"
+        f"{format_table(['', 'median, ms', 'range', 'as PNG, ms more'], lines, markdown=True)}\n\n"
         f"{found['calls']} calls each, one thread; {found['hardware']}, load {found['load'][0]:g}\n"
     )
 
@@ -390,7 +393,7 @@ def map_section(path: Path) -> str:
     return (
         f"## The embedding map, {found['points']:,} pictures\n\n"
         "```\npython -m benchmarks.embedding_map --data FOLDER\n```\n\n"
-        f"{evaluate.layout(head, lines, markdown=True)}\n\nMilliseconds, median (95th percentile); chromium "
+        f"{format_table(head, lines, markdown=True)}\n\nMilliseconds, median (95th percentile); chromium "
         f"{found['versions']['chromium']} without a GPU; {found['hardware']}, load {found['load'][0]:g}\n"
     )
 

@@ -21,9 +21,14 @@ import numpy as np
 import torch
 
 from benchmarks import timing
-from mnclglf_lite import checkpoint, data, evaluate, export, maps, shipped
-from mnclglf_lite.errors import InputError
-from mnclglf_lite.run import load
+from mnclglf_lite.core.errors import InputError
+from mnclglf_lite.core.files import write_atomically
+from mnclglf_lite.data.dataset import load_dataset
+from mnclglf_lite.evaluation import evaluate, layouts
+from mnclglf_lite.evaluation.evaluate import extract_features
+from mnclglf_lite.evaluation.layouts import subsample
+from mnclglf_lite.results import export, pretrained
+from mnclglf_lite.training.run import load_run
 
 RUNS = timing.ROOT / "data" / "runs" / "cifar10-slim"
 SEED = 0  # of the runs that are shipped, and of the UMAPs
@@ -44,8 +49,8 @@ def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, metavar="DIR", help="where CIFAR-10 lies")
     args = parser.parse_args(words)
-    splits = data.load("cifar10", root=args.data)
-    index = maps.cap(len(splits.test))
+    splits = load_dataset("cifar10", root=args.data)
+    index = subsample(len(splits.test))
     some, kept, runs = splits.test.subset(index), {}, {}
     folders = [RUNS / f"{name}-seed{SEED}" for name in json.loads((RUNS / "compare.json").read_text())["rows"]]
     lacking = [folder.name for folder in folders if not (folder / "checkpoint.pt").exists()]
@@ -53,34 +58,34 @@ def main(words: list[str] | None = None) -> None:
         raise InputError(
             f"no checkpoint of {', '.join(lacking)} in {RUNS}: `python -m benchmarks.ablation family` trains them"
         )
-    shipped.FOLDER.mkdir(parents=True, exist_ok=True)
+    pretrained.FOLDER.mkdir(parents=True, exist_ok=True)
     for folder in folders:
-        name, run = folder.name.removesuffix(f"-seed{SEED}"), load(folder, "cpu")
-        path = export.export_run(run, shipped.FOLDER / f"{name}.safetensors", half=True)
+        name, run = folder.name.removesuffix(f"-seed{SEED}"), load_run(folder, "cpu")
+        path = export.export_run(run, pretrained.FOLDER / f"{name}.safetensors", half=True)
         backbone = export.load_backbone(path)
         far = apart(evaluate.evaluate(backbone, splits, "test"), json.loads((folder / "result.json").read_text()))
         worst = max(far, key=far.get)
         print(f"{name:18s} {path.stat().st_size / 1e6:.2f} MB; furthest: {worst}, {100 * far[worst]:.2f} points", flush=True)
         if far[worst] > MOST:
             raise InputError(f"{path}: {worst} is {100 * far[worst]:.2f} points from the run's; ship it without half")
-        found = evaluate.features(backbone, some)
+        found = extract_features(backbone, some)
         kept[f"features/{name}"] = found.half().numpy()
-        kept[f"layouts/{name}"] = maps.umap(found, seed=SEED).numpy()
+        kept[f"layouts/{name}"] = layouts.umap(found, seed=SEED).numpy()
         runs[name] = {"steps": run.step, "train_seconds": round(run.seconds, 1), "furthest": round(far[worst], 5)}
     about = {
         "command": "python -m benchmarks.ship",
         "what": f"features (half precision) and UMAPs of {len(index):,} test pictures of CIFAR-10",
         "runs": runs,
         "seed": SEED,
-        "map": maps.describe("umap", seed=SEED),
+        "map": layouts.describe("umap", seed=SEED),
         "classes": splits.test.classes,
         **timing.stamp(torch.device("cpu")),
     }
     arrays = {"labels": some.labels.numpy().astype(np.uint8), "index": index.numpy().astype(np.int32)}
     buffer = io.BytesIO()
     np.savez_compressed(buffer, about=np.array(json.dumps(about)), **arrays, **kept)
-    checkpoint.write_atomically(shipped.FOLDER / shipped.ARCHIVE, buffer.getvalue())
-    print(f"{shipped.ARCHIVE}: {len(buffer.getvalue()) / 1e6:.2f} MB, {len(runs)} methods")
+    write_atomically(pretrained.FOLDER / pretrained.ARCHIVE, buffer.getvalue())
+    print(f"{pretrained.ARCHIVE}: {len(buffer.getvalue()) / 1e6:.2f} MB, {len(runs)} methods")
 
 
 if __name__ == "__main__":

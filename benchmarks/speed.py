@@ -45,10 +45,12 @@ import torch
 from torch import Tensor
 
 from benchmarks import timing
-from mnclglf_lite import cost, data
-from mnclglf_lite.errors import unknown
-from mnclglf_lite.methods import build
-from mnclglf_lite.recipe import METHODS, PRESETS, Recipe, preset
+from mnclglf_lite.core.errors import unknown
+from mnclglf_lite.data import dataset
+from mnclglf_lite.data.dataset import load_dataset
+from mnclglf_lite.methods.registry import build_method
+from mnclglf_lite.recipe.recipe import METHODS, PRESETS, Recipe, preset
+from mnclglf_lite.training import cost
 
 ROOT = Path(__file__).resolve().parents[1]
 TITLES = {
@@ -198,7 +200,7 @@ def state(plan: Plan) -> dict[str, Any]:
 
 def step_flops(recipe: Recipe) -> float:
     """FLOPs of forward and backward of one step, by torch's counter, from two small batches (see `cost.forward_units`)."""
-    method = build(recipe, 10)
+    method = build_method(recipe, 10)
     few = 2 * recipe.norm_groups
     once, twice = cost.step_flops(method, few), cost.step_flops(method, 2 * few)
     quadratic = (twice - 2 * once) / (2 * few**2)
@@ -289,7 +291,7 @@ def summary(found: dict[str, Any]) -> dict[str, Any]:
     """Rates, ratios and shares from the raw blocks. Ratios are of medians; their range is that of the rounds."""
     recipe = Recipe.from_dict(found["recipe"])
     # how many views a picture is cut into, whatever their size
-    views = len(build(recipe.replace(width=1), 10).views)
+    views = len(build_method(recipe.replace(width=1), 10).views)
     measured = {name: row for name, row in found["rows"].items() if row["blocks"] and "skipped" not in row}
     seconds = {name: [b["seconds"] / b["steps"] for b in row["blocks"]] for name, row in measured.items()}
     made: dict[str, Any] = {"rates": {}, "views_a_picture": views}
@@ -460,9 +462,9 @@ def main(words: list[str] | None = None) -> int:
     methods = list(METHODS) if args.methods == "all" else args.methods.split(",")
     if args.sample:  # no peers, so that what the pictures show costs nothing and says nothing
         images, labels = timing.pictures(PICTURES, 32, torch.device("cpu"))
-        train = data.ImageSet(images, labels, tuple("0123456789"), "random", "train")
+        train = dataset.ImageSet(images, labels, tuple("0123456789"), "random", "train")
     else:
-        train = data.load("cifar10" if args.data else args.dataset, args.data).train
+        train = load_dataset("cifar10" if args.data else args.dataset, args.data).train
     asked = sys.argv[1:] if words is None else words
     result: dict[str, Any] = {
         "command": " ".join(["python -m benchmarks.speed", *asked]),

@@ -25,11 +25,12 @@ from benchmarks import peers, timing
 from benchmarks.bare import Bare
 from benchmarks.peers import PeerStep, Unavailable
 from mnclglf_lite import __version__
-from mnclglf_lite.device import autocast_dtype, describe
-from mnclglf_lite.recipe import Recipe
-from mnclglf_lite.run import Run, start
-from mnclglf_lite.step import Step, kinds_at, make_views, set_rate
-from mnclglf_lite.train import batch_order
+from mnclglf_lite.core.device import autocast_dtype, describe_device
+from mnclglf_lite.data.dataset import batch_order
+from mnclglf_lite.recipe.recipe import Recipe
+from mnclglf_lite.training.run import Run, new_run
+from mnclglf_lite.training.step import Step, set_lr, views_at_step
+from mnclglf_lite.views.batch import make_views
 
 TURNS = 15  # short blocks of each part of a step, in turn
 STEPS = 100_000  # of the schedule that the timed steps are the beginning of
@@ -115,7 +116,7 @@ class Ours(Row):
         if precision:
             self.recipe = self.recipe.replace(precision=precision)
         images, labels, classes = (x.to(self.device) if isinstance(x, Tensor) else x for x in self.pictures())
-        self.run: Run = start(self.recipe, len(images), classes, self.device)
+        self.run: Run = new_run(self.recipe, len(images), classes, self.device)
         self.run.method.train()
         self.dtype = autocast_dtype(self.recipe.precision, self.device)
         self.one = Step(self.run, images, labels, self.dtype, engine, self.note)
@@ -143,7 +144,7 @@ class Ours(Row):
         together where it makes the next views beside this step's networks.
         """
         run, one = self.run, self.one
-        kinds = kinds_at(run.recipe, run.method.views, run.step, run.total_steps)
+        kinds = views_at_step(run.recipe, run.method.views, run.step, run.total_steps)
         rows = next(self.rows)
         cut = make_views(one.images[rows], kinds, run.draws, one.render)
         labels = one.labels[rows]
@@ -156,7 +157,7 @@ class Ours(Row):
             kept["outputs"]["loss"].backward()
 
         def update() -> None:
-            set_rate(run)
+            set_lr(run)
             run.optimiser.step()
             run.method.after_step(kept["outputs"])
             run.meter.add(kept["outputs"], run.step)
@@ -210,12 +211,12 @@ class Networks(Row):
     def __init__(self, spec: dict[str, Any], loss: bool = False):
         super().__init__(spec)
         images, _, classes = self.pictures()
-        run = start(self.recipe, len(images), classes, self.device)
+        run = new_run(self.recipe, len(images), classes, self.device)
         method, dtype = run.method.train(), autocast_dtype(self.recipe.precision, self.device)
         torch.backends.cudnn.benchmark = self.device.type == "cuda"  # as in `Step`
         generator = torch.Generator(self.device).manual_seed(0)
         cut = []
-        for view in kinds_at(self.recipe, method.views, 0, STEPS):
+        for view in views_at_step(self.recipe, method.views, 0, STEPS):
             x = torch.randn(self.recipe.batch, 3, view.size, view.size, generator=generator, device=self.device)
             cut.append(x.contiguous(memory_format=torch.channels_last))
         labels = torch.arange(self.recipe.batch, device=self.device) % classes
@@ -268,7 +269,7 @@ class Peer(Row):
         images, _, classes = self.pictures()
         self.tuned, self.cuda = tuned, self.device.type == "cuda"
         dtype = autocast_dtype(precision or self.recipe.precision, self.device) if tuned else None
-        ours = start(self.recipe, len(images), classes, torch.device("cpu")).method
+        ours = new_run(self.recipe, len(images), classes, torch.device("cpu")).method
         self.one = PeerStep(self.recipe, ours, library, self.device, dtype, tuned)
         self.told["dtype"] = str(dtype or torch.float32).removeprefix("torch.")
         keep = self.best_form(library, transform, images) if tuned else "array"
@@ -457,7 +458,7 @@ def facts(device: torch.device) -> dict[str, Any]:
     import torchvision
 
     return {
-        "hardware": describe(device),
+        "hardware": describe_device(device),
         "threads": torch.get_num_threads(),
         "cores": os.cpu_count(),
         "versions": {

@@ -13,9 +13,10 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor
 
-from mnclglf_lite import __version__, checkpoint
-from mnclglf_lite.device import describe
-from mnclglf_lite.errors import InputError, TrainingError
+from mnclglf_lite import __version__
+from mnclglf_lite.core.device import describe_device
+from mnclglf_lite.core.errors import InputError, TrainingError
+from mnclglf_lite.core.files import save_json
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -78,7 +79,7 @@ def commit() -> str | None:
 def stamp(device: torch.device) -> dict[str, Any]:
     """Where and with what a number was measured."""
     return {
-        "hardware": describe(device),
+        "hardware": describe_device(device),
         "load": [round(value, 2) for value in os.getloadavg()],  # other work on the machine shows here
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "mnclglf_lite": __version__},
     }
@@ -88,5 +89,5 @@ def save(path: str | Path, result: dict[str, Any]) -> None:
     """A result as JSON, whole or not at all; its folder is made."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    checkpoint.save_json(path, result)
+    save_json(path, result)
     print(f"written to {path}")

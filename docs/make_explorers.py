@@ -5,7 +5,7 @@ Each is what the widget shows when it is opened, on toys drawn on the spot: noth
 
 from pathlib import Path
 
-from mnclglf_lite.widgets import CropExplorer, LossExplorer, NetworkDiagram
+from mnclglf_lite.explorers import CropExplorer, LossExplorer, NetworkDiagram
 
 HERE = Path(__file__).parent / "explorers"
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def unit(x: Tensor) -> Tensor:
+def l2_normalize(x: Tensor) -> Tensor:
     """Rows of length one, in at least float32. (N, D) -> (N, D)."""
     return F.normalize(x.double() if x.dtype == torch.float64 else x.float(), dim=-1)
 
@@ -25,7 +25,7 @@ def info_nce(anchors: Tensor, targets: Tensor, temperature: float) -> Tensor:
     both arguments: the caller detaches the side that is to be a fixed target. (MNCLGLF's global-local term; Fast-MoCo.)
     """
     with torch.autocast(anchors.device.type, enabled=False):
-        logits = (unit(anchors) / temperature) @ unit(targets).T  # (N, D) x (D, N) -> (N, N)
+        logits = (l2_normalize(anchors) / temperature) @ l2_normalize(targets).T  # (N, D) x (D, N) -> (N, N)
         return F.cross_entropy(logits, torch.arange(len(logits), device=logits.device))
 
 
@@ -40,17 +40,17 @@ def nt_xent(a: Tensor, b: Tensor, temperature: float) -> Tensor:
     """
     with torch.autocast(a.device.type, enabled=False):
         n = len(a)
-        both = torch.cat([unit(a), unit(b)])  # (N, D), (N, D) -> (2N, D)
+        both = torch.cat([l2_normalize(a), l2_normalize(b)])  # (N, D), (N, D) -> (2N, D)
         logits = (both / temperature) @ both.T  # (2N, 2N); the smaller matrix is divided
         logits = logits.fill_diagonal_(float("-inf"))  # no anchor meets itself
         partner = torch.arange(2 * n, device=logits.device).roll(n)
         return F.cross_entropy(logits, partner)
 
 
-def similarities(a: Tensor, b: Tensor, temperature: float) -> Tensor:
+def cosine_logits(a: Tensor, b: Tensor, temperature: float) -> Tensor:
     """s(a_i, b_k) / T for every pair: (N, D), (K, D) -> (N, K). Logits of a softmax over the rows of b."""
     with torch.autocast(a.device.type, enabled=False):
-        return (unit(a) / temperature) @ unit(b).T  # (N, D) x (D, K) -> (N, K)
+        return (l2_normalize(a) / temperature) @ l2_normalize(b).T  # (N, D) x (D, K) -> (N, K)
 
 
 def queue_logits(queries: Tensor, keys: Tensor, queue: Tensor, temperature: float) -> Tensor:
@@ -61,12 +61,12 @@ def queue_logits(queries: Tensor, keys: Tensor, queue: Tensor, temperature: floa
     Cross-entropy against index 0 is MoCo's InfoNCE (He et al. 2020, equation 1); all-equal embeddings give ln(1 + K).
     """
     with torch.autocast(queries.device.type, enabled=False):
-        q, k = unit(queries) / temperature, unit(keys)  # the smallest matrix is divided
+        q, k = l2_normalize(queries) / temperature, l2_normalize(keys)  # the smallest matrix is divided
         own = (q * k).sum(dim=1, keepdim=True)  # (N, 1)
-        return torch.cat([own, q @ unit(queue).T], dim=1)  # (N, 1 + K)
+        return torch.cat([own, q @ l2_normalize(queue).T], dim=1)  # (N, 1 + K)
 
 
-def queue_nce(queries: Tensor, keys: Tensor, queue: Tensor, temperature: float) -> Tensor:
+def info_nce_queue(queries: Tensor, keys: Tensor, queue: Tensor, temperature: float) -> Tensor:
     """MoCo's InfoNCE with negatives from a queue: see `queue_logits`. -> scalar."""
     logits = queue_logits(queries, keys, queue, temperature)
     return F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long, device=logits.device))
@@ -76,7 +76,7 @@ def negative_cosine(p: Tensor, z: Tensor) -> Tensor:
     """-(1/N) sum_i s(p_i, z_i): (N, D), (N, D) -> scalar in [-1, 1]. (SimSiam, equation 1; BYOL's squared distance of unit
     vectors is 2 + 2 times this.) The caller detaches the target."""
     with torch.autocast(p.device.type, enabled=False):
-        return -(unit(p) * unit(z)).sum(dim=1).mean()
+        return -(l2_normalize(p) * l2_normalize(z)).sum(dim=1).mean()
 
 
 def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
@@ -84,7 +84,7 @@ def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     return -(targets * F.log_softmax(logits, dim=1)).sum(dim=1).mean()
 
 
-def soften(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+def distillation_kl(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     """T^2 * mean_i KL( softmax(teacher_i / T) || softmax(student_i / T) ): logits (N, K) twice -> scalar. (MCL's D(s, t).)
 
     The teacher is detached here: in the formula it is a constant.

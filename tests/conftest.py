@@ -8,9 +8,10 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import pytest
 import torch
 
-from mnclglf_lite import data
-from mnclglf_lite.recipe import preset
-from mnclglf_lite.views import View
+from mnclglf_lite.data import dataset
+from mnclglf_lite.data.dataset import load_dataset
+from mnclglf_lite.recipe.recipe import preset
+from mnclglf_lite.views.view import View
 
 
 def cosine(a, b):
@@ -114,8 +115,8 @@ def tiny(method="mnclglf", **changes):
 @pytest.fixture(scope="session")
 def toys():
     """A small toy box: 320 / 40 / 40 pictures of 16 x 16 pixels, so that a tiny network runs in no time."""
-    parts = data.load("toybox", side=16)
-    return data.Splits(
+    parts = load_dataset("toybox", side=16)
+    return dataset.Splits(
         parts.train.subset(torch.arange(320)),
         parts.holdout.subset(torch.arange(40)),
         parts.test.subset(torch.arange(40)),

@@ -2,7 +2,7 @@
 
 from conftest import cosine
 
-from mnclglf_lite import maps
+from mnclglf_lite.evaluation.layouts import subsample
 
 # The same pictures for this process and for a notebook's: 60 of three classes, each of one colour, 50 of them on the map
 CASE = """
@@ -28,7 +28,7 @@ def case():
     return made
 
 
-CHOSEN = maps.cap(60, 50).tolist()  # numbers of the pictures on the map
+CHOSEN = subsample(60, 50).tolist()  # numbers of the pictures on the map
 
 
 def slow_neighbours(x, k):

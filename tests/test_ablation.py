@@ -7,8 +7,9 @@ import torch
 from conftest import tiny
 
 from benchmarks import ablation
-from mnclglf_lite import methods, train
-from mnclglf_lite.errors import InputError
+from mnclglf_lite.core.errors import InputError
+from mnclglf_lite.methods.registry import build_method
+from mnclglf_lite.training import train
 
 CHOICE = {"drawn": {"temperature": 0.2, "lr": 0.36}, "released": {"temperature": 0.5, "lr": 0.9}}
 
@@ -57,7 +58,7 @@ def test_global_only_is_the_run_as_released(toys):
 
 def test_every_variant_can_be_built():
     for recipe in ablation.variants(CHOICE).values():
-        methods.build(recipe, 10)
+        build_method(recipe, 10)
 
 
 def test_shares_make_every_run_once_and_the_whole_call_makes_the_table(monkeypatch, tmp_path, toys):

@@ -7,8 +7,9 @@ from statistics import mean
 import pytest
 from scipy import stats
 
-from mnclglf_lite import answer
-from mnclglf_lite.errors import InputError
+from mnclglf_lite.core.errors import InputError
+from mnclglf_lite.results import paired
+from mnclglf_lite.results.paired import compare_rows, paired_difference
 
 KEPT = Path(__file__).resolve().parents[1] / "data" / "runs"
 
@@ -30,7 +31,7 @@ def record(drawn, released, seeds=(0, 1, 2), linear=None):
 
 def test_the_interval_is_that_of_the_paired_t_test():
     one, other = [0.512, 0.498, 0.505, 0.521], [0.507, 0.501, 0.493, 0.502]
-    found = answer.paired(one, other)
+    found = paired_difference(one, other)
     theirs = stats.ttest_rel([100 * x for x in one], [100 * x for x in other]).confidence_interval(0.95)
     assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high))
     assert found.mean == pytest.approx(100 * (mean(one) - mean(other)))
@@ -40,7 +41,7 @@ def test_two_pairs_in_closed_form():
     """One degree of freedom: Cauchy's distribution, whose 97.5 % point is tan(0.475 pi)."""
     import math
 
-    found = answer.paired([0.52, 0.50], [0.50, 0.50])  # differences 2 and 0: mean 1, error of the mean 1
+    found = paired_difference([0.52, 0.50], [0.50, 0.50])  # differences 2 and 0: mean 1, error of the mean 1
     reach = math.tan(0.475 * math.pi)
     assert (found.low, found.high) == pytest.approx((1 - reach, 1 + reach)) and not found.clear
 
@@ -48,11 +49,11 @@ def test_two_pairs_in_closed_form():
 def test_seeds_are_paired_by_their_number_and_not_by_their_place():
     result = record([0.50, 0.60, 0.70], [0.49, 0.59, 0.69])
     result["rows"]["released"]["runs"].reverse()
-    assert answer.difference(result, "drawn", "released").each == pytest.approx((1, 1, 1))
+    assert compare_rows(result, "drawn", "released").each == pytest.approx((1, 1, 1))
     del result["rows"]["released"]["runs"][0]  # seed 2: what has no partner is left out
-    assert len(answer.difference(result, "drawn", "released").each) == 2
+    assert len(compare_rows(result, "drawn", "released").each) == 2
     with pytest.raises(InputError, match="two at least"):
-        answer.difference(result, "drawn", "released", seeds=(1, 2))
+        compare_rows(result, "drawn", "released", seeds=(1, 2))
 
 
 @pytest.mark.parametrize(
@@ -74,24 +75,24 @@ def test_seeds_are_paired_by_their_number_and_not_by_their_place():
     ],
 )
 def test_the_words_follow_the_numbers(released, linear, words):
-    assert words in answer.sentences(record([0.50, 0.50, 0.50], released, linear=linear))
+    assert words in paired.sentences(record([0.50, 0.50, 0.50], released, linear=linear))
 
 
 def test_what_cannot_be_compared_is_refused():
     with pytest.raises(InputError, match="two at least; got 1 and 1"):
-        answer.paired([0.5], [0.4])
+        paired_difference([0.5], [0.4])
     with pytest.raises(InputError, match="relesed"):
-        answer.difference(record([0.5] * 3, [0.5] * 3), "drawn", "relesed")
+        compare_rows(record([0.5] * 3, [0.5] * 3), "drawn", "relesed")
     with pytest.raises(InputError, match="knn"):
-        answer.difference(record([0.5] * 3, [0.5] * 3), "drawn", "released", "accuracy")
+        compare_rows(record([0.5] * 3, [0.5] * 3), "drawn", "released", "accuracy")
 
 
 def test_the_picture_shows_every_seed_of_every_variant():
     result = json.loads((KEPT / "ablation" / "ask" / "compare.json").read_text())
-    figure = answer.picture(result)
-    for axes, measure in zip(figure.axes, answer.MEASURES, strict=True):
+    figure = paired.picture(result)
+    for axes, measure in zip(figure.axes, paired.MEASURES, strict=True):
         names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
         shown = dict(zip(names, axes.collections, strict=True))
         for name in result["rows"].keys() - {"drawn"}:
-            want = answer.difference(result, name, "drawn", measure).each
-            assert sorted(shown[answer.TITLES[name]].get_offsets()[:, 0]) == pytest.approx(sorted(want))
+            want = compare_rows(result, name, "drawn", measure).each
+            assert sorted(shown[paired.TITLES[name]].get_offsets()[:, 0]) == pytest.approx(sorted(want))

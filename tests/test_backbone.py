@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from mnclglf_lite.backbone import STEMS, ResNet, parameter_count
-from mnclglf_lite.errors import InputError
-from mnclglf_lite.heads import predictor, projector
+from mnclglf_lite.core.errors import InputError
+from mnclglf_lite.models.heads import predictor, projector
+from mnclglf_lite.models.resnet import STEMS, ResNet, parameter_count
 
 
 @pytest.mark.parametrize("blocks, name", [((2, 2, 2, 2), "resnet18"), ((3, 4, 6, 3), "resnet34")])

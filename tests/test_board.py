@@ -16,15 +16,18 @@ import torch
 from browser import needs_browser, write_notebook
 from conftest import tiny
 
-from mnclglf_lite import board_figure, pencil, run, trail, train
-from mnclglf_lite.palette import AGREE
-from mnclglf_lite.step import Step
-from mnclglf_lite.trail import Sight, Trail, thinned, told
+from mnclglf_lite.drawing import canvas
+from mnclglf_lite.drawing.palette import AGREE
+from mnclglf_lite.explorers.training import figure, progress
+from mnclglf_lite.explorers.training.progress import ProgressSnapshot, ProgressTracker, in_words, thinned
+from mnclglf_lite.training import run, train
+from mnclglf_lite.training.run import lr_factor
+from mnclglf_lite.training.step import Step
 
 pytest.importorskip("PIL")
 QUIET = {"device": "cpu", "log": lambda text: None}
 ROW = {"loss": 2.5, "spread": 0.81, "images_per_second": 800.0}
-SIGHT = Sight(
+SIGHT = ProgressSnapshot(
     method="mnclglf",
     dataset="toybox",
     step=120,
@@ -91,7 +94,7 @@ def test_between_steps_it_waits_for_its_time(toys, monkeypatch):
 @pytest.mark.parametrize("method", ["simclr", "mnclglf", "cgh"])
 def test_looking_on_changes_nothing_bit_by_bit(method, toys, monkeypatch, tmp_path):
     plain = train.train(tiny(method, steps=25), toys, **QUIET)
-    board = Trail()
+    board = ProgressTracker()
     seen, _ = watched(tiny(method, steps=25), toys, monkeypatch, watch=board.look, out=tmp_path)
     state, other = plain.method.state_dict(), seen.method.state_dict()
     assert all(torch.equal(state[key], other[key]) for key in state)
@@ -104,7 +107,7 @@ def test_looking_on_changes_nothing_bit_by_bit(method, toys, monkeypatch, tmp_pa
 
 
 def test_without_a_watch_nothing_is_read(toys, monkeypatch):
-    monkeypatch.setattr(trail, "sight_of", lambda run: pytest.fail("looked"))
+    monkeypatch.setattr(progress, "sight_of", lambda run: pytest.fail("looked"))
     assert train.train(tiny("simclr", steps=3), toys, **QUIET).finished
 
 
@@ -143,7 +146,7 @@ def test_a_stopped_run_is_no_longer_live_and_a_resumed_one_is_again(toys, monkey
 
     result, seen = watched(tiny("simclr", steps=25), toys, monkeypatch, watch=stop, out=tmp_path)
     assert not result.live and not result.finished and seen[-1][2] is False
-    trail_of = Trail()
+    trail_of = ProgressTracker()
     sights = []
     look = {"watch": lambda run: sights.append(trail_of.look(run)), "out": tmp_path, "resume": True}
     again, seen = watched(tiny("simclr", steps=25), toys, monkeypatch, **look)
@@ -156,7 +159,7 @@ def test_a_stopped_run_is_no_longer_live_and_a_resumed_one_is_again(toys, monkey
 
 def test_losses_are_means_of_the_steps_since_the_last_look(toys, monkeypatch):
     """Against every single step's loss, at uneven looks and across the end of an epoch."""
-    single, looked, board = [], [], Trail()
+    single, looked, board = [], [], ProgressTracker()
     real = run.Meter.add
 
     def add(self, outputs, step):
@@ -180,13 +183,13 @@ def test_losses_are_means_of_the_steps_since_the_last_look(toys, monkeypatch):
 
 
 def test_a_sight_tells_what_the_run_is(toys, monkeypatch):
-    board, sights = Trail(), []
+    board, sights = ProgressTracker(), []
     result, _ = watched(tiny("mnclglf", steps=25), toys, monkeypatch, watch=lambda run: sights.append(board.look(run)))
     middle = sights[10]
     assert (middle.step, middle.total, middle.epoch, middle.epochs) == (10, 25, 0.5, 1.25)
     recipe = result.recipe
     for step, value in ((0, sights[0].rate), (10, middle.rate)):
-        assert value == pytest.approx(recipe.lr * recipe.batch / 256 * run.rate(recipe, step, 25))
+        assert value == pytest.approx(recipe.lr * recipe.batch / 256 * lr_factor(recipe, step, 25))
     assert middle.rates[0][0] == 0 and middle.rates[-1] == (25, pytest.approx(0.0, abs=1e-6))
     assert middle.dim == result.backbone.dim == 16 and middle.live and not middle.kept and middle.left > 0
     assert sights[-1].history == result.history and sights[-1].now("knn") == result.history[-1]["knn"]
@@ -195,18 +198,20 @@ def test_a_sight_tells_what_the_run_is(toys, monkeypatch):
 
 
 def test_another_run_begins_another_trail(toys, monkeypatch):
-    board, sights = Trail(), []
+    board, sights = ProgressTracker(), []
     for _ in range(2):
         watched(tiny("simclr", steps=4), toys, monkeypatch, watch=lambda run: sights.append(board.look(run)))
     assert len(sights[-1].losses["loss"]) <= 4 and sights[6].losses == {}
 
 
 def test_long_trails_are_thinned_and_keep_their_mean():
-    points = [(float(i), math.sin(i)) for i in range(trail.MOST)]
+    points = [(float(i), math.sin(i)) for i in range(progress.MOST)]
     assert thinned(points) == points
     points.append((float(len(points)), 0.5))
     thin = thinned(points)
-    assert len(thin) == trail.MOST // 2 + 1 and thin[-1] == points[-1] and thin[0] == (0.5, (math.sin(0) + math.sin(1)) / 2)
+    assert (
+        len(thin) == progress.MOST // 2 + 1 and thin[-1] == points[-1] and thin[0] == (0.5, (math.sin(0) + math.sin(1)) / 2)
+    )
     assert sum(y for _, y in thin[:-1]) * 2 == pytest.approx(sum(y for _, y in points[:-1]))
 
 
@@ -214,7 +219,7 @@ def test_long_trails_are_thinned_and_keep_their_mean():
 
 
 def test_the_words_of_a_run_that_trains():
-    assert told(SIGHT) == (
+    assert in_words(SIGHT) == (
         "step 120 of 427, epoch 1.9 of 6.9, loss 2.31 (local 1.90, global 2.50), kNN 45 % at step 60, spread 0.81, "
         "effective rank 23 of 64, rate 0.31, 812 pictures a second, 1:02 left. "
         "Stop with the square button: everything is kept; run the cell again to go on."
@@ -235,14 +240,14 @@ def test_the_words_of_a_run_that_trains():
     ],
 )
 def test_the_words_of_other_moments(change, words):
-    assert re.search(words, told(replace(SIGHT, **change)))
+    assert re.search(words, in_words(replace(SIGHT, **change)))
 
 
 # ---- picture
 
 
 def pixels(sight):
-    return np.asarray(board_figure.board(sight).convert("RGB")).astype(int)
+    return np.asarray(figure.board(sight).convert("RGB")).astype(int)
 
 
 def blue(array):
@@ -251,7 +256,7 @@ def blue(array):
 
 def test_the_bar_is_as_long_as_what_is_done():
     for step in (0, 100, 213, 427):
-        row = pixels(replace(SIGHT, step=step))[53, pencil.MARGIN + board_figure.LOSS + board_figure.GAP :]
+        row = pixels(replace(SIGHT, step=step))[53, canvas.MARGIN + figure.LOSS + figure.GAP :]
         whole = np.flatnonzero((row == 255).all(-1))[0]  # the bar ends where white begins
         assert blue(row[:whole]).sum() / whole == pytest.approx(step / 427, abs=0.02)
 
@@ -260,8 +265,8 @@ def test_gauges_are_dots_where_they_belong():
     """A dot for each epoch, its height the value's share of the panel's."""
     rows = [{"epoch": i, "step": 100 * i, "knn": knn, "rank": 10.0, **ROW} for i, knn in ((1, 0.2), (2, 0.4), (3, 0.8))]
     found = blue(pixels(replace(SIGHT, history=rows)))
-    left = pencil.MARGIN + board_figure.LOSS + board_figure.GAP + board_figure.AXIS
-    small = (board_figure.WIDE - board_figure.LOSS - 2 * board_figure.GAP) // 2 - board_figure.AXIS
+    left = canvas.MARGIN + figure.LOSS + figure.GAP + figure.AXIS
+    small = (figure.WIDE - figure.LOSS - 2 * figure.GAP) // 2 - figure.AXIS
     panel = found[100:200, left : left + small]
     bottom = None
     heights = []
@@ -275,10 +280,10 @@ def test_gauges_are_dots_where_they_belong():
 
 def test_curves_have_colours_dashes_and_names_of_their_own():
     terms = ("labels", "vcl", "icl", "soft_vcl", "soft_icl")  # the most that a method of the package has
-    assert len(set(board_figure.PARTS)) == len(set(board_figure.DASHES)) == len(terms)
+    assert len(set(figure.PARTS)) == len(set(figure.DASHES)) == len(terms)
     losses = {"loss": SIGHT.losses["loss"]} | {f"loss_{name}": [(1, 1.0), (100, 2.0 + i)] for i, name in enumerate(terms)}
     array = pixels(replace(SIGHT, losses=losses))
-    for colour in board_figure.PARTS:
+    for colour in figure.PARTS:
         rgb = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
         assert (np.abs(array - rgb).max(-1) < 40).sum() > 40
     assert (array[:, 440:446] == 255).all()  # names wrap: nothing runs into the panels beside
@@ -296,14 +301,14 @@ def test_curves_have_colours_dashes_and_names_of_their_own():
 )
 def test_odd_runs_are_drawn_too(change):
     sight = replace(SIGHT, **change)
-    first = pencil.png(board_figure.board(sight))
-    assert first == pencil.png(board_figure.board(sight)) and first.startswith(b"\x89PNG")
-    assert board_figure.board(sight).size == board_figure.board(SIGHT).size  # nothing below it jumps
+    first = canvas.png(figure.board(sight))
+    assert first == canvas.png(figure.board(sight)) and first.startswith(b"\x89PNG")
+    assert figure.board(sight).size == figure.board(SIGHT).size  # nothing below it jumps
 
 
 @pytest.mark.parametrize("low, high", [(0, 1), (1.9, 2.3), (-3, 40), (0, 1e-7), (1e8, 3e8)])
 def test_ticks_are_few_and_round(low, high):
-    ticks = board_figure._ticks(low, high)
+    ticks = figure._ticks(low, high)
     assert 2 <= len(ticks) <= 6 and low <= ticks[0] and ticks[-1] <= high
 
 
@@ -340,7 +345,7 @@ def test_outside_of_a_notebook_it_shows_nothing_and_still_has_its_picture(widget
     assert board.handle is False and capsys.readouterr().out == ""
     assert run.finished and board.figure().size == (928, 343)
     data, _ = board._repr_mimebundle_()
-    assert base64.b64decode(data["image/png"]) == board.picture.png == pencil.png(board.figure())
+    assert base64.b64decode(data["image/png"]) == board.picture.png == canvas.png(board.figure())
     assert data["text/plain"] == board.words
 
 

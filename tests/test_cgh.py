@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 from conftest import cosine, slow_log_softmax, slow_soft_cross_entropy, tiny
 
-from mnclglf_lite.errors import InputError
-from mnclglf_lite.methods import build
-from mnclglf_lite.norms import SplitNorm
-from mnclglf_lite.views import View
+from mnclglf_lite.core.errors import InputError
+from mnclglf_lite.methods.registry import build_method
+from mnclglf_lite.models.batchnorm import SplitBatchNorm
+from mnclglf_lite.views.view import View
 
 # The published temperatures, whatever the presets say
 PAPER = {"temperature": 0.1, "teacher_temperature": 0.04, "hyper_temperatures": (0.08, 0.07), "ramp": 0.5}
@@ -20,7 +20,7 @@ WEAK = View(size=16, jitter_p=0.0, gray=0.0, blur=0.0)
 def made(**changes):
     """A recipe, its method in float64 with every layer awake, and views."""
     recipe = tiny("cgh", weak_view=WEAK, **{**PAPER, **changes})
-    method = build(recipe, 10).double()
+    method = build_method(recipe, 10).double()
     for name, p in method.named_parameters():
         if name.endswith("bn2.weight"):  # zero at the start, which would hide the layers before it
             torch.nn.init.ones_(p)
@@ -108,11 +108,11 @@ def test_three_stages_take_the_last_two():
 
 def test_one_stage_makes_no_hypercolumn():
     with pytest.raises(InputError, match=r"a hypercolumn needs two stages; got blocks=\(1,\)"):
-        build(tiny("cgh", blocks=(1,)), 10)
+        build_method(tiny("cgh", blocks=(1,)), 10)
 
 
 def test_heads_are_as_the_source_says_where_the_recipe_says_so():
-    student = build(tiny("cgh", projector_last_norm=False), 10).student
+    student = build_method(tiny("cgh", projector_last_norm=False), 10).student
     for head in (student.projector, student.hyper_projector):
         assert [type(layer).__name__ for layer in head] == ["Linear", "ReLU", "Linear"]
 
@@ -260,7 +260,7 @@ def test_the_teacher_sees_a_shuffled_batch_whose_embeddings_come_back_in_order()
     order = torch.randperm(recipe.batch, generator=torch.Generator().manual_seed(5))
     assert not torch.equal(order, torch.arange(recipe.batch)) and torch.equal(seen[0], views[1][order])
     norms = [part.get_submodule(name) for part in (method.student, method.teacher) for name in ("backbone.bn1", "mix.1")]
-    assert method.mixes_batch and all(isinstance(norm, SplitNorm) and norm.groups == 4 for norm in norms)
+    assert method.mixes_batch and all(isinstance(norm, SplitBatchNorm) and norm.groups == 4 for norm in norms)
     method.eval()  # no batch statistics: an embedding depends on its own picture alone
     out, plain = method(views), method.teacher(views[1])
     for name in ("global", "hyper"):

@@ -5,8 +5,8 @@ import re
 import pytest
 import torch
 
-from mnclglf_lite import checks
-from mnclglf_lite.errors import InputError
+from mnclglf_lite.core.errors import InputError
+from mnclglf_lite.course import checks
 
 ALL = {number: one for notebook in checks.notebooks() for number, one in checks.exercises(notebook).items()}
 

@@ -12,13 +12,14 @@ import signal
 import pytest
 import torch
 
-from mnclglf_lite import data
-from mnclglf_lite import run as runs
-from mnclglf_lite.__main__ import main, parser
-from mnclglf_lite.flags import recipe_from
-from mnclglf_lite.recipe import METHODS, VARIANTS, VIEWS, Recipe, preset
-from mnclglf_lite.step import Step
-from mnclglf_lite.views import View
+from mnclglf_lite.cli.main import main, parser
+from mnclglf_lite.data import dataset
+from mnclglf_lite.data.dataset import load_dataset
+from mnclglf_lite.recipe.flags import recipe_from
+from mnclglf_lite.recipe.recipe import METHODS, VARIANTS, VIEWS, Recipe, preset
+from mnclglf_lite.training.run import load_run
+from mnclglf_lite.training.step import Step
+from mnclglf_lite.views.view import View
 
 NET = "--width 8 --blocks 1 1 --projector 16 8 --predictor 8 --view-size 16 --device cpu".split()
 TINY = [*NET, *"--steps 2 --batch 32 --queue 64".split()]
@@ -52,7 +53,7 @@ def small_sets():
             "TOY_SIDE": 16,
             "FOLDER_SIDE": 16,
         }.items():
-            patch.setattr(data, name, value)
+            patch.setattr(dataset, name, value)
         yield
 
 
@@ -135,8 +136,8 @@ def test_evaluate_shows_pictures_at_the_size_the_recipe_names(tmp_path):
     assert cli("evaluate", "r", "--device", "cpu")[0] == 0
     rows = json.loads((tmp_path / "r" / "result.json").read_text())["rows"]
     assert {row["size"] for row in rows.values()} == {20}
-    run, splits = runs.load("r", "cpu"), data.load("toybox")
-    from mnclglf_lite import evaluate
+    run, splits = load_run("r", "cpu"), load_dataset("toybox")
+    from mnclglf_lite.evaluation import evaluate
 
     asked = evaluate.evaluate(run.backbone, splits, linear=False, size=20)
     assert rows["simclr"]["knn20"] == asked["knn20"] and rows["simclr"]["rank"] == pytest.approx(asked["rank"])
@@ -213,7 +214,7 @@ def test_the_holdout_is_not_asked_of_a_network_that_was_trained_on_it(tmp_path):
 
 
 def test_all_methods_are_all_methods(monkeypatch):
-    from mnclglf_lite import compare as room
+    from mnclglf_lite.results import compare as room
 
     seen = []
     monkeypatch.setattr(room, "compare", lambda recipes, *rest, **more: seen.append(recipes) or 1 / 0)
@@ -228,11 +229,11 @@ def test_all_methods_are_all_methods(monkeypatch):
 
 
 def test_on_cifar10_the_papers_table_stands_below(monkeypatch, tmp_path):
-    from mnclglf_lite import __main__ as program
-    from mnclglf_lite import compare as room
-    from mnclglf_lite import paper_table, run_shelf
+    from mnclglf_lite.cli import main as program
+    from mnclglf_lite.results import compare as room
+    from mnclglf_lite.results import paper_table, records
 
-    record = json.loads((run_shelf.KEPT / "cifar10-slim" / "compare.json").read_text())
+    record = json.loads((records.KEPT / "cifar10-slim" / "compare.json").read_text())
     monkeypatch.setattr(program, "_splits", lambda *given: None)
     monkeypatch.setattr(room, "compare", lambda *given, **more: record)
     (tmp_path / "c").mkdir()
@@ -252,7 +253,7 @@ def test_export_can_be_read_elsewhere(run, tmp_path):
     code, out, err = cli("export", run[0], "b.safetensors")
     assert code == 0 and err == "" and "b.safetensors" in out
     tensors = safetensors.load_file(tmp_path / "b.safetensors")
-    theirs = runs.load(run[0], "cpu").backbone.state_dict()
+    theirs = load_run(run[0], "cpu").backbone.state_dict()
     assert set(tensors) == set(theirs) and all(torch.equal(tensors[name], theirs[name]) for name in theirs)
 
 

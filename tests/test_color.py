@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from mnclglf_lite import color
+from mnclglf_lite.views import color
 
 torchvision = pytest.importorskip("torchvision")
 import torchvision.transforms.v2.functional as TF  # noqa: E402

@@ -9,17 +9,23 @@ import torch
 from browser import needs_browser, write_notebook
 from conftest import cosine, tiny
 
-from mnclglf_lite import combine_figure, combine_words, data, heat, palette, pencil, run, step, views
-from mnclglf_lite.combine_draws import BATCH, combined
-from mnclglf_lite.errors import InputError
-from mnclglf_lite.methods import build
+from mnclglf_lite.core.errors import InputError
+from mnclglf_lite.data import dataset
+from mnclglf_lite.drawing import canvas, heatmap, palette
+from mnclglf_lite.explorers.patches import figure
+from mnclglf_lite.explorers.patches.compute import BATCH, combined
+from mnclglf_lite.explorers.patches.words import describe
+from mnclglf_lite.methods.registry import build_method
+from mnclglf_lite.training.run import new_run
+from mnclglf_lite.views import view
+from mnclglf_lite.views.batch import make_views
 
 pytest.importorskip("PIL")
 
 
 @pytest.fixture
 def method():
-    return build(tiny(), 10)
+    return build_method(tiny(), 10)
 
 
 def the_batch(pictures, index, seed):
@@ -31,12 +37,12 @@ def the_batch(pictures, index, seed):
 
 @pytest.mark.parametrize("grid, k, local", [(2, 2, "grid"), (3, 2, "grid"), (2, 3, "grid"), (2, 1, "grid"), (2, 2, "crops")])
 def test_embeddings_by_hand_in_float64(toys, grid, k, local):
-    method = build(tiny(local=local), 10)
+    method = build_method(tiny(local=local), 10)
     found = combined(toys.test, method, index=5, seed=3, grid=grid, combine=k)
     size = {2: 16, 3: 15}[grid] if local == "grid" else 16
     images, generator = the_batch(toys.test, 5, 3)
-    recipe = method.recipe.replace(grid=grid, view=views.View(size=size, blur=0.0))
-    cut = [x.double() for x in step.make_views(images, build(recipe, 10).views, generator)]
+    recipe = method.recipe.replace(grid=grid, view=view.View(size=size, blur=0.0))
+    cut = [x.double() for x in make_views(images, build_method(recipe, 10).views, generator)]
     exact = copy.deepcopy(method).double().train()
     side = size // grid
     if local == "grid":
@@ -60,16 +66,16 @@ def test_embeddings_by_hand_in_float64(toys, grid, k, local):
             abs(s - slow[0]) < 1e-4 for s in slow[1:]
         )
     for shown, tile in zip(found.patches, tiles, strict=True):
-        torch.testing.assert_close(shown.double(), views.denormalise(tile[0]), rtol=0, atol=1e-6)
+        torch.testing.assert_close(shown.double(), view.denormalise(tile[0]), rtol=0, atol=1e-6)
     assert found.others == BATCH - 1 and found.grid == (grid if local == "grid" else 0)
-    torch.testing.assert_close(found.first.double(), views.denormalise(cut[0][0]), rtol=0, atol=1e-6)
+    torch.testing.assert_close(found.first.double(), view.denormalise(cut[0][0]), rtol=0, atol=1e-6)
 
 
 def test_it_is_what_the_methods_own_forward_gives(toys, method):
     """And so what the loss compares: the mean of -log softmax over this picture's row and the others'."""
     found = combined(toys.test, method, index=0, seed=1, grid=2, combine=2)
     images, generator = the_batch(toys.test, 0, 1)
-    outputs = copy.deepcopy(method).train()(step.make_views(images, method.views, generator))
+    outputs = copy.deepcopy(method).train()(make_views(images, method.views, generator))
     torch.testing.assert_close(found.embeddings, outputs["c2"][:, 0].detach())
     torch.testing.assert_close(found.prediction, outputs["p1"][0].detach())
 
@@ -91,13 +97,13 @@ def test_the_method_stays_as_it_was(toys, method, training):
 
 def test_a_trained_encoder_tells_its_picture_from_others(toys):
     """The very thing the explorer is to show: after training, the picture's own embedding is nearer."""
-    from mnclglf_lite import train
+    from mnclglf_lite.training import train
 
     quiet = {"device": "cpu", "engine": "eager", "log": lambda text: None}
     trained = train.train(tiny(steps=60, temperature=0.1, batch=32), toys, **quiet)
     before, after = (
         np.mean([combined(toys.train, m, i, 0, 2, 2).beaten.float().mean().item() for i in range(12)])
-        for m in (build(trained.recipe, 10), trained.method)
+        for m in (build_method(trained.recipe, 10), trained.method)
     )
     assert after > max(before + 2, 20)  # of 31; chance is 15.5
 
@@ -111,18 +117,18 @@ def rgb(colour):
 
 def test_strips_show_the_numbers_and_marks_the_cosines(toys, method):
     found = combined(toys.test, method, 4, 2, 2, 2)
-    sheet = combine_figure.combine_figure(found)
+    sheet = figure.combine_figure(found)
     page = np.asarray(sheet.picture)
     assert list(sheet.places) == [f"pair {j}" for j in range(1, 7)]
-    most = combine_figure._above(max(float(found.embeddings.abs().max()), float(found.prediction.abs().max())))
+    most = figure._above(max(float(found.embeddings.abs().max()), float(found.prediction.abs().max())))
     for j, (x, y, width, height) in enumerate(sheet.places.values()):
-        line = page[y + 20, 14 + combine_figure.NUMBERS :][: combine_figure.STRIP]
-        expected = heat.shade((found.embeddings[j].numpy() / most + 1) / 2, heat.SIGNED)  # 8 numbers, 32 pixels each
+        line = page[y + 20, 14 + figure.NUMBERS :][: figure.STRIP]
+        expected = heatmap.shade((found.embeddings[j].numpy() / most + 1) / 2, heatmap.SIGNED)  # 8 numbers, 32 pixels each
         assert (line[16::32] == expected).all()
-        axis = page[y + 20, 14 + combine_figure.COSINE :][: combine_figure.AXIS + 1]
+        axis = page[y + 20, 14 + figure.COSINE :][: figure.AXIS + 1]
         diamond = np.flatnonzero((axis == rgb(palette.AGREE)).all(-1))
         share = (float(found.cosines[j, 0]) + 1) / 2
-        assert diamond.mean() == pytest.approx(share * combine_figure.AXIS, abs=1.5)
+        assert diamond.mean() == pytest.approx(share * figure.AXIS, abs=1.5)
         assert x >= 0 and y >= 0 and x + width <= page.shape[1] and y + height <= page.shape[0]
 
 
@@ -132,7 +138,7 @@ def test_members_are_outlined(toys, method):
 
     def edges(chosen):
         """For each patch, the share of its outer edge in x2 that has its colour. A view is 128 pixels, a patch 64."""
-        page = np.asarray(combine_figure.combine_figure(found, chosen).picture)[32:160, 14:142]
+        page = np.asarray(figure.combine_figure(found, chosen).picture)[32:160, 14:142]
         shares = []
         for i, colour in enumerate(colours):
             x, y = i // 2 * 64, i % 2 * 64  # column by column
@@ -148,25 +154,25 @@ def test_members_are_outlined(toys, method):
 
 def test_many_combinations_are_cut_short_and_it_is_said(toys, method):
     found = combined(toys.test, method, 4, 2, 3, 2)
-    sheet = combine_figure.combine_figure(found)
-    assert len(found.members) == 36 and len(sheet.places) == combine_figure.ROWS == 18
-    assert "first 18 are drawn" in combine_words.describe(found)
+    sheet = figure.combine_figure(found)
+    assert len(found.members) == 36 and len(sheet.places) == figure.ROWS == 18
+    assert "first 18 are drawn" in describe(found)
     for k in (1, 4, 9):
-        page = np.asarray(combine_figure.combine_figure(combined(toys.test, method, 4, 2, 3, k)).picture)
+        page = np.asarray(figure.combine_figure(combined(toys.test, method, 4, 2, 3, k)).picture)
         for edge in (page[:3], page[-3:], page[:, :3], page[:, -3:]):
             assert (edge == 255).all()
 
 
 def test_scales_end_at_plain_numbers():
     for value, end in ((0.031, 0.04), (2.3, 3.0), (10.0, 10.0), (0.5, 0.5), (97.0, 100.0)):
-        assert combine_figure._above(value) == pytest.approx(end)
+        assert figure._above(value) == pytest.approx(end)
 
 
 def test_embeddings_of_many_numbers_take_several_lines(toys):
-    found = combined(toys.test, build(tiny(projector=(16, 600), predictor=8), 10), 0, 0, 2, 2)
-    sheet = combine_figure.combine_figure(found)
+    found = combined(toys.test, build_method(tiny(projector=(16, 600), predictor=8), 10), 0, 0, 2, 2)
+    sheet = figure.combine_figure(found)
     x, y, _, _ = sheet.places["pair 1"]
-    strip = np.asarray(sheet.picture)[y + 10 : y + 30, 14 + combine_figure.NUMBERS :][:, : combine_figure.STRIP]
+    strip = np.asarray(sheet.picture)[y + 10 : y + 30, 14 + figure.NUMBERS :][:, : figure.STRIP]
     assert len({row.tobytes() for row in strip}) == 3  # 600 numbers, 200 a line
 
 
@@ -207,11 +213,11 @@ def test_what_cannot_be_is_said_in_words(explorer, toys, method):
     assert "cannot combine 5 of 4 patches" in explorer.words and explorer.picture.png == png
     explorer.grid.value = 3
     assert explorer.picture.problem == "" and "126 combinations" in explorer.words
-    one = data.ImageSet(torch.zeros(4, 3, 1, 1, dtype=torch.uint8), torch.zeros(4).long(), ("a",), "x", "test")
+    one = dataset.ImageSet(torch.zeros(4, 3, 1, 1, dtype=torch.uint8), torch.zeros(4).long(), ("a",), "x", "test")
     cases = {
         "an image set of 0": (toys.test.subset(torch.arange(0)), method),
         "an image set of 1": (toys.test.subset(torch.arange(1)), method),
-        "this is SimCLR": (toys.test, build(tiny("simclr"), 10)),
+        "this is SimCLR": (toys.test, build_method(tiny("simclr"), 10)),
         "cannot be cut": (one, method),
     }
     for words, args in cases.items():
@@ -221,7 +227,7 @@ def test_what_cannot_be_is_said_in_words(explorer, toys, method):
 
 def test_a_run_or_nothing_may_be_given(toys):
     widgets = pytest.importorskip("mnclglf_lite.widgets")
-    begun = run.start(tiny(steps=9), 320, 10, torch.device("cpu"))
+    begun = new_run(tiny(steps=9), 320, 10, torch.device("cpu"))
     begun.step = 4
     explorer = widgets.CombineExplorer(toys.test, begun)
     assert explorer.method is begun.method and "the network after step 4 of 9" in explorer.words
@@ -232,7 +238,7 @@ def test_a_run_or_nothing_may_be_given(toys):
 
 def test_the_same_seed_gives_the_same_bytes(toys, method):
     first, again, other = (
-        pencil.png(combine_figure.combine_figure(combined(toys.test, method, 0, seed, 2, 2)).picture) for seed in (1, 1, 2)
+        canvas.png(figure.combine_figure(combined(toys.test, method, 0, seed, 2, 2)).picture) for seed in (1, 1, 2)
     )
     assert first == again != other
 

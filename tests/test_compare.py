@@ -8,10 +8,14 @@ import numpy as np
 import pytest
 from conftest import tiny
 
-from mnclglf_lite import compare, dotplot, evaluate, figures
-from mnclglf_lite.errors import InputError
-from mnclglf_lite.palette import AGREE, DISAGREE
-from mnclglf_lite.recipe import METHODS, PRESETS, VARIANTS, preset, variant
+from mnclglf_lite.core.errors import InputError
+from mnclglf_lite.core.text import short_count
+from mnclglf_lite.drawing import canvas
+from mnclglf_lite.drawing.dotplot import dot_plot
+from mnclglf_lite.drawing.palette import AGREE, DISAGREE
+from mnclglf_lite.evaluation import evaluate
+from mnclglf_lite.recipe.recipe import METHODS, PRESETS, VARIANTS, preset, variant
+from mnclglf_lite.results import compare
 
 NAMES = ("simclr", "mnclglf-released", "supervised")
 
@@ -132,7 +136,7 @@ def test_the_table_says_what_was_measured(compared):
             ):
                 assert cell == f"{50 * sum(values):.1f} ±{50 * abs(values[0] - values[1]):.1f}", name
             assert float(ratio) == pytest.approx(sum(run["linear"]["top1"] for run in runs) / sum(simclr), abs=5e-4)
-            assert units == f"{entry['cost']['forward_units']:.1f}" and params == compare.size(entry["cost"]["parameters"])
+            assert units == f"{entry['cost']['forward_units']:.1f}" and params == short_count(entry["cost"]["parameters"])
             assert float(views.replace(",", "")) > 0 and float(seconds) >= 0 and 0 <= float(spread) <= 1.5
         assert rows["simclr"][5] == "1.000" and rows["random encoder"][7:] == ["-"] * 4
 
@@ -166,7 +170,7 @@ def test_the_json_holds_everything(compared):
 
 def test_sizes_in_three_figures():
     sizes = {0: "0", 912: "912", 34_120: "34.1 k", 264_720: "265 k", 999_999: "1.00 M", 11_173_962: "11.2 M", 2e9: "2.00 G"}
-    assert {count: compare.size(count) for count in sizes} == sizes
+    assert {count: short_count(count) for count in sizes} == sizes
 
 
 # --- what others published ---
@@ -236,7 +240,7 @@ def test_a_dot_is_a_seed_and_a_line_is_a_baseline(compared):
 def test_those_with_labels_are_told_apart_by_shape_and_colour():
     from matplotlib.colors import to_rgb
 
-    figure = dotplot.dots({"a": {"x": [0.2, 0.4], "y": [0.3]}}, hollow=["y"])
+    figure = dot_plot({"a": {"x": [0.2, 0.4], "y": [0.3]}}, hollow=["y"])
     x, y = figure.axes[0].collections
     closed, opened = (x, y) if len(x.get_offsets()) == 2 else (y, x)
     assert tuple(closed.get_facecolor()[0][:3]) == to_rgb(AGREE) and tuple(opened.get_facecolor()[0][:3]) == to_rgb("white")
@@ -254,7 +258,7 @@ def test_the_plot_fills_its_page_and_no_method_covers_another(count):
     rows = {f"a method of number {i}": [0.5 + 0.02 * i, 0.52 + 0.02 * i] for i in range(count)}
     marks = {"raw pixels": 0.31, "8x8 thumbnails": 0.32, "random encoder": 0.11}
     long = "A title that is much too long for one line and must therefore be broken into two or more " * 2
-    figure = dotplot.dots({"kNN": rows, "linear": rows}, {"kNN": marks, "linear": marks}, title=long, note=long)
+    figure = dot_plot({"kNN": rows, "linear": rows}, {"kNN": marks, "linear": marks}, title=long, note=long)
     page = drawn(figure)
     for edge in (page[:3], page[-3:], page[:, :3], page[:, -3:]):
         assert (edge == 255).all()
@@ -271,10 +275,10 @@ def test_the_plot_fills_its_page_and_no_method_covers_another(count):
 def test_nothing_to_draw_and_percent_for_shares_are_refused():
     for panels in ({}, {"a": {}}, {"a": {"x": []}}):
         with pytest.raises(InputError, match="nothing to draw"):
-            dotplot.dots(panels)
+            dot_plot(panels)
     with pytest.raises(InputError, match="shares from 0 to 1; got 55 to 55"):
-        dotplot.dots({"a": {"x": [55.0]}})
+        dot_plot({"a": {"x": [55.0]}})
 
 
 def test_the_same_comparison_gives_the_same_bytes(compared):
-    assert figures.png(compare.picture(compared[0])) == figures.png(compare.picture(compared[0]))
+    assert canvas.png(compare.picture(compared[0])) == canvas.png(compare.picture(compared[0]))

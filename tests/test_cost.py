@@ -5,12 +5,15 @@ import torch
 from conftest import tiny
 from torch import nn
 
-from mnclglf_lite import cost, train, views
-from mnclglf_lite.errors import InputError
-from mnclglf_lite.methods import build
-from mnclglf_lite.patches import divide
-from mnclglf_lite.recipe import METHODS, VARIANTS, variant
-from mnclglf_lite.run import make_optimiser
+from mnclglf_lite.core.errors import InputError
+from mnclglf_lite.methods.registry import build_method
+from mnclglf_lite.recipe.recipe import METHODS, VARIANTS, variant
+from mnclglf_lite.training import cost, train
+from mnclglf_lite.training.cost import relative_flops, views_per_image
+from mnclglf_lite.training.run import make_optimiser
+from mnclglf_lite.views import view
+from mnclglf_lite.views.patches import grid_patches
+from mnclglf_lite.views.view import render_view
 
 
 def named(name, **changes):
@@ -40,13 +43,13 @@ def nt_xent_flops(n, d):
 
 def test_a_step_of_simclr_and_of_the_supervised_reference_counted_by_hand():
     recipe, n = tiny("simclr"), 6
-    method = build(recipe, 10)
+    method = build_method(recipe, 10)
     net, first = by_hand(method.backbone, n, 3, 16, 16)
     head, _ = by_hand(method.projector, n, method.backbone.dim)
     learning = 3 * net - first + 3 * head  # backward is two forwards, but nobody asks for the gradient of a picture
     assert cost.step_flops(method, n) == 2 * learning + nt_xent_flops(n, 8)
 
-    method = build(tiny("supervised"), 10)
+    method = build_method(tiny("supervised"), 10)
     head, _ = by_hand(method.classifier, n, method.backbone.dim)
     assert cost.step_flops(method, n) == 3 * net - first + 3 * head
 
@@ -54,10 +57,10 @@ def test_a_step_of_simclr_and_of_the_supervised_reference_counted_by_hand():
 @pytest.mark.parametrize("released", [False, True])
 def test_a_step_of_mnclglf_counted_by_hand(released):
     recipe, n, d = tiny("mnclglf", local_gradient=not released), 6, 8
-    method = build(recipe, 10)
+    method = build_method(recipe, 10)
     x = torch.zeros(n, 3, 16, 16)
     net, first = by_hand(method.backbone, *x.shape)
-    quarters, _ = by_hand(method.backbone, *divide(x).flatten(0, 1).shape)
+    quarters, _ = by_hand(method.backbone, *grid_patches(x).flatten(0, 1).shape)
     assert quarters == net  # four quarters cost a whole view
     project, _ = by_hand(method.projector, n, method.backbone.dim)
     predict, _ = by_hand(method.predictor, n, d)
@@ -72,8 +75,11 @@ def test_a_step_of_mnclglf_counted_by_hand(released):
 @pytest.mark.parametrize("name", [*METHODS, *VARIANTS])
 def test_two_tiny_batches_tell_the_cost_of_any(name):
     recipe = named(name, batch=16)
-    whole, (one, _) = cost.step_flops(build(recipe, 10), 16), by_hand(build(recipe, 10).backbone, 16, 3, 16, 16)
-    assert cost.forward_units(recipe, build(recipe, 10)) == pytest.approx(whole / one, rel=1e-9)
+    whole, (one, _) = (
+        cost.step_flops(build_method(recipe, 10), 16),
+        by_hand(build_method(recipe, 10).backbone, 16, 3, 16, 16),
+    )
+    assert relative_flops(recipe, build_method(recipe, 10)) == pytest.approx(whole / one, rel=1e-9)
 
 
 # forward 1, backward 2; a twin's forward 1; what is looked at without gradient 1
@@ -88,15 +94,15 @@ def test_forward_units_are_the_known_ones_and_the_heads_little(name):
     """The network is large beside its heads: they, and the first layer's missing gradient, are the few percent left."""
     small = {"projector": (16, 8), "predictor": 8, "queue": 32, "batch": 16}
     recipe = named(name, width=32, blocks=(1, 1, 1), **small)
-    assert cost.forward_units(recipe, build(recipe, 10)) == pytest.approx(UNITS[name], rel=0.05)
+    assert relative_flops(recipe, build_method(recipe, 10)) == pytest.approx(UNITS[name], rel=0.05)
 
 
 def test_parameters_are_those_that_the_optimiser_moves():
     for name in (*METHODS, *VARIANTS):
-        method = build(named(name), 10)
+        method = build_method(named(name), 10)
         moved = make_optimiser(named(name), method).param_groups
         assert cost.cost_of(named(name), method).parameters == sum(p.numel() for g in moved for p in g["params"]), name
-    method = build(tiny("mnclglf"), 10)
+    method = build_method(tiny("mnclglf"), 10)
     twins = sum(p.numel() for part in (method.momentum_backbone, method.momentum_projector) for p in part.parameters())
     assert cost.cost_of(tiny("mnclglf"), method).parameters == sum(p.numel() for p in method.parameters()) - twins
 
@@ -111,7 +117,7 @@ def test_parameters_are_those_that_the_optimiser_moves():
 def test_views_a_picture_of_the_methods(name, views):
     local = tiny().local_view
     recipe = named(name, local_view=type(local)(size=8, scale=local.scale))
-    assert cost.views_a_picture(recipe, build(recipe, 10)) == pytest.approx(views)
+    assert views_per_image(recipe, build_method(recipe, 10)) == pytest.approx(views)
 
 
 @pytest.mark.parametrize("name, changes", [
@@ -121,17 +127,17 @@ def test_views_a_picture_of_the_methods(name, views):
 def test_views_a_picture_are_the_pixels_that_the_loop_cuts(name, changes, toys, monkeypatch):
     local = tiny().local_view
     recipe = named(name, steps=6, local_view=type(local)(size=8, scale=local.scale), **changes)
-    pixels, real = [], views.render
+    pixels, real = [], render_view
 
     def spy(images, view, draw):
         pixels.append(len(images) * view.size**2)
         return real(images, view, draw)
 
-    monkeypatch.setattr(views, "render", spy)
+    monkeypatch.setattr(view, "render", spy)
     train.train(recipe, toys, device="cpu", log=lambda text: None)
     monkeypatch.undo()
     a_picture = sum(pixels) / 16**2 / (6 * recipe.batch)
-    assert cost.views_a_picture(recipe, build(recipe, 10)) == pytest.approx(a_picture)
+    assert views_per_image(recipe, build_method(recipe, 10)) == pytest.approx(a_picture)
 
 
 def test_steps_for_views_come_as_near_as_whole_batches_can():
@@ -144,5 +150,5 @@ def test_steps_for_views_come_as_near_as_whole_batches_can():
 
 def test_the_cost_of_a_network_with_statistics_of_parts_of_the_batch():
     """Eight groups need at least sixteen pictures, also where the backbone alone is counted."""
-    units = [cost.forward_units(r, build(r, 10)) for r in (tiny("moco", norm_groups=g, batch=32) for g in (1, 8))]
+    units = [relative_flops(r, build_method(r, 10)) for r in (tiny("moco", norm_groups=g, batch=32) for g in (1, 8))]
     assert units[1] == pytest.approx(units[0], rel=1e-6)

@@ -8,29 +8,23 @@ import torch
 from browser import needs_browser, write_notebook
 from conftest import tiny
 
-from mnclglf_lite import (
-    crop_count,
-    crop_draws,
-    crop_figure,
-    crop_words,
-    crops,
-    data,
-    heat,
-    palette,
-    pencil,
-    step,
-    toybox,
-    train,
-    views,
-)
-from mnclglf_lite.crop_count import Target
-from mnclglf_lite.crop_draws import DRAWS
-from mnclglf_lite.errors import InputError
-from mnclglf_lite.methods import build
-from mnclglf_lite.patches import divide, patch_boxes
-from mnclglf_lite.recipe import preset
-from mnclglf_lite.view_set import Views, divisible
-from mnclglf_lite.views import View
+from mnclglf_lite.core.errors import InputError
+from mnclglf_lite.data import dataset, toybox
+from mnclglf_lite.data.dataset import batch_order
+from mnclglf_lite.drawing import canvas, heatmap, palette
+from mnclglf_lite.explorers.crops import coverage, figure, sample
+from mnclglf_lite.explorers.crops.coverage import Target
+from mnclglf_lite.explorers.crops.sample import DRAWS
+from mnclglf_lite.explorers.crops.words import counted_in_words, target_in_words
+from mnclglf_lite.methods.registry import build_method
+from mnclglf_lite.recipe.recipe import preset
+from mnclglf_lite.recipe.view_choice import ViewChoice, divisible
+from mnclglf_lite.training import step, train
+from mnclglf_lite.views import crops
+from mnclglf_lite.views.batch import make_views
+from mnclglf_lite.views.crops import crop_resize
+from mnclglf_lite.views.patches import grid_patches, patch_boxes
+from mnclglf_lite.views.view import View, denormalise, normalise
 
 pytest.importorskip("PIL")
 
@@ -42,7 +36,7 @@ KNOBS = {
 
 def turned(recipe=None, **changes):
     recipe = recipe or tiny()
-    return Views.of(recipe).turned(**(KNOBS | changes)).apply(recipe)
+    return ViewChoice.of(recipe).turned(**(KNOBS | changes)).apply(recipe)
 
 
 def random_boxes(b, m, hw, seed=0, whole=True):
@@ -60,14 +54,14 @@ def random_boxes(b, m, hw, seed=0, whole=True):
 
 def test_views_of_a_recipe_change_nothing_in_it():
     recipe = tiny(local_views=2, local="crops")
-    assert Views.of(recipe).apply(recipe) == recipe
-    assert Views.of(recipe).apply(tiny("simclr")).local_views == 2  # of use to other methods too
-    assert Views() == Views.of(type(recipe)())
+    assert ViewChoice.of(recipe).apply(recipe) == recipe
+    assert ViewChoice.of(recipe).apply(tiny("simclr")).local_views == 2  # of use to other methods too
+    assert ViewChoice() == ViewChoice.of(type(recipe)())
 
 
 def test_knobs_reach_the_fields_they_are_named_after():
     base = preset("quick", "mnclglf", "toybox")
-    got = Views.of(base).turned(**KNOBS)
+    got = ViewChoice.of(base).turned(**KNOBS)
     assert got.view.scale == (0.3, 0.9) and got.local_view.scale == (0.1, 0.3)
     assert (got.local, got.grid, got.local_views) == ("grid", 2, 3)
     for view in (got.view, got.local_view):
@@ -75,9 +69,9 @@ def test_knobs_reach_the_fields_they_are_named_after():
         assert view.jitter == pytest.approx((0.96, 0.96, 0.96, 0.5))  # 1.2 times 0.8; hue stays within half a turn
         assert view.gray == pytest.approx(0.6)
     assert (got.view.size, got.local_view.size) == (32, 16)
-    plain = Views.of(base).turned(**KNOBS | {"colour": 0.0})
+    plain = ViewChoice.of(base).turned(**KNOBS | {"colour": 0.0})
     assert plain.view.jitter == (0, 0, 0, 0) and plain.view.gray == 0
-    assert Views.of(base).turned(**KNOBS | {"colour": 1.0}).view.jitter == base.view.jitter
+    assert ViewChoice.of(base).turned(**KNOBS | {"colour": 1.0}).view.jitter == base.view.jitter
 
 
 def test_a_grid_takes_the_nearest_size_it_divides():
@@ -98,15 +92,15 @@ def test_a_grid_takes_the_nearest_size_it_divides():
 )
 def test_the_views_shown_are_those_that_a_step_makes_and_the_method_divides(toys, changes):
     recipe, picture = turned(**changes), toys.test.images[2]
-    cuts = crop_draws.cut(picture, recipe, seed=5)
-    method = build(recipe, 10)
-    made = step.make_views(picture.expand(DRAWS, -1, -1, -1), method.views, torch.Generator().manual_seed(5))
+    cuts = sample.cut(picture, recipe, seed=5)
+    method = build_method(recipe, 10)
+    made = make_views(picture.expand(DRAWS, -1, -1, -1), method.views, torch.Generator().manual_seed(5))
     first = [view[:1] for view in made]
     patches = [patch[0] for half in method.patches_of(first) for patch in half]
     expected = [*(view[0] for view in first[:3]), *patches, *(view[0] for view in first[3 : 3 + recipe.local_views])]
     assert len(expected) == len(cuts.shown) == len(cuts.names) == len(cuts.boxes) == len(cuts.draws)
     for name, shown, theirs in zip(cuts.names, cuts.shown, expected, strict=True):
-        assert torch.equal(views.normalise(shown), theirs), name
+        assert torch.equal(normalise(shown), theirs), name
     grid = recipe.grid**2
     assert cuts.names[:4] == ("A", "B", "C", "A1") and cuts.names[2 + grid : 4 + grid] == (f"A{grid}", "B1")
     assert cuts.names[3 + 2 * grid :] == tuple("DEF"[: recipe.local_views])
@@ -116,28 +110,28 @@ def test_a_run_with_the_explorers_views_trains_on_what_was_shown(toys, monkeypat
     """The first picture of the first batch, in a batch as large as the explorer's, with the explorer's seed."""
     widgets = pytest.importorskip("mnclglf_lite.widgets")
     recipe = tiny(batch=DRAWS, queue=DRAWS, steps=2, seed=7)
-    index = int(train.batch_order(7, 0, len(toys.train))[0])
+    index = int(batch_order(7, 0, len(toys.train))[0])
     explorer = widgets.CropExplorer(toys.train, recipe, picture=index)
     explorer.seed.value, explorer.scale.value, explorer.local_views.value = 7, (0.15, 0.45), 2
     explorer.colour.value, explorer.flip.value = 1.4, 0.8
-    seen, make = [], step.make_views
+    seen, make = [], make_views
     monkeypatch.setattr(step, "make_views", lambda *args: seen.append(make(*args)) or seen[-1])
     quiet = {"device": "cpu", "engine": "eager", "log": lambda text: None}
     run = train.train(recipe, toys, views=explorer.views, out=tmp_path, **quiet)
     monkeypatch.undo()
     assert run.step == 2 and run.recipe == explorer.views.apply(recipe) != recipe
-    asked = crop_draws.cut(toys.train.images[index], run.recipe, 7)
+    asked = sample.cut(toys.train.images[index], run.recipe, 7)
     whole, small = range(3), range(len(asked.names) - 2, len(asked.names))
     for i, view in zip([*whole, *small], seen[0], strict=True):
-        assert torch.equal(views.normalise(asked.shown[i]), view[0])
-    tiles = divide(seen[0][1][:1])[:, 0]  # the patches of x2, as the method cuts them
+        assert torch.equal(normalise(asked.shown[i]), view[0])
+    tiles = grid_patches(seen[0][1][:1])[:, 0]  # the patches of x2, as the method cuts them
     for tile, name in zip(tiles, ("B1", "B2", "B3", "B4"), strict=True):
-        assert torch.equal(views.normalise(asked.shown[asked.names.index(name)]), tile)
+        assert torch.equal(normalise(asked.shown[asked.names.index(name)]), tile)
     assert len(seen) == 2 and not torch.equal(seen[0][0], seen[1][0])
     # and the bytes of the picture on the page are those views
     page = np.asarray(explorer.draw().picture)
     for i, view in zip([*whole, *small], seen[0], strict=True):
-        assert _within(page, pencil.pixels(views.denormalise(view[:1]).clamp(0, 1))[0]), asked.names[i]
+        assert _within(page, canvas.pixels(denormalise(view[:1]).clamp(0, 1))[0]), asked.names[i]
 
     with pytest.raises(InputError, match="another recipe.*local_views"):  # a resumed run is checked as ever
         train.train(recipe, toys, out=tmp_path, resume=True, **quiet)
@@ -153,9 +147,9 @@ def _within(page, tile):
 
 def test_the_200_draws_are_what_a_batch_gets(toys):
     recipe = turned()
-    cuts = crop_draws.cut(toys.test.images[0], recipe, seed=1)
-    draws = step.make_views(
-        toys.test.images[:1].expand(DRAWS, -1, -1, -1), build(recipe, 10).views, torch.Generator().manual_seed(1),
+    cuts = sample.cut(toys.test.images[0], recipe, seed=1)
+    draws = make_views(
+        toys.test.images[:1].expand(DRAWS, -1, -1, -1), build_method(recipe, 10).views, torch.Generator().manual_seed(1),
         lambda images, view, draw: draw,
     )  # fmt: skip
     assert torch.equal(cuts.whole, torch.stack([draw.boxes for draw in draws[:3]]))
@@ -172,8 +166,8 @@ def test_boxes_of_patches_hold_what_divide_cuts_out(grid):
     picture = torch.randint(0, 256, (3, 24, 24), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     boxes = torch.tensor([[2.0, 5.0, 16.0, 16.0], [8.0, 0.0, 16.0, 16.0]])
     flip = torch.tensor([False, True])
-    view = crops.cut(picture.expand(2, -1, -1, -1), boxes, 16, flip=flip)
-    found, tiles = patch_boxes(boxes, flip, grid), divide(view, grid)
+    view = crop_resize(picture.expand(2, -1, -1, -1), boxes, 16, flip=flip)
+    found, tiles = patch_boxes(boxes, flip, grid), grid_patches(view, grid)
     assert found.shape == (grid * grid, 2, 4)
     for box, tile in zip(found, tiles, strict=True):
         for n in range(2):
@@ -213,7 +207,7 @@ def test_count_against_slow_loops():
         covered += [any(holds(box, y, x) for box in mine) for y, x in pixels if mask[y, x]]
         for y, x in pixels:
             times[y, x] += sum(holds(box, y, x) for box in mine)
-    got = crop_count.count(whole, local, hw, mask)
+    got = coverage.count(whole, local, hw, mask)
     assert got.whole_area == pytest.approx(np.mean(areas["whole"])) and got.local_area == pytest.approx(
         np.mean(areas["local"])
     )
@@ -221,7 +215,7 @@ def test_count_against_slow_loops():
     assert got.inside == pytest.approx(np.mean(inside)) and 0 < got.inside < 1
     assert got.touch == pytest.approx(np.mean(touch)) and 0 < got.touch < 1
     assert got.covered == pytest.approx(np.mean(covered)) and 0 < got.covered < 1
-    np.testing.assert_allclose(crop_count.density(local, hw), times / (4 * 7), atol=1e-6)
+    np.testing.assert_allclose(coverage.density(local, hw), times / (4 * 7), atol=1e-6)
 
 
 def test_mutual_overlap_is_the_larger_of_the_two_shares():
@@ -235,17 +229,17 @@ def test_mutual_overlap_is_the_larger_of_the_two_shares():
 def test_without_an_object_nothing_is_said_of_it():
     boxes = random_boxes(3, 5, (8, 8))
     for mask in (None, torch.zeros(8, 8, dtype=torch.bool)):
-        found = crop_count.count(boxes, boxes, (8, 8), mask)
+        found = coverage.count(boxes, boxes, (8, 8), mask)
         assert found.touch is None and found.covered is None
-        assert "object" not in crop_words.counted_in_words(found)
+        assert "object" not in counted_in_words(found)
 
 
 def test_targets():
-    found = crop_count.count(random_boxes(3, 5, (8, 8)), random_boxes(2, 5, (8, 8)), (8, 8), torch.ones(8, 8).bool())
+    found = coverage.count(random_boxes(3, 5, (8, 8)), random_boxes(2, 5, (8, 8)), (8, 8), torch.ones(8, 8).bool())
     assert found.touch == 1 and Target(found.overlap, 1.0).checks(found) == (False, True)  # less than, not at most
     assert Target(found.overlap + 0.01, 1.0).checks(found) == (True, True)
-    assert "not reached, they overlap" in crop_words.target_in_words(Target(0.0, 1.0), found)
-    assert crop_words.target_in_words(Target(1.0, 0.5), found).endswith("reached.")
+    assert "not reached, they overlap" in target_in_words(Target(0.0, 1.0), found)
+    assert target_in_words(Target(1.0, 0.5), found).endswith("reached.")
     with pytest.raises(InputError, match="overlap 20: expected a share"):
         Target(overlap=20)
 
@@ -259,9 +253,9 @@ def rgb(colour):
 
 def test_boxes_are_drawn_where_they_are_and_one_alone_when_chosen(toys):
     picture = torch.full((3, 32, 32), 90, dtype=torch.uint8)
-    cuts = crop_draws.cut(picture, turned(preset("quick", "mnclglf", "toybox")), seed=2)
-    sheet = crop_figure.crop_figure(picture, cuts).picture
-    alone = crop_figure.crop_figure(picture, cuts, chosen="B").picture
+    cuts = sample.cut(picture, turned(preset("quick", "mnclglf", "toybox")), seed=2)
+    sheet = figure.crop_figure(picture, cuts).picture
+    alone = figure.crop_figure(picture, cuts, chosen="B").picture
     colours = [rgb(palette.BOX_COLOURS[i]) for i in range(3)]
     for i, colour in enumerate(colours):
         top, left, height, width = (10 * v for v in cuts.boxes[i, 0].int().tolist())
@@ -277,13 +271,13 @@ def test_boxes_are_drawn_where_they_are_and_one_alone_when_chosen(toys):
 
 def test_views_stand_in_true_size_and_enlarged_at_their_places(toys):
     picture, recipe = toys.test.images[1], turned(local_views=2)
-    cuts = crop_draws.cut(picture, recipe, seed=3)
-    sheet = crop_figure.crop_figure(picture, cuts)
+    cuts = sample.cut(picture, recipe, seed=3)
+    sheet = figure.crop_figure(picture, cuts)
     page = np.asarray(sheet.picture)
     assert list(sheet.places) == list(cuts.names)
     for name, shown in zip(cuts.names, cuts.shown, strict=True):
         x, y, width, height = sheet.places[name]
-        cell, tile = page[y : y + height, x : x + width], pencil.pixels(shown[None])[0]
+        cell, tile = page[y : y + height, x : x + width], canvas.pixels(shown[None])[0]
         assert _within(cell, tile) and _within(cell, tile.repeat(6, 0).repeat(6, 1)), name  # 16 pixels, about 100 across
     shares = sheet.shares()
     assert all(0 <= left and left + wide <= 1 and 0 <= top and top + high <= 1 for left, top, wide, high in shares.values())
@@ -296,44 +290,44 @@ def test_maps_show_density_and_the_objects_outline():
     picture, mask = torch.full((3, 32, 32), 90, dtype=torch.uint8), torch.zeros(32, 32, dtype=torch.bool)
     mask[8:16, 8:16] = True
     recipe = turned(preset("quick", "mnclglf", "toybox"), local="crops", local_views=0)
-    cuts = crop_draws.cut(picture, recipe, seed=2)
-    bare, mapped = (np.asarray(crop_figure.crop_figure(picture, cuts, mask=mask, maps=m).picture) for m in (False, True))
+    cuts = sample.cut(picture, recipe, seed=2)
+    bare, mapped = (np.asarray(figure.crop_figure(picture, cuts, mask=mask, maps=m).picture) for m in (False, True))
     assert mapped.shape[0] > bare.shape[0] and mapped.shape[1] == bare.shape[1]
     outline = np.argwhere((mapped == rgb(palette.AGREE)).all(-1))
     # a square of 8 pixels, 5 on the page for each, in two maps: its edge is the last pixel before it, all around
     assert 2 * 4 * 38 <= len(outline) <= 2 * 4 * 42
     (y, x), places = outline.min(0) - 39, [(16, 16), (1, 1), (30, 12), (5, 20)]
-    share = crop_count.density(cuts.local, (32, 32)).numpy()
+    share = coverage.density(cuts.local, (32, 32)).numpy()
     assert share[16, 16] > 3 * share[1, 1]
     for row, column in places:
-        expected = heat.shade(share[row, column] / share.max(), heat.MORE)
+        expected = heatmap.shade(share[row, column] / share.max(), heatmap.MORE)
         assert (mapped[y + 5 * row + 2, x + 5 * column + 2] == expected).all()
 
 
 def test_shades_are_between_their_stops():
-    assert heat.shade(np.array([0.0, 0.25, 1.0]), ("#000000", "#FF0000", "#FFFFFF")).tolist() == [
+    assert heatmap.shade(np.array([0.0, 0.25, 1.0]), ("#000000", "#FF0000", "#FFFFFF")).tolist() == [
         [0, 0, 0], [128, 0, 0], [255, 255, 255]
     ]  # fmt: skip
-    lightness = heat.shade(np.linspace(0, 1, 50), heat.MORE).astype(float) @ (0.3, 0.59, 0.11)
+    lightness = heatmap.shade(np.linspace(0, 1, 50), heatmap.MORE).astype(float) @ (0.3, 0.59, 0.11)
     assert (np.diff(lightness) < 0).all()  # order shows without colour
     with pytest.raises(InputError, match="finite"):
-        heat.shade(np.array([np.nan]), heat.MORE)
+        heatmap.shade(np.array([np.nan]), heatmap.MORE)
 
 
 def test_ticks_and_crosses_follow_the_aims(toys):
-    cuts = crop_draws.cut(toys.test.images[0], turned(), seed=0)
-    counted = crop_count.count(cuts.whole, cuts.local, (16, 16), toys.test.masks[0])
+    cuts = sample.cut(toys.test.images[0], turned(), seed=0)
+    counted = coverage.count(cuts.whole, cuts.local, (16, 16), toys.test.masks[0])
     ways = {}
     for target in (Target(1.0, 0.0), Target(0.0, 0.0), Target(0.0, 1.0)):
-        page = np.asarray(crop_figure.crop_figure(toys.test.images[0], cuts, target=target, counted=counted).picture)[-32:]
+        page = np.asarray(figure.crop_figure(toys.test.images[0], cuts, target=target, counted=counted).picture)[-32:]
         ways[target] = [bool((page == rgb(colour)).all(-1).any()) for colour in (palette.AGREE, palette.DISAGREE)]
     assert list(ways.values()) == [[True, False], [True, True], [False, True]]
 
 
 def test_the_same_seed_gives_the_same_bytes(toys):
     def bytes_of(seed):
-        cuts = crop_draws.cut(toys.test.images[0], turned(), seed)
-        return pencil.png(crop_figure.crop_figure(toys.test.images[0], cuts, maps=True).picture)
+        cuts = sample.cut(toys.test.images[0], turned(), seed)
+        return canvas.png(figure.crop_figure(toys.test.images[0], cuts, maps=True).picture)
 
     assert bytes_of(4) == bytes_of(4) != bytes_of(5)
 
@@ -342,7 +336,7 @@ def test_the_same_seed_gives_the_same_bytes(toys):
 def test_pictures_and_views_of_other_sizes(side, size):
     picture = torch.randint(0, 256, (3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     recipe = turned(tiny(view=View(size=size, blur=0.0)), grid=2, local_views=8)
-    sheet = crop_figure.crop_figure(picture, crop_draws.cut(picture, recipe, 0), maps=True)
+    sheet = figure.crop_figure(picture, sample.cut(picture, recipe, 0), maps=True)
     page = np.asarray(sheet.picture)
     for edge in (page[:3], page[-3:], page[:, :3], page[:, -3:]):
         assert (edge == 255).all()  # nothing is cut off
@@ -380,8 +374,8 @@ def test_every_control_changes_words_picture_and_views(explorer, toys):
 
 
 def test_the_words_hold_the_numbers(explorer, toys):
-    cuts = crop_draws.cut(toys.test.images[1], explorer.views.apply(tiny()), 0)
-    found = crop_count.count(cuts.whole, cuts.local, (16, 16), toys.test.masks[1])
+    cuts = sample.cut(toys.test.images[1], explorer.views.apply(tiny()), 0)
+    found = coverage.count(cuts.whole, cuts.local, (16, 16), toys.test.masks[1])
     line = next(line for line in explorer.words.splitlines() if line.startswith(f"{DRAWS} draws"))
     numbers = [float(n) for n in re.findall(r"([\d.]+) %", line)]
     shares = [found.whole_area, found.local_area, found.overlap, found.inside, found.touch, found.covered]
@@ -405,7 +399,7 @@ def test_a_pressed_view_is_told_and_shown_alone(explorer):
 def test_the_target_can_be_reached_on_the_picture_that_comes_first():
     widgets = pytest.importorskip("mnclglf_lite.widgets")
     explorer = widgets.CropExplorer()
-    assert len(explorer.pictures) == data.TOY_TEST and explorer.reached is False
+    assert len(explorer.pictures) == dataset.TOY_TEST and explorer.reached is False
     assert "not reached" in explorer.words
     explorer.scale.value = (0.8, 1.0)
     assert explorer.reached is True and explorer.words.endswith(": reached.")
@@ -416,7 +410,7 @@ def test_the_target_can_be_reached_on_the_picture_that_comes_first():
 def test_a_size_that_a_grid_does_not_divide_is_said():
     widgets = pytest.importorskip("mnclglf_lite.widgets")
     images, labels, factors, masks = toybox.draw(4, 0)
-    pictures = data.ImageSet(images, labels, toybox.CLASSES, "toybox", "test", factors, masks)
+    pictures = dataset.ImageSet(images, labels, toybox.CLASSES, "toybox", "test", factors, masks)
     explorer = widgets.CropExplorer(pictures)
     explorer.local.value = ("grid", 3)
     assert "does not divide 32 pixels: global views have 33" in explorer.words
@@ -427,7 +421,7 @@ def test_a_size_that_a_grid_does_not_divide_is_said():
 
 def test_without_masks_there_is_no_target(toys):
     widgets = pytest.importorskip("mnclglf_lite.widgets")
-    bare = data.ImageSet(toys.test.images, toys.test.labels, toys.test.classes, "folder:x", "test")
+    bare = dataset.ImageSet(toys.test.images, toys.test.labels, toys.test.classes, "folder:x", "test")
     explorer = widgets.CropExplorer(bare, tiny())
     assert explorer.reached is None and "arget:" not in explorer.words and "object" not in explorer.words
     explorer.maps.value = True
@@ -446,7 +440,7 @@ def test_what_cannot_be_is_said_in_words(toys):
         "empty": (toys.test.subset(torch.arange(0)), tiny()),
         "recipe is for 'simclr'": (toys.test, tiny("simclr")),
         r"\(3, 1, 1\) cannot be cut": (
-            data.ImageSet(torch.zeros(2, 3, 1, 1, dtype=torch.uint8), torch.zeros(2).long(), ("a",), "x", "test"), tiny()
+            dataset.ImageSet(torch.zeros(2, 3, 1, 1, dtype=torch.uint8), torch.zeros(2).long(), ("a",), "x", "test"), tiny()
         ),
     }  # fmt: skip
     for words, args in cases.items():

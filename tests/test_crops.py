@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from mnclglf_lite import crops
-from mnclglf_lite.errors import InputError
+from mnclglf_lite.core.errors import InputError
+from mnclglf_lite.views import crops
+from mnclglf_lite.views.crops import crop_resize
 
 torchvision = pytest.importorskip("torchvision")
 import torchvision.transforms.v2.functional as TF  # noqa: E402
@@ -132,7 +133,7 @@ def library_cut(images, boxes, size, filter):
 def test_cut_equals_torchvision_image_by_image(hw, size, filter):
     images = torch.randint(0, 256, (24, 3, *hw), dtype=torch.uint8, generator=generator(0))
     boxes = fixed_boxes(24, hw, 1)
-    ours = crops.cut(images, boxes, size, filter)
+    ours = crop_resize(images, boxes, size, filter)
     theirs = library_cut(images, boxes, size, filter)
     assert ours.shape == (24, 3, size, size) and ours.dtype == torch.float32
     if filter == "bicubic":
@@ -147,7 +148,7 @@ def test_bicubic_equals_pillow_up_to_its_rounding():
     images = torch.randint(70, 186, (10, 3, 32, 32), dtype=torch.uint8, generator=generator(0))
     boxes = fixed_boxes(10, (32, 32), 2)
     for size in (12, 48):
-        ours = crops.cut(images, boxes, size, "bicubic") * 255
+        ours = crop_resize(images, boxes, size, "bicubic") * 255
         for image, box, out in zip(images, boxes.int().tolist(), ours, strict=True):
             picture = image_module.fromarray(image.permute(1, 2, 0).numpy())
             top, left, h, w = box
@@ -161,8 +162,8 @@ def test_folded_flip_equals_torchvisions_hflip_afterwards(size, filter):
     images = torch.randint(0, 256, (24, 3, 32, 32), dtype=torch.uint8, generator=generator(0))
     boxes = fixed_boxes(24, (32, 32), 3)
     flip = torch.rand(24, generator=generator(4)) < 0.5
-    straight = crops.cut(images, boxes, size, filter)
-    ours = crops.cut(images, boxes, size, filter, flip)
+    straight = crop_resize(images, boxes, size, filter)
+    ours = crop_resize(images, boxes, size, filter, flip)
     for i in range(24):
         expected = TF.horizontal_flip(straight[i]) if flip[i] else straight[i]
         torch.testing.assert_close(ours[i], expected, rtol=0, atol=1e-5)
@@ -173,8 +174,8 @@ def test_float_pictures_and_gradient():
     boxes = fixed_boxes(6, (32, 32), 5)
     for size in (32, 16):
         floats = (images / 255).requires_grad_()
-        out = crops.cut(floats, boxes, size)
-        torch.testing.assert_close(out, crops.cut(images, boxes, size), rtol=0, atol=1e-6)
+        out = crop_resize(floats, boxes, size)
+        torch.testing.assert_close(out, crop_resize(images, boxes, size), rtol=0, atol=1e-6)
         out.sum().backward()
         # every output pixel is a weighted mean of source pixels, all inside the box
         outputs = 3.0 * size * size
@@ -190,7 +191,7 @@ def test_nothing_is_read_back_from_the_device():
         boxes = crops.sample_boxes(9, (32, 32), (0.2, 1.0), RATIO, g)
         for size, filter in ((32, "bilinear"), (16, "bilinear"), (32, "bicubic")):
             images = torch.zeros(9, 3, 32, 32, dtype=torch.uint8)
-            out = crops.cut(images, boxes, size, filter, torch.zeros(9, dtype=torch.bool))
+            out = crop_resize(images, boxes, size, filter, torch.zeros(9, dtype=torch.bool))
             assert out.shape == (9, 3, size, size)
         with pytest.raises(Exception, match="local_scalar_dense"):
             boxes[0, 0].item()
@@ -217,8 +218,8 @@ def test_area_share_and_overlap_by_counting_pixels():
 def test_errors_say_what_came():
     images, boxes = torch.zeros(2, 3, 8, 8, dtype=torch.uint8), torch.tensor([[0.0, 0, 8, 8]] * 2)
     with pytest.raises(InputError, match="did you mean 'bicubic'"):
-        crops.cut(images, boxes, 8, "bicubc")
+        crop_resize(images, boxes, 8, "bicubc")
     with pytest.raises(InputError, match=r"\(3, 4\).*one row"):
-        crops.cut(images, torch.zeros(3, 4), 8)
+        crop_resize(images, torch.zeros(3, 4), 8)
     with pytest.raises(InputError, match="int64.*expected uint8"):
-        crops.cut(images.long(), boxes, 8)
+        crop_resize(images.long(), boxes, 8)

@@ -13,8 +13,9 @@ import pytest
 import torch
 from PIL import Image
 
-from mnclglf_lite import data, read_cifar, read_pictures, toybox
-from mnclglf_lite.errors import InputError
+from mnclglf_lite.core.errors import InputError
+from mnclglf_lite.data import cifar, dataset, image_folders, toybox
+from mnclglf_lite.data.dataset import load_dataset
 
 
 def rows(images):
@@ -33,11 +34,11 @@ def assert_disjoint(splits):
 @pytest.fixture
 def small_toybox(monkeypatch):
     for name, value in (("TOY_TRAIN", 80), ("TOY_HOLDOUT", 20), ("TOY_TEST", 30)):
-        monkeypatch.setattr(data, name, value)
+        monkeypatch.setattr(dataset, name, value)
 
 
 def test_toybox_parts_are_one_draw_cut_in_three(small_toybox):
-    splits = data.load("toybox", seed=3, side=24)
+    splits = load_dataset("toybox", seed=3, side=24)
     images, labels, factors, masks = toybox.draw(130, 3, 24)
     for part, (start, stop), split in zip(
         splits, ((0, 80), (80, 100), (100, 130)), ("train", "holdout", "test"), strict=True
@@ -54,11 +55,11 @@ def test_toybox_parts_are_one_draw_cut_in_three(small_toybox):
 
 
 def test_published_toybox_sizes():
-    assert (data.TOY_TRAIN, data.TOY_HOLDOUT, data.TOY_TEST) == (10_000, 1_000, 2_000)
+    assert (dataset.TOY_TRAIN, dataset.TOY_HOLDOUT, dataset.TOY_TEST) == (10_000, 1_000, 2_000)
 
 
 def test_subset_and_to_carry_everything(small_toybox):
-    train = data.load("toybox").train
+    train = load_dataset("toybox").train
     index = torch.tensor([7, 0, 7])
     part = train.subset(index)
     assert torch.equal(part.images, train.images[index]) and torch.equal(part.masks, train.masks[index])
@@ -74,33 +75,33 @@ def test_subset_and_to_carry_everything(small_toybox):
 
 def test_unknown_names_and_sides():
     with pytest.raises(InputError, match="did you mean 'cifar10'"):
-        data.load("cifar-10")
+        load_dataset("cifar-10")
     with pytest.raises(InputError, match="folder:PATH"):
-        data.load("mnist")
+        load_dataset("mnist")
     with pytest.raises(InputError, match="32 pixels wide, got side=64"):
-        data.load("cifar10", side=64)
+        load_dataset("cifar10", side=64)
     with pytest.raises(InputError, match="whole number of pixels"):
-        data.load("toybox", side=2.5)
+        load_dataset("toybox", side=2.5)
 
 
 def test_data_root(monkeypatch, tmp_path):
     monkeypatch.setenv("MNCLGLF_LITE_DATA", str(tmp_path / "x"))
-    assert data.data_root() == tmp_path / "x"
+    assert dataset.data_root() == tmp_path / "x"
     monkeypatch.delenv("MNCLGLF_LITE_DATA")
     checkout = tmp_path / "checkout"
     (checkout / "data").mkdir(parents=True)
     (checkout / "pyproject.toml").touch()
-    monkeypatch.setattr(data, "__file__", str(checkout / "mnclglf_lite" / "data.py"))
-    assert data.data_root() == checkout.resolve() / "data"
+    monkeypatch.setattr(dataset, "__file__", str(checkout / "mnclglf_lite" / "data.py"))
+    assert dataset.data_root() == checkout.resolve() / "data"
     (checkout / "pyproject.toml").unlink()  # an installed package
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
-    assert data.data_root() == tmp_path / ".cache" / "mnclglf_lite"
+    assert dataset.data_root() == tmp_path / ".cache" / "mnclglf_lite"
 
 
 def test_holdout_of_cifar_is_balanced_and_never_changes():
     labels = np.arange(50_000) * 7 % 10
-    kept, held = data.stratified(labels, data.HOLDOUT_SHARE)
+    kept, held = dataset.stratified(labels, dataset.HOLDOUT_SHARE)
     assert np.bincount(labels[held]).tolist() == [500] * 10
     assert sorted([*kept, *held]) == list(range(50_000))
     # Of the first draw ever made; any other value means that the hold-outs of old results are not today's.
@@ -142,7 +143,7 @@ def fake_cifar(monkeypatch, tmp_path):
         folder.mkdir()
     for i, (file, _) in enumerate([*CIFAR10.train_list, *CIFAR10.test_list]):
         write_batch(ten / file, 40, "labels", 10, i)
-    (ten / "batches.meta").write_bytes(pickle.dumps({"label_names": read_cifar.CIFAR10_CLASSES}, protocol=2))
+    (ten / "batches.meta").write_bytes(pickle.dumps({"label_names": cifar.CIFAR10_CLASSES}, protocol=2))
     write_batch(hundred / "train", 1000, "fine_labels", 100, 10)
     write_batch(hundred / "test", 200, "fine_labels", 100, 11)
     (hundred / "meta").write_bytes(pickle.dumps({"fine_label_names": [f"c{i}" for i in range(100)]}, protocol=2))
@@ -157,7 +158,7 @@ def fake_cifar(monkeypatch, tmp_path):
 def test_cifar_is_what_torchvision_reads(fake_cifar, name, classes):
     import torchvision
 
-    splits = data.load(name, fake_cifar)
+    splits = load_dataset(name, fake_cifar)
     source = getattr(torchvision.datasets, name.upper())
     oracle = {train: list(source(fake_cifar, train=train)) for train in (True, False)}
     want = {np.asarray(picture).transpose(2, 0, 1).tobytes(): label for picture, label in oracle[True]}
@@ -177,15 +178,15 @@ def test_cifar_is_what_torchvision_reads(fake_cifar, name, classes):
 
 def test_missing_cifar_says_where_and_how(tmp_path):
     with pytest.raises(InputError) as caught:
-        data.load("cifar10", tmp_path)
+        load_dataset("cifar10", tmp_path)
     text = str(caught.value)
     assert str(tmp_path / "cifar-10-batches-py") in text and "mnclglf-lite fetch cifar10" in text
     inner = tmp_path / "cifar-10-batches-py"
     inner.mkdir()
     with pytest.raises(InputError, match=re.escape(f"give its parent, {tmp_path}")):
-        data.load("cifar10", inner)
+        load_dataset("cifar10", inner)
     with pytest.raises(InputError, match="data_batch_1 is missing"):
-        data.load("cifar10", tmp_path)
+        load_dataset("cifar10", tmp_path)
 
 
 @pytest.mark.parametrize("file", ["data_batch_3", "test_batch", "batches.meta"])
@@ -193,7 +194,7 @@ def test_cut_cifar_file_is_named(fake_cifar, file):
     path = fake_cifar / "cifar-10-batches-py" / file
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(InputError, match=f"{file} is damaged.*fetch cifar10"):
-        data.load("cifar10", fake_cifar)
+        load_dataset("cifar10", fake_cifar)
 
 
 class Bomb:
@@ -214,7 +215,7 @@ def test_no_unchecked_pickle_is_ever_opened(fake_cifar, tmp_path, file):
     mark.unlink()
     (fake_cifar / "cifar-10-batches-py" / file).write_bytes(pickle.dumps(Bomb(mark)))
     with pytest.raises(InputError, match="damaged"):
-        data.load("cifar10", fake_cifar)
+        load_dataset("cifar10", fake_cifar)
     assert not mark.exists()
 
 
@@ -231,13 +232,13 @@ def test_broken_torchvision_is_said(monkeypatch, tmp_path, error):
 
     monkeypatch.setattr(builtins, "__import__", broken)
     with pytest.raises(InputError, match="pip install --upgrade torch torchvision") as caught:
-        data.load("cifar10", tmp_path)
+        load_dataset("cifar10", tmp_path)
     assert str(error) in str(caught.value)
 
 
 @pytest.fixture
 def fake_arrays(monkeypatch, tmp_path):
-    folder = tmp_path / read_cifar.CIFAR10_ARRAYS
+    folder = tmp_path / cifar.CIFAR10_ARRAYS
     folder.mkdir()
     sums, draw = {}, np.random.RandomState(1)
     for split, count in (("train", 100), ("test", 20)):
@@ -246,23 +247,23 @@ def fake_arrays(monkeypatch, tmp_path):
         np.save(folder / f"{split}_images.npy", images)
         np.save(folder / f"{split}_labels.npy", labels)
         sums[split] = hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest()
-    monkeypatch.setattr(read_cifar, "CIFAR10_SHA256", sums)
+    monkeypatch.setattr(cifar, "CIFAR10_SHA256", sums)
     return tmp_path
 
 
 def test_plain_arrays_are_read_and_checked(fake_arrays):
-    splits = data.load("cifar10", fake_arrays)
-    folder = fake_arrays / read_cifar.CIFAR10_ARRAYS
+    splits = load_dataset("cifar10", fake_arrays)
+    folder = fake_arrays / cifar.CIFAR10_ARRAYS
     assert np.array_equal(splits.test.images, np.load(folder / "test_images.npy"))
     assert [len(part) for part in splits] == [90, 10, 20] and splits.train.classes[3] == "cat"
     labels = np.load(folder / "train_labels.npy")
     labels[5] += 1
     np.save(folder / "train_labels.npy", labels)
     with pytest.raises(InputError, match="train arrays.*not CIFAR-10"):
-        data.load("cifar10", fake_arrays)
+        load_dataset("cifar10", fake_arrays)
     np.save(folder / "train_labels.npy", np.array([Bomb(fake_arrays / "ran")], dtype=object))
     with pytest.raises(InputError, match="cannot be read"):
-        data.load("cifar10", fake_arrays)
+        load_dataset("cifar10", fake_arrays)
     assert not (fake_arrays / "ran").exists()
 
 
@@ -272,7 +273,7 @@ def test_plain_arrays_are_read_and_checked(fake_arrays):
 @pytest.fixture
 def fake_tiny(monkeypatch, tmp_path):
     for name, value in (("TINY_CLASSES", 3), ("TINY_TRAIN", 4), ("TINY_VAL", 2), ("TINY_SIDE", 8)):
-        monkeypatch.setattr(read_pictures, name, value)
+        monkeypatch.setattr(image_folders, name, value)
     folder = tmp_path / "tiny-imagenet-200"
     draw = np.random.RandomState(2)
     wnids = ["n03", "n01", "n02"]  # the published list is not sorted either
@@ -296,7 +297,7 @@ def fake_tiny(monkeypatch, tmp_path):
 
 
 def test_tinyimagenet_against_pillow(fake_tiny):
-    splits = data.load("tinyimagenet", fake_tiny)
+    splits = load_dataset("tinyimagenet", fake_tiny)
     folder = fake_tiny / "tiny-imagenet-200"
     assert splits.train.classes == ("goldfish", "bullfrog", "crane")
     assert [len(part) for part in splits] == [9, 3, 6]
@@ -328,12 +329,12 @@ def test_tinyimagenet_refuses_wrong_counts(fake_tiny):
     extra = folder / "train" / "n02" / "images" / "extra.JPEG"
     shutil.copy(folder / "train" / "n02" / "images" / "n02_0.JPEG", extra)
     with pytest.raises(InputError, match="train part.* has 5 images of class n02, expected 4"):
-        data.load("tinyimagenet", fake_tiny)
+        load_dataset("tinyimagenet", fake_tiny)
     extra.unlink()
     (folder / "val" / "n01").mkdir()  # sorted into class folders, as many scripts do
     shutil.move(folder / "val" / "images" / "val_1.JPEG", folder / "val" / "n01" / "val_1.JPEG")
     with pytest.raises(InputError, match="val part.* has 1 images of class n01, expected 2.*moved out"):
-        data.load("tinyimagenet", fake_tiny)
+        load_dataset("tinyimagenet", fake_tiny)
 
 
 def test_tinyimagenet_damaged_or_missing(fake_tiny, tmp_path):
@@ -341,10 +342,10 @@ def test_tinyimagenet_damaged_or_missing(fake_tiny, tmp_path):
     bad = folder / "train" / "n01" / "images" / "n01_2.JPEG"
     bad.write_bytes(bad.read_bytes()[:40])
     with pytest.raises(InputError, match="1 of the train pictures cannot be read, first .*n01_2.JPEG"):
-        data.load("tinyimagenet", fake_tiny)
+        load_dataset("tinyimagenet", fake_tiny)
     (folder / "val" / "val_annotations.txt").unlink()
     with pytest.raises(InputError, match="val_annotations.txt.*fetch tinyimagenet"):
-        data.load("tinyimagenet", fake_tiny)
+        load_dataset("tinyimagenet", fake_tiny)
 
 
 # ---- any folder
@@ -370,7 +371,7 @@ def test_folder_against_torchvision(pictures, side):
     from torchvision.datasets import ImageFolder
     from torchvision.transforms import CenterCrop, Compose, PILToTensor, Resize
 
-    splits = data.load(f"folder:{pictures}", side=side)
+    splits = load_dataset(f"folder:{pictures}", side=side)
     size = side or 32
     oracle = ImageFolder(pictures, Compose([Resize(size), CenterCrop(size), PILToTensor()]))
     want = {image.numpy().tobytes(): label for image, label in oracle}
@@ -382,7 +383,7 @@ def test_folder_against_torchvision(pictures, side):
     assert got == want and splits.test.classes == tuple(oracle.classes)
     assert [part.labels.bincount().tolist() for part in splits] == [[7, 7], [1, 1], [2, 2]]
     assert_disjoint(splits)
-    again = data.load(f"folder:{pictures}", side=side, seed=9)
+    again = load_dataset(f"folder:{pictures}", side=side, seed=9)
     assert all(torch.equal(a.images, b.images) for a, b in zip(splits, again, strict=True))
 
 
@@ -391,24 +392,24 @@ def test_folder_with_a_test_part(pictures, tmp_path, test_name):
     shutil.copytree(pictures, tmp_path / "both" / test_name)
     shutil.copytree(pictures, tmp_path / "both" / "train")
     shutil.rmtree(tmp_path / "both" / test_name / "ants")  # a test part may lack a class; labels stay
-    splits = data.load(f"folder:{tmp_path / 'both'}")
+    splits = load_dataset(f"folder:{tmp_path / 'both'}")
     assert [part.labels.bincount(minlength=2).tolist() for part in splits] == [[9, 9], [1, 1], [0, 10]]
     (tmp_path / "both" / test_name / "wasps").mkdir()
     with pytest.raises(InputError, match="wasps"):
-        data.load(f"folder:{tmp_path / 'both'}")
+        load_dataset(f"folder:{tmp_path / 'both'}")
     shutil.rmtree(tmp_path / "both" / "train")
     with pytest.raises(InputError, match="no train/"):
-        data.load(f"folder:{tmp_path / 'both'}")
+        load_dataset(f"folder:{tmp_path / 'both'}")
 
 
 def test_folder_leaves_out_what_cannot_be_read(pictures, capsys):
-    before = data.load(f"folder:{pictures}")
+    before = load_dataset(f"folder:{pictures}")
     (pictures / "ants" / "a note.png").write_text("not a picture")
     cut = (pictures / "bees" / "1.jpg").read_bytes()
     (pictures / "bees" / "cut.jpg").write_bytes(cut[: len(cut) // 2])
     (pictures / "bees" / "readme.txt").write_text("ignored: no picture ending")
     capsys.readouterr()
-    after = data.load(f"folder:{pictures}")
+    after = load_dataset(f"folder:{pictures}")
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2 and "a note.png" in lines[0] and "cut.jpg" in lines[1]
     assert all(torch.equal(a.images, b.images) for a, b in zip(before, after, strict=True))
@@ -416,15 +417,15 @@ def test_folder_leaves_out_what_cannot_be_read(pictures, capsys):
 
 def test_folder_refusals(tmp_path):
     with pytest.raises(InputError, match="no folder of images"):
-        data.load(f"folder:{tmp_path / 'none'}")
+        load_dataset(f"folder:{tmp_path / 'none'}")
     with pytest.raises(InputError, match="no class folders"):
-        data.load(f"folder:{tmp_path}")
+        load_dataset(f"folder:{tmp_path}")
     (tmp_path / "ants").mkdir()
     with pytest.raises(InputError, match="no images under"):
-        data.load(f"folder:{tmp_path}")
+        load_dataset(f"folder:{tmp_path}")
     (tmp_path / "ants" / "x.png").write_text("text")
     with pytest.raises(InputError, match="none of the 1 image files"):
-        data.load(f"folder:{tmp_path}")
+        load_dataset(f"folder:{tmp_path}")
     Image.new("RGB", (9, 9)).save(tmp_path / "ants" / "y.png")
     with pytest.raises(InputError, match="'ants' in .* has 1 readable images.*at least 3"):
-        data.load(f"folder:{tmp_path}")
+        load_dataset(f"folder:{tmp_path}")

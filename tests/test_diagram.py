@@ -8,15 +8,17 @@ import pytest
 import torch
 from conftest import tiny
 
-from mnclglf_lite import crossing, diagram, layers, methods, pencil, strokes, trace, views
-from mnclglf_lite.crossing import Item
-from mnclglf_lite.errors import InputError
-from mnclglf_lite.graph_words import describe, describe_node, facts
-from mnclglf_lite.layers import PAD, Piece
-from mnclglf_lite.palette import AGREE, DISAGREE, FAINT, INK
-from mnclglf_lite.pencil import MARGIN, SMALL, TEXT
-from mnclglf_lite.recipe import METHODS, VARIANTS, variant
-from mnclglf_lite.step_figure import WIDE, panel, portrait, step_figure
+from mnclglf_lite.core.errors import InputError
+from mnclglf_lite.drawing import canvas, strokes
+from mnclglf_lite.drawing.canvas import MARGIN, SMALL, TEXT
+from mnclglf_lite.drawing.palette import AGREE, DISAGREE, FAINT, INK
+from mnclglf_lite.explorers.networks import diagram, layout, tracer
+from mnclglf_lite.explorers.networks.figure import WIDE, panel, portrait, step_figure
+from mnclglf_lite.explorers.networks.layout import PAD, Item, Piece
+from mnclglf_lite.explorers.networks.words import describe, describe_node, facts
+from mnclglf_lite.methods.registry import build_method
+from mnclglf_lite.recipe.recipe import METHODS, VARIANTS, variant
+from mnclglf_lite.views import view
 
 pytest.importorskip("PIL")
 NAMES = [*METHODS, *VARIANTS, "mnclglf 4 networks", "mnclglf small views"]
@@ -29,7 +31,7 @@ def graphs(toys):
     for name in NAMES:
         method, changes = variant(name.split()[0])
         asked = tiny(method, **changes, **MORE.get(name, {}))
-        found[name] = trace.trace(methods.build(asked, 10), asked, toys.train)
+        found[name] = tracer.trace(build_method(asked, 10), asked, toys.train)
     return found
 
 
@@ -98,16 +100,16 @@ def test_texts_fit_into_their_boxes_and_frames(name, graphs):
             continue
         box, lines = places.boxes[key], diagram._lines(node)
         if node.kind in ("call", "memory"):
-            wide = pencil.font(SMALL).getlength(lines[0]) + pencil.font(TEXT).getlength(lines[1]) + 14
+            wide = canvas.font(SMALL).getlength(lines[0]) + canvas.font(TEXT).getlength(lines[1]) + 14
         else:
-            wide = max(pencil.font(TEXT).getlength(line) for line in lines) + 4
+            wide = max(canvas.font(TEXT).getlength(line) for line in lines) + 4
             assert box[3] - box[1] >= diagram.LINE * len(lines)
         assert wide <= box[2] - box[0], key
     for lane, rects in places.lanes.items():
         for number, rect in enumerate(rects):
             lines = diagram.headings(graph, lane, number > 0)
             assert (
-                max(pencil.font(TEXT if i == 0 else SMALL).getlength(x) for i, x in enumerate(lines)) + PAD
+                max(canvas.font(TEXT if i == 0 else SMALL).getlength(x) for i, x in enumerate(lines)) + PAD
                 < rect[2] - rect[0]
             )
             first = min(box[1] for key, box in places.boxes.items() if inside(box[:2], rect, -0.5))
@@ -121,17 +123,17 @@ def test_pictures_fit_a_notebook(name, graphs):
 
 def test_columns_are_longest_ways():
     ways = [("a", "b"), ("b", "c"), ("a", "c"), ("c", "d"), ("e", "d"), ("a", "f")]
-    found = layers.columns("abcdef", ways)
+    found = layout.columns("abcdef", ways)
     assert found == {"a": 0, "b": 1, "c": 2, "d": 3, "e": 0, "f": 1}
-    assert layers.columns("abcdef", ways, last=["f", "c"])["f"] == 2
-    places = layers.place({key: Piece(10, 10) for key in "abcdef"}, ways, late=["e"])
+    assert layout.columns("abcdef", ways, last=["f", "c"])["f"] == 2
+    places = layout.place({key: Piece(10, 10) for key in "abcdef"}, ways, late=["e"])
     assert places.boxes["e"][0] == places.boxes["c"][0]  # one column before what it leads to
     assert [len(places.slots[way]) for way in (("a", "c"), ("a", "b"))] == [1, 0]
 
 
 def test_a_lane_in_two_columns_is_two_frames():
     pieces = {"a": Piece(10, 10), "b": Piece(20, 10, "net", 30, 50), "c": Piece(20, 10, "net", 30, 50)}
-    places = layers.place(pieces, [("a", "b"), ("b", "c")])
+    places = layout.place(pieces, [("a", "b"), ("b", "c")])
     assert len(places.lanes["net"]) == 2 and places.lanes["net"][0][0] < places.lanes["net"][1][0]
     assert places.lanes["net"][0][2] - places.lanes["net"][0][0] == 50
 
@@ -145,7 +147,7 @@ def test_heights_are_least_squares():
         apart = [draw.uniform(0, 20) for _ in wishes]
         shift = np.cumsum([0, *apart[1:]])
         expected = isotonic().fit_transform(range(len(wishes)), np.array(wishes) - shift) + shift
-        np.testing.assert_allclose(layers._pooled(wishes, apart), expected, atol=1e-9)
+        np.testing.assert_allclose(layout._pooled(wishes, apart), expected, atol=1e-9)
 
 
 def linked(left, right, lines, lanes=()):
@@ -162,7 +164,7 @@ def test_crossings_are_counted():
     for _ in range(30):
         lines = {(draw.randrange(5), draw.randrange(5)) for _ in range(9)}
         brute = sum((a < c and b > d) for (a, b), (c, d) in itertools.permutations(lines, 2))
-        assert crossing.crossings(linked(5, 5, sorted(lines))) == brute
+        assert layout.crossings(linked(5, 5, sorted(lines))) == brute
 
 
 def test_the_order_undoes_what_can_be_undone():
@@ -171,17 +173,17 @@ def test_the_order_undoes_what_can_be_undone():
         names = list(range(6))
         draw.shuffle(names)
         rows = linked(6, 6, list(enumerate(names)))
-        assert crossing.crossings(crossing.ordered(rows)) == 0
+        assert layout.crossings(layout.ordered(rows)) == 0
     rows = linked(4, 4, [(0, 3), (1, 2), (2, 1), (3, 0)], [["a", "a", "b", "b"]] * 2)
-    found = crossing.ordered(rows)
-    assert crossing.crossings(found) == 0
+    found = layout.ordered(rows)
+    assert layout.crossings(found) == 0
     for row in found:  # a lane stays together
         assert len(list(itertools.groupby(item.lane for item in row))) == 2
 
 
 def test_without_gain_things_stay_in_the_order_they_were_made():
     rows = linked(3, 3, [(0, 0), (1, 1), (2, 2)])
-    assert [[item.key for item in row] for row in crossing.ordered(rows)] == [["00", "01", "02"], ["10", "11", "12"]]
+    assert [[item.key for item in row] for row in layout.ordered(rows)] == [["00", "01", "02"], ["10", "11", "12"]]
 
 
 # ---- what is drawn
@@ -260,7 +262,7 @@ def test_views_are_shown_as_the_networks_see_them(graphs):
             side = round(y1 - y0)
             shown = np.asarray(drawn.picture)[round(y0) : round(y0) + side, round(x1) - side : round(x1)]
             tile = (
-                views.denormalise(graph.nodes[key].tensor[number])
+                view.denormalise(graph.nodes[key].tensor[number])
                 .clamp(0, 1)
                 .mul(255)
                 .round()
@@ -360,8 +362,8 @@ def test_the_whole_figure(graphs):
     assert "momentum_backbone follows backbone, of itself it keeps 0.8" in found.words
     assert step_figure(graph, "mnclglf").chosen == "projector 1"  # the first thing with a name
     again = step_figure(graph, "mnclglf", 2, "everything", "predictor 1")
-    assert pencil.png(again.picture) == pencil.png(found.picture)
-    assert pencil.png(step_figure(graph, "mnclglf", 3).picture) != pencil.png(step_figure(graph, "mnclglf", 4).picture)
+    assert canvas.png(again.picture) == canvas.png(found.picture)
+    assert canvas.png(step_figure(graph, "mnclglf", 3).picture) != canvas.png(step_figure(graph, "mnclglf", 4).picture)
     with pytest.raises(InputError, match="unknown box"):
         step_figure(graph, "mnclglf", chosen="nobody 1")
 
@@ -376,7 +378,7 @@ def test_words_say_where_gradients_stop(graphs):
 
 
 def test_a_large_table_shows_its_corner_and_says_so():
-    from mnclglf_lite.graph import Node
+    from mnclglf_lite.explorers.networks.graph import Node
 
     picture, caption = portrait(Node("queue 0", "memory", torch.randn(4096, 2048), "queue"), 0, 16)
     assert picture.size == (512, 160) and "the first 160 of 4,096 rows of the first 512 of 2,048 numbers" in caption

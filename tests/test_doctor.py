@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from mnclglf_lite import doctor
+from mnclglf_lite.cli import doctor
 
 
 def without(monkeypatch, module, error):
@@ -133,7 +133,7 @@ def test_a_folder_that_cannot_be_written_to(monkeypatch, tmp_path):
 
 
 def test_folders_and_sizes_are_those_of_fetch():
-    from mnclglf_lite import fetch
+    from mnclglf_lite.data import fetch
 
     for name, archive in fetch.ARCHIVES.items():
         folders, megabytes = doctor.IMAGE_SETS[name]

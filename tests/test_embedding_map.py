@@ -9,8 +9,10 @@ import pytest
 import torch
 from map_case import CASE, CHOSEN, NAMES, case, slow_neighbours
 
-from mnclglf_lite import data, map_state, maps
-from mnclglf_lite.errors import InputError
+from mnclglf_lite.core.errors import InputError
+from mnclglf_lite.data import dataset
+from mnclglf_lite.evaluation import layouts
+from mnclglf_lite.explorers.embedding.state import sheet, tally
 
 pytest.importorskip("anywidget")
 pytest.importorskip("matplotlib")
@@ -18,7 +20,7 @@ Image = pytest.importorskip("PIL.Image")
 
 
 def embedding_map(*args, **kwargs):
-    from mnclglf_lite.widgets import EmbeddingMap
+    from mnclglf_lite.explorers import EmbeddingMap
 
     return EmbeddingMap(*args, **kwargs)
 
@@ -64,7 +66,7 @@ def test_words_tell_all_that_was_done():
     assert two.words == (
         f"{plain} Only {NAMES[i % 3]} is shown. Pinned: {NAMES[i % 3]}, picture {i}; untrained: {same[0]} of 5 neighbours "
         f"share its label; trained: {same[1]} of 5 neighbours share its label; {both} of 5 neighbours are the same in both. "
-        f"Selected: 4 pictures, {map_state.tally(torch.tensor(CHOSEN[:4]) % 3, NAMES)}."
+        f"Selected: 4 pictures, {tally(torch.tensor(CHOSEN[:4]) % 3, NAMES)}."
     )
 
 
@@ -84,9 +86,9 @@ def test_layouts_are_computed_when_asked_once_and_kept(tmp_path, monkeypatch):
 
     def slow(x, **params):
         calls.append(params)
-        return maps.pca(x).flip(1)
+        return layouts.pca(x).flip(1)
 
-    monkeypatch.setitem(maps.KINDS, "umap", slow)
+    monkeypatch.setitem(layouts.KINDS, "umap", slow)
     made = case()
     shown = embedding_map(made["before"], made["pictures"], other=made["after"], cache_dir=tmp_path, seed=3)
     assert not calls and set(shown.layouts) == {"pca"}
@@ -126,7 +128,7 @@ def test_an_interrupted_layout_leaves_the_old_one(monkeypatch):
     def interrupted(x, **params):
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(maps.KINDS, "umap", interrupted)
+    monkeypatch.setitem(layouts.KINDS, "umap", interrupted)
     one = case()["one"]
     with pytest.raises(KeyboardInterrupt):
         one.kind = "umap"
@@ -151,7 +153,7 @@ def test_any_size_of_picture_and_any_number_of_classes(side, classes):
     count = max(classes, 6)
     labels = torch.arange(count) % classes
     images = torch.randint(0, 256, (count, 3, side, side), dtype=torch.uint8)
-    pictures = data.ImageSet(images, labels, tuple(map(str, range(classes))), "some", "test")
+    pictures = dataset.ImageSet(images, labels, tuple(map(str, range(classes))), "some", "test")
     shown = embedding_map(torch.randn(count, 4), pictures)
     assert shown.data["tile"] == max(8, side) and f"in {classes} classes" in shown.words
     assert shown.png().startswith(b"\x89PNG")
@@ -159,7 +161,7 @@ def test_any_size_of_picture_and_any_number_of_classes(side, classes):
 
 def test_ten_thousand_pictures_of_64_pixels_fit_on_one_sheet():
     images = torch.zeros(10_000, 3, 64, 64, dtype=torch.uint8)
-    packed, tile, columns = map_state.sheet(images)
+    packed, tile, columns = sheet(images)
     assert (tile, columns) == (64, 100) and Image.open(io.BytesIO(packed)).size == (6400, 6400)  # browsers draw 16,384
 
 

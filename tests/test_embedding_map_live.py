@@ -8,8 +8,8 @@ import torch
 from browser import needs_browser, new_page, write_notebook
 from map_case import CASE, CHOSEN, NAMES, case, slow_neighbours
 
-from mnclglf_lite import map_state
-from mnclglf_lite.palette import CLASS_COLOURS
+from mnclglf_lite.drawing.palette import CLASS_COLOURS
+from mnclglf_lite.explorers.embedding import state
 
 pytest.importorskip("anywidget")
 pytest.importorskip("matplotlib")
@@ -368,7 +368,7 @@ def test_a_lasso_selects_what_is_in_it(host):
     one.lasso(corners)
     wait(one, "selected", expected)
     assert one.picture(canvas="dots") != plain
-    counted = map_state.tally(torch.tensor(expected) % 3, NAMES)
+    counted = state.tally(torch.tensor(expected) % 3, NAMES)
     expect(one.root.locator(".facts").nth(1)).to_have_text(f"{len(expected)} pictures: {counted}")
     expect(one.say).to_have_text(f"Selected {len(expected)} pictures: {counted}.")
     expect(one.root.locator(".chosen-sheet")).to_be_visible()

@@ -8,8 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from mnclglf_lite import data, explore, map_state, maps, palette
-from mnclglf_lite.errors import InputError
+from mnclglf_lite.core.errors import InputError
+from mnclglf_lite.data import dataset
+from mnclglf_lite.drawing import palette, plots
+from mnclglf_lite.evaluation import layouts
+from mnclglf_lite.explorers.embedding import page as page
+from mnclglf_lite.explorers.embedding import state
+from mnclglf_lite.explorers.embedding.page import build_page
 
 Image = pytest.importorskip("PIL.Image")
 pytest.importorskip("matplotlib")
@@ -49,13 +54,13 @@ def case():
     images = torch.randint(0, 256, (12, 3, 16, 16), dtype=torch.uint8, generator=generator)
     labels = torch.arange(12) % 3
     features = torch.randn(12, 7, generator=generator)
-    return images, labels, features, maps.pca(features), maps.neighbours(features, 4)[0]
+    return images, labels, features, layouts.pca(features), layouts.neighbours(features, 4)[0]
 
 
 def made(case, title="", caption="", **changes):
     images, labels, _, points, near = case
     given = dict(layouts={"pca": [points]}, images=images, labels=labels, classes=("a", "b", "c"), neighbours=[near])
-    return explore.page(map_state.state(**{**given, "dimensions": [7], **changes}), title, caption)
+    return build_page(state.map_state(**{**given, "dimensions": [7], **changes}), title, caption)
 
 
 def read(text):
@@ -112,7 +117,7 @@ def test_neighbours_of_more_points_than_two_bytes_can_count_take_four():
     count = 65_537
     near = (torch.arange(count)[:, None] + 1) % count
     labels = torch.zeros(count, dtype=torch.int64)
-    found = map_state.state({"pca": [torch.rand(count, 2)]}, [near], labels, ["a"], [3])["data"]
+    found = state.map_state({"pca": [torch.rand(count, 2)]}, [near], labels, ["a"], [3])["data"]
     np.testing.assert_array_equal(numbers(found["neighbours"][0], "<u4"), near.flatten())
 
 
@@ -121,7 +126,7 @@ def test_each_picture_is_where_the_script_looks_for_it(side, tile):
     """Pictures of one colour, so that JPEG and resizing cannot change them by much."""
     colours = torch.randint(0, 256, (7, 3, 1, 1), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     images = colours.expand(7, 3, side, side)
-    packed, shown_tile, columns = map_state.sheet(images)
+    packed, shown_tile, columns = state.sheet(images)
     assert shown_tile == tile
     sheet = np.asarray(Image.open(io.BytesIO(packed)).convert("RGB")).astype(int)
     for i in range(7):
@@ -132,19 +137,19 @@ def test_each_picture_is_where_the_script_looks_for_it(side, tile):
 
 def test_a_sheet_keeps_to_its_bytes(monkeypatch):
     images = torch.randint(0, 256, (64, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    full = len(map_state.sheet(images)[0])
-    monkeypatch.setattr(map_state, "SHEET_BYTES", full - 1)
-    smaller = len(map_state.sheet(images)[0])
+    full = len(state.sheet(images)[0])
+    monkeypatch.setattr(state, "SHEET_BYTES", full - 1)
+    smaller = len(state.sheet(images)[0])
     assert smaller < full
-    monkeypatch.setattr(map_state, "SHEET_BYTES", 0)  # cannot be kept: the coarsest there is
-    assert 0 < len(map_state.sheet(images)[0]) < smaller
+    monkeypatch.setattr(state, "SHEET_BYTES", 0)  # cannot be kept: the coarsest there is
+    assert 0 < len(state.sheet(images)[0]) < smaller
 
 
 def test_a_tally_names_the_largest_classes_first():
     classes = ("a", "b", "c", "d")
-    assert map_state.tally([1, 1, 0], classes) == "2 b, 1 a"
-    assert map_state.tally([0, 1, 1, 2, 3, 3], classes, most=2) == "2 b, 2 d and 2 of 2 more classes"
-    assert map_state.tally([0, 0, 1], classes, most=1) == "2 a and 1 of 1 more class"
+    assert state.tally([1, 1, 0], classes) == "2 b, 1 a"
+    assert state.tally([0, 1, 1, 2, 3, 3], classes, most=2) == "2 b, 2 d and 2 of 2 more classes"
+    assert state.tally([0, 0, 1], classes, most=1) == "2 a and 1 of 1 more class"
 
 
 def test_names_cannot_break_out_of_the_page(case):
@@ -191,19 +196,19 @@ def test_bad_input(case, changes, words):
 def test_explore_writes_three_files_with_neighbours_from_feature_space(tmp_path, monkeypatch):
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (40, 3, 16, 16), dtype=torch.uint8, generator=generator)
-    pictures = data.ImageSet(images, torch.arange(40) % 3, ("a", "b", "c"), "some", "test")
+    pictures = dataset.ImageSet(images, torch.arange(40) % 3, ("a", "b", "c"), "some", "test")
     features = torch.randn(40, 9, generator=generator)
     notes = []
-    draw = explore.figures.scatter_map
-    monkeypatch.setattr(explore.figures, "scatter_map", lambda *a: notes.append(a[-1]) or draw(*a))
-    paths = explore.explore(features, pictures, tmp_path / "out", "pca", points=30, k=4, caption="seed 0")
+    draw = plots.scatter_map
+    monkeypatch.setattr(plots, "scatter_map", lambda *a: notes.append(a[-1]) or draw(*a))
+    paths = page.explore(features, pictures, tmp_path / "out", "pca", points=30, k=4, caption="seed 0")
     assert [path.name for path in paths] == ["map.html", "map.png", "neighbours.png"]
     text = paths[0].read_text(encoding="utf-8")
     found = read(text)
     static = found["data"]
     index = torch.from_numpy(numbers(static["index"], "<i4").astype(np.int64))
     assert len(index) == 30
-    near = maps.neighbours(features[index], 4)[0]
+    near = layouts.neighbours(features[index], 4)[0]
     np.testing.assert_array_equal(numbers(static["neighbours"][0], "<u2").reshape(30, 4), near)
     np.testing.assert_array_equal(numbers(static["labels"], "<u2"), pictures.labels[index])
     share = (pictures.labels[index][near] == pictures.labels[index][:, None]).float().mean()
@@ -220,23 +225,23 @@ def test_a_page_of_another_layout_has_pca_too(tmp_path):
     pytest.importorskip("sklearn")
     generator = torch.Generator().manual_seed(0)
     images = torch.zeros(40, 3, 8, 8, dtype=torch.uint8)
-    pictures = data.ImageSet(images, torch.arange(40) % 3, ("a", "b", "c"), "some", "test")
+    pictures = dataset.ImageSet(images, torch.arange(40) % 3, ("a", "b", "c"), "some", "test")
     features = torch.randn(40, 9, generator=generator)
-    page = explore.explore(features, pictures, tmp_path, "tsne", seed=3)[0]
-    found = read(page.read_text(encoding="utf-8"))
+    html = page.explore(features, pictures, tmp_path, "tsne", seed=3)[0]
+    found = read(html.read_text(encoding="utf-8"))
     assert found["kind"] == "tsne" and [kind for kind, _ in found["data"]["kinds"]] == ["pca", "tsne"]
     for kind, params in (("pca", {}), ("tsne", {"seed": 3})):
-        points = maps.KINDS[kind](features, **params)
+        points = layouts.KINDS[kind](features, **params)
         np.testing.assert_array_equal(numbers(found["layouts"][kind][0], "<f4").reshape(40, 2), points)
     assert "seed 3" in found["data"]["about"]["tsne"]
 
 
 def test_explore_refuses_what_does_not_belong_together(tmp_path):
-    pictures = data.ImageSet(
+    pictures = dataset.ImageSet(
         torch.zeros(4, 3, 8, 8, dtype=torch.uint8), torch.zeros(4, dtype=torch.int64), ("a",), "x", "test"
     )
     with pytest.raises(InputError, match="4 pictures need features"):
-        explore.explore(torch.rand(5, 3), pictures, tmp_path / "out")
+        page.explore(torch.rand(5, 3), pictures, tmp_path / "out")
     with pytest.raises(InputError, match="did you mean 'umap'"):
-        explore.explore(torch.rand(4, 3), pictures, tmp_path / "out", kind="umapp")
+        page.explore(torch.rand(4, 3), pictures, tmp_path / "out", kind="umapp")
     assert not (tmp_path / "out").exists()

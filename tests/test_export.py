@@ -4,10 +4,11 @@ import pytest
 import torch
 from conftest import tiny
 
-from mnclglf_lite import train, views
-from mnclglf_lite.backbone import ResNet
-from mnclglf_lite.errors import InputError
-from mnclglf_lite.export import export_backbone, export_run, load_backbone, parts, read_metadata, recipe_of
+from mnclglf_lite.core.errors import InputError
+from mnclglf_lite.models.resnet import ResNet
+from mnclglf_lite.results.export import export_backbone, export_run, load_backbone, parts, read_metadata, recipe_of
+from mnclglf_lite.training import train
+from mnclglf_lite.views import view
 
 
 def trained(**shape):
@@ -54,7 +55,7 @@ def test_metadata_say_what_it_is(tmp_path):
     path = export_backbone(net, tmp_path / "a.safetensors", metadata)
     told = read_metadata(path)
     assert told["dataset"] == "toybox" and told["seed"] == "3" and json.loads(told["recipe"]) == {"lr": 0.1}
-    assert json.loads(told["mean"]) == list(views.MEAN) and json.loads(told["std"]) == list(views.STD)
+    assert json.loads(told["mean"]) == list(view.MEAN) and json.loads(told["std"]) == list(view.STD)
     assert told["stem"] == "cifar" and json.loads(told["blocks"]) == [1]
 
 

@@ -9,13 +9,14 @@ import torch.nn.functional as F
 from conftest import cosine, slow_info_nce, slow_negative_cosine, slow_queue_nce, tiny
 from torch import nn
 
-from mnclglf_lite import train, views
-from mnclglf_lite.gauges import effective_rank, spread
+from mnclglf_lite.evaluation.collapse import effective_rank, feature_std
 from mnclglf_lite.losses import nt_xent
-from mnclglf_lite.methods import build
 from mnclglf_lite.methods.byol import BYOL
+from mnclglf_lite.methods.registry import build_method
 from mnclglf_lite.methods.simsiam import SimSiam
-from mnclglf_lite.norms import SplitNorm
+from mnclglf_lite.models.batchnorm import SplitBatchNorm
+from mnclglf_lite.training import train
+from mnclglf_lite.views.view import render_view, sample_params
 
 FAMILY = ("moco", "simsiam", "byol", "nnclr", "fastmoco")
 TARGETS = {"moco": ("k1", "k2"), "simsiam": (), "byol": ("m1", "m2"), "nnclr": ("n1", "n2"), "fastmoco": ("m1", "m2")}
@@ -25,7 +26,7 @@ T = 0.3
 def stepped(name, dtype=torch.float64, seed=0, **changes):
     """A method, its views and what it makes of them."""
     recipe = tiny(name, **{"temperature": T, "queue": 64, **changes})
-    method = build(recipe, 10).to(dtype)
+    method = build_method(recipe, 10).to(dtype)
     for key, p in method.named_parameters():
         if key.endswith("bn2.weight"):  # zero at the start, which would hide the layers before it
             nn.init.ones_(p)
@@ -121,7 +122,7 @@ def test_the_twin_moves_by_averaging_alone_and_keeps_its_own_statistics(name):
 
 @pytest.mark.parametrize("name, copied", [("moco", True), ("byol", True), ("fastmoco", False)])
 def test_the_twin_starts_as_a_copy_or_on_its_own(name, copied):
-    state = build(tiny(name), 10).state_dict()
+    state = build_method(tiny(name), 10).state_dict()
     for part in ("backbone", "projector"):
         keys = [key for key in state if key.startswith(part + ".")]
         assert len(keys) > 3
@@ -144,7 +145,7 @@ def test_one_way_moco_asks_the_first_view_alone():
 
 def test_symmetric_moco_enqueues_the_keys_of_both_views_after_both_look_ups():
     method, x, out = stepped("moco")
-    start = build(tiny("moco", queue=64), 10).double().queue.entries
+    start = build_method(tiny("moco", queue=64), 10).double().queue.entries
     assert torch.equal(method.queue.entries, start)  # looking up changes nothing
     both = [slow_queue_nce(out[q], out[k], start, T) for q, k in (("q1", "k2"), ("q2", "k1"))]
     assert out["loss"].item() == pytest.approx(sum(both) / 2, abs=1e-9)  # both see the queue of before
@@ -191,7 +192,7 @@ def test_the_momentum_network_is_split_as_the_online_one_is():
         (method.momentum_backbone, 6),
         (method.momentum_projector, 1),
     ):
-        assert [m.groups for m in net.modules() if isinstance(m, SplitNorm)] == [4] * norms
+        assert [m.groups for m in net.modules() if isinstance(m, SplitBatchNorm)] == [4] * norms
 
 
 # --- SimSiam -----------------------------------------------------------------------------------------------------------
@@ -226,12 +227,12 @@ def collapse(toys):
         optimiser = torch.optim.SGD(method.parameters(), lr=0.5, momentum=0.9, weight_decay=5e-4)
         images = toys.train.images[:128]
         for _ in range(100):
-            cut = [views.render(images, v, views.sample(v, 128, (16, 16), generator)) for v in method.views]
+            cut = [render_view(images, v, sample_params(v, 128, (16, 16), generator)) for v in method.views]
             out = method(cut)
             optimiser.zero_grad()
             out["loss"].backward()
             optimiser.step()
-        found[kind] = (spread(out["z1"]).item(), effective_rank(out["z1"]).item(), out["loss"].item())
+        found[kind] = (feature_std(out["z1"]).item(), effective_rank(out["z1"]).item(), out["loss"].item())
     return found
 
 
@@ -279,7 +280,7 @@ def test_the_predictor_of_byol_is_the_online_networks_alone():
 
 def test_neighbours_are_the_nearest_entries_of_before_and_only_the_first_views_projections_enter():
     method, x, out = stepped("nnclr")
-    start = build(tiny("nnclr", queue=64), 10).double().queue.entries
+    start = build_method(tiny("nnclr", queue=64), 10).double().queue.entries
     for z, n in (("z1", "n1"), ("z2", "n2")):
         for query, neighbour in zip(out[z].tolist(), out[n], strict=True):
             best = max(range(64), key=lambda j: cosine(query, start[j].tolist()))

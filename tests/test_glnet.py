@@ -8,12 +8,13 @@ import torch
 from conftest import cosine, tiny
 from torch import nn
 
-from mnclglf_lite import montage, train
-from mnclglf_lite.errors import InputError
-from mnclglf_lite.losses import supervised_contrastive, unit
-from mnclglf_lite.methods import build
-from mnclglf_lite.methods.glnet import GLNet, same_picture
-from mnclglf_lite.views import View
+from mnclglf_lite.core.errors import InputError
+from mnclglf_lite.losses import l2_normalize, supervised_contrastive
+from mnclglf_lite.methods.glnet import GLNet, multi_positive_nt_xent
+from mnclglf_lite.methods.registry import build_method
+from mnclglf_lite.training import train
+from mnclglf_lite.views import montage
+from mnclglf_lite.views.view import View
 
 BASES = ("moco_v3", "simclr")
 
@@ -25,7 +26,7 @@ def batch(method, n=16, seed=0, dtype=torch.float32):
 
 def ready(dtype=torch.float32, **changes):
     """A method with draws of its own and no layer that starts at zero."""
-    method = build(tiny("glnet", **changes), 10).to(dtype)
+    method = build_method(tiny("glnet", **changes), 10).to(dtype)
     for name, p in method.named_parameters():
         if name.endswith("bn2.weight"):
             nn.init.ones_(p)
@@ -60,14 +61,14 @@ def test_the_contrast_is_the_formula_written_as_loops(n, temperature):
     for seed in range(2):
         a, b = embeddings(n, seed=seed)
         slow = slow_same_picture(a, b, n, temperature)
-        assert float(same_picture(a, b, temperature)) == pytest.approx(slow, abs=1e-9)
+        assert float(multi_positive_nt_xent(a, b, temperature)) == pytest.approx(slow, abs=1e-9)
 
 
 def test_the_contrast_is_the_shared_loss_with_the_picture_as_class():
     n = 4
     a, b = embeddings(n)
-    both, picture = torch.cat([unit(a), unit(b)]), torch.arange(n).repeat(8)
-    torch.testing.assert_close(same_picture(a, b, 0.3), supervised_contrastive(both @ both.T / 0.3, picture))
+    both, picture = torch.cat([l2_normalize(a), l2_normalize(b)]), torch.arange(n).repeat(8)
+    torch.testing.assert_close(multi_positive_nt_xent(a, b, 0.3), supervised_contrastive(both @ both.T / 0.3, picture))
 
 
 def test_the_contrast_is_lightlys_nt_xent_over_the_seven_ways_to_pair_eight_patches():
@@ -81,7 +82,7 @@ def test_the_contrast_is_lightlys_nt_xent_over_the_seven_ways_to_pair_eight_patc
         left = [m for m in range(8) if m < m ^ k]
         one, two = members[left].flatten(0, 1), members[[m ^ k for m in left]].flatten(0, 1)  # (4N, D) each
         values.append(lightly.NTXentLoss(temperature=0.3)(one, two))
-    assert float(same_picture(a, b, 0.3)) == pytest.approx(float(sum(values) / 7), abs=2e-6)
+    assert float(multi_positive_nt_xent(a, b, 0.3)) == pytest.approx(float(sum(values) / 7), abs=2e-6)
 
 
 @pytest.mark.parametrize("n", [2, 8, 32])
@@ -89,35 +90,35 @@ def test_closed_forms_of_the_contrast(n):
     """Nothing alike, all alike: a uniform guess among the others. Pictures alike and apart from each other: the best."""
     apart = torch.eye(8 * n, dtype=torch.float64)
     guess = math.log(8 * n - 1)
-    assert float(same_picture(apart[: 4 * n], apart[4 * n :], 0.3)) == pytest.approx(guess)
+    assert float(multi_positive_nt_xent(apart[: 4 * n], apart[4 * n :], 0.3)) == pytest.approx(guess)
     same = torch.ones(4 * n, 3, dtype=torch.float64)
-    assert float(same_picture(same, same, 0.3)) == pytest.approx(guess)
+    assert float(multi_positive_nt_xent(same, same, 0.3)) == pytest.approx(guess)
     own = torch.eye(n, dtype=torch.float64).repeat(4, 1)  # (4N, N)
     best = math.log(7 * math.exp(1 / 0.3) + 8 * (n - 1)) - 1 / 0.3
-    assert float(same_picture(own, own, 0.3)) == pytest.approx(best)
+    assert float(multi_positive_nt_xent(own, own, 0.3)) == pytest.approx(best)
     # random directions: the same guess, and half the variance 1 / (D T^2) of the logits on top
     a, b = embeddings(n, d=512)
-    assert float(same_picture(a, b, 0.3)) == pytest.approx(guess + 0.5 / 512 / 0.3**2, abs=0.02)
+    assert float(multi_positive_nt_xent(a, b, 0.3)) == pytest.approx(guess + 0.5 / 512 / 0.3**2, abs=0.02)
 
 
 def test_the_published_sum_starts_where_the_published_log_does():
     """github.com/WilyZhao8/W2SSL logs 67.4 at the start: 2048 vectors in each of two sums, times T / 0.07."""
     apart = torch.eye(2048)
-    mean_form = same_picture(apart[:1024], apart[1024:], 0.3)
+    mean_form = multi_positive_nt_xent(apart[:1024], apart[1024:], 0.3)
     assert float(2 * 0.3 / 0.07 * mean_form) == pytest.approx(65.3, abs=0.1)
 
 
 def test_the_gradient_of_the_contrast_is_that_of_the_formula():
     a, b = (x.requires_grad_() for x in embeddings(2, d=3))
-    assert torch.autograd.gradcheck(lambda x, y: same_picture(x, y, 0.5), (a, b))
+    assert torch.autograd.gradcheck(lambda x, y: multi_positive_nt_xent(x, y, 0.5), (a, b))
 
 
 def test_half_precision_embeddings_are_compared_in_full():
     a, b = (x.float() for x in embeddings(8, d=16))
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        half = same_picture(a.bfloat16(), b.bfloat16(), 0.1)
+        half = multi_positive_nt_xent(a.bfloat16(), b.bfloat16(), 0.1)
     assert half.dtype == torch.float32
-    torch.testing.assert_close(half, same_picture(a.bfloat16().float(), b.bfloat16().float(), 0.1))
+    torch.testing.assert_close(half, multi_positive_nt_xent(a.bfloat16().float(), b.bfloat16().float(), 0.1))
 
 
 # --- the method --------------------------------------------------------------------------------------------------------
@@ -301,7 +302,7 @@ def test_labels_change_nothing():
 
 
 def test_a_network_too_deep_for_its_montages_is_refused():
-    method = build(tiny("glnet", blocks=(1, 1, 1, 1), stem="imagenet"), 10)  # 16 pixels / 32: a map of one cell
+    method = build_method(tiny("glnet", blocks=(1, 1, 1, 1), stem="imagenet"), 10)  # 16 pixels / 32: a map of one cell
     with pytest.raises(InputError, match="a map of 1x1 cannot be split"):
         method(batch(method))
 

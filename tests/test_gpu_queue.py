@@ -11,9 +11,10 @@ import pytest
 
 from benchmarks import gpu_queue, race
 from benchmarks.gpu_items import ABLATION, CHOICES, ITEMS, SEEDS, Item
-from mnclglf_lite import __main__, data
-from mnclglf_lite.errors import InputError
-from mnclglf_lite.flags import recipe_from
+from mnclglf_lite.cli import main
+from mnclglf_lite.core.errors import InputError
+from mnclglf_lite.data import dataset
+from mnclglf_lite.recipe.flags import recipe_from
 
 # What a machine with torch, torchvision and numpy need not have, and pillow, which torchvision alone asks for
 ABSENT = "matplotlib sklearn scipy umap pandas PIL safetensors lightly pytorch_lightning pytest IPython tqdm".split()
@@ -256,10 +257,10 @@ def test_what_speaks_for_a_choice_comes_before_what_waits_for_it_and_says_that_w
 @pytest.fixture(scope="module")
 def recipes():
     """Name of an item: the recipe that its training has, by the command line's own reading; choices at their first word."""
-    read, found = __main__.parser(), {}
+    read, found = main.parser(), {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(race, "race", lambda recipe, *rest, **more: found.update({name: recipe}) or {"complete": False})
-        patch.setattr(data, "load", lambda *rest, **more: None)
+        patch.setattr(dataset, "load", lambda *rest, **more: None)
         for item in ITEMS:
             name = item.name
             words = [next(iter(CHOICES.get(word, [word]))) for word in item.commands[0]]

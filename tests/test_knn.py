@@ -6,9 +6,9 @@ import pytest
 import torch
 from conftest import clouds, cosine
 
-from mnclglf_lite import knn
-from mnclglf_lite.errors import InputError
-from mnclglf_lite.knn import KnnProtocol
+from mnclglf_lite.core.errors import InputError
+from mnclglf_lite.evaluation import knn
+from mnclglf_lite.evaluation.knn import KnnProtocol
 
 
 def slow_knn(bank, bank_labels, queries, query_labels, k, temperature, classes):

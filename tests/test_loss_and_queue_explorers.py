@@ -5,10 +5,10 @@ import torch
 from browser import needs_browser, write_notebook
 from conftest import clouds
 
-from mnclglf_lite import data
-from mnclglf_lite.errors import InputError
-from mnclglf_lite.loss_batch import Batch, drawn
-from mnclglf_lite.loss_forms import LOSSES
+from mnclglf_lite.core.errors import InputError
+from mnclglf_lite.data import dataset
+from mnclglf_lite.explorers.loss.batch import Batch, drawn
+from mnclglf_lite.explorers.loss.pairs import LOSSES
 
 widgets = pytest.importorskip("mnclglf_lite.widgets")
 
@@ -108,7 +108,7 @@ def test_bad_input(make, words):
 
 def toy_set(n):
     images = torch.randint(0, 256, (n, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    return data.ImageSet(images, torch.arange(n) % 4, ("fork", "cup", "pan", "jar"), "kitchen", "test")
+    return dataset.ImageSet(images, torch.arange(n) % 4, ("fork", "cup", "pan", "jar"), "kitchen", "test")
 
 
 def test_every_control_of_the_queue_explorer_changes_picture_words_and_moment():

@@ -4,7 +4,7 @@ import pytest
 import torch
 from conftest import cosine, slow_info_nce, slow_negative_cosine, slow_nt_xent, slow_queue_nce
 
-from mnclglf_lite.losses import info_nce, negative_cosine, nt_xent, queue_logits, queue_nce
+from mnclglf_lite.losses import info_nce, info_nce_queue, negative_cosine, nt_xent, queue_logits
 
 
 def pair(n=7, d=5, seed=0, dtype=torch.float64):
@@ -91,7 +91,7 @@ def test_queue_nce_equals_the_formula_written_as_loops(temperature):
     for seed in range(3):
         q, k, queue = triple(seed=seed)
         expected = slow_queue_nce(q, k, queue, temperature)
-        assert float(queue_nce(q, k, queue, temperature)) == pytest.approx(expected, abs=1e-9)
+        assert float(info_nce_queue(q, k, queue, temperature)) == pytest.approx(expected, abs=1e-9)
 
 
 def test_queue_logits_hold_the_own_key_first_and_the_queue_in_its_order():
@@ -107,9 +107,9 @@ def test_queue_logits_hold_the_own_key_first_and_the_queue_in_its_order():
 def test_closed_forms_of_queue_nce(k):
     same = torch.ones(3, 4, dtype=torch.float64)
     queue = torch.ones(k, 4, dtype=torch.float64)
-    assert float(queue_nce(same, same, queue, 0.2)) == pytest.approx(math.log(1 + k))  # all equal: a uniform guess
+    assert float(info_nce_queue(same, same, queue, 0.2)) == pytest.approx(math.log(1 + k))  # all equal: a uniform guess
     opposite = math.log(1 + k * math.exp(-2 / 0.2))  # own key at cosine 1, all others at -1: the least there can be
-    assert float(queue_nce(same, same, -queue, 0.2)) == pytest.approx(opposite, rel=1e-6)
+    assert float(info_nce_queue(same, same, -queue, 0.2)) == pytest.approx(opposite, rel=1e-6)
 
 
 def test_queue_nce_equals_lightlys_loss_with_a_memory_bank():
@@ -119,21 +119,21 @@ def test_queue_nce_equals_lightlys_loss_with_a_memory_bank():
         theirs = lightly.NTXentLoss(temperature=temperature, memory_bank_size=(32, 8))
         theirs.memory_bank.bank = torch.nn.functional.normalize(queue, dim=1)
         ours, other = q.clone().requires_grad_(), q.clone().requires_grad_()
-        value, expected = queue_nce(ours, k, queue, temperature), theirs(other, k)
+        value, expected = info_nce_queue(ours, k, queue, temperature), theirs(other, k)
         assert float(value.detach()) == pytest.approx(float(expected.detach()), abs=2e-6)
         torch.testing.assert_close(torch.autograd.grad(value, ours)[0], torch.autograd.grad(expected, other)[0])
 
 
 def test_in_queue_nce_length_does_not_matter_nor_the_queues_order_but_the_pairing_does():
     q, k, queue = triple()
-    base = queue_nce(q, k, queue, 0.2)
-    torch.testing.assert_close(queue_nce(3 * q, 0.1 * k, queue.flip(0) * 2, 0.2), base)
-    assert not torch.isclose(queue_nce(q, k.flip(0), queue, 0.2), base)
+    base = info_nce_queue(q, k, queue, 0.2)
+    torch.testing.assert_close(info_nce_queue(3 * q, 0.1 * k, queue.flip(0) * 2, 0.2), base)
+    assert not torch.isclose(info_nce_queue(q, k.flip(0), queue, 0.2), base)
 
 
 def test_gradients_of_queue_nce_are_those_of_the_formula():
     q, k, queue = (x.requires_grad_() for x in triple(n=4, k=3, d=3))
-    assert torch.autograd.gradcheck(lambda *x: queue_nce(*x, 0.5), (q, k, queue))
+    assert torch.autograd.gradcheck(lambda *x: info_nce_queue(*x, 0.5), (q, k, queue))
 
 
 # --- cosine alone ------------------------------------------------------------------------------------------------------
@@ -163,7 +163,7 @@ def test_gradients_of_negative_cosine_are_those_of_the_formula():
     assert torch.autograd.gradcheck(negative_cosine, (p.requires_grad_(), z.requires_grad_()))
 
 
-@pytest.mark.parametrize("loss", [lambda *x: queue_nce(*x, 0.1), lambda p, z, _: negative_cosine(p, z)])
+@pytest.mark.parametrize("loss", [lambda *x: info_nce_queue(*x, 0.1), lambda p, z, _: negative_cosine(p, z)])
 def test_half_precision_is_compared_in_full_here_too(loss):
     half = [x.bfloat16() for x in triple(n=32, d=16, dtype=torch.float32)]
     value = loss(*half)

@@ -8,8 +8,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mnclglf_lite import maps
-from mnclglf_lite.errors import InputError
+from mnclglf_lite.core.errors import InputError
+from mnclglf_lite.evaluation import layouts
+from mnclglf_lite.evaluation.layouts import compute_layout, subsample
 
 
 def groups(n=120, d=16, noise=0.3, seed=0):
@@ -28,7 +29,7 @@ def keeps_groups(points, label):
 
 def test_neighbours_are_those_of_a_double_loop():
     x, _ = groups(40)
-    index, similarity = maps.neighbours(x, 5)
+    index, similarity = layouts.neighbours(x, 5)
     for i in range(len(x)):
         cosines = [(float(F.cosine_similarity(x[i], x[j], dim=0)), j) for j in range(len(x)) if j != i]
         expected = sorted(cosines, reverse=True)[:5]
@@ -37,7 +38,7 @@ def test_neighbours_are_those_of_a_double_loop():
 
 
 def test_nobody_is_his_own_neighbour_even_among_twins():
-    index, _ = maps.neighbours(torch.ones(1500, 4), 3)  # more rows than one block
+    index, _ = layouts.neighbours(torch.ones(1500, 4), 3)  # more rows than one block
     assert not (index == torch.arange(1500)[:, None]).any()
 
 
@@ -45,24 +46,24 @@ def test_pca_is_scikit_learns():
     decomposition = pytest.importorskip("sklearn.decomposition")
     x, _ = groups()
     expected = decomposition.PCA(3, svd_solver="full").fit_transform(x.double().numpy())
-    ours = maps.pca(x, 3).numpy()
+    ours = layouts.pca(x, 3).numpy()
     expected *= np.sign((expected * ours).sum(0))  # the sign is a convention; ours is tested below
     np.testing.assert_allclose(ours, expected, atol=1e-4)
 
 
 def test_pca_points_where_its_largest_weight_is_positive():
     x = torch.tensor([[-3.0, 0.1], [0.0, -0.2], [3.0, 0.1]])
-    assert maps.pca(x)[:, 0].tolist() == pytest.approx([-3, 0, 3], abs=1e-5)
-    assert torch.equal(maps.pca(x), maps.pca(x.clone()))
+    assert layouts.pca(x)[:, 0].tolist() == pytest.approx([-3, 0, 3], abs=1e-5)
+    assert torch.equal(layouts.pca(x), layouts.pca(x.clone()))
 
 
 def test_tsne_keeps_groups_together_and_repeats():
     pytest.importorskip("sklearn")
     x, label = groups(90)
-    points = maps.tsne(x, seed=1)
+    points = layouts.tsne(x, seed=1)
     assert points.shape == (90, 2) and points.dtype == torch.float32
     assert keeps_groups(points, label) > 0.95
-    assert torch.equal(points, maps.tsne(x, seed=1))
+    assert torch.equal(points, layouts.tsne(x, seed=1))
 
 
 def test_umap_keeps_groups_repeats_with_a_seed_and_does_not_warn():
@@ -70,17 +71,17 @@ def test_umap_keeps_groups_repeats_with_a_seed_and_does_not_warn():
     x, label = groups()
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
-        points = maps.umap(x, seed=0, n_neighbors=10)
-        assert torch.equal(points, maps.umap(x, seed=0, n_neighbors=10))
-        free = maps.umap(x, n_neighbors=10)
+        points = layouts.umap(x, seed=0, n_neighbors=10)
+        assert torch.equal(points, layouts.umap(x, seed=0, n_neighbors=10))
+        free = layouts.umap(x, n_neighbors=10)
     assert points.shape == (120, 2) and points.dtype == torch.float32
     assert keeps_groups(points, label) > 0.95 and keeps_groups(free, label) > 0.95
 
 
 def test_umap_missing_says_how_to_get_it(monkeypatch):
-    monkeypatch.setattr(maps.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(layouts.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match="pip install umap-learn"):
-        maps.umap(groups()[0])
+        layouts.umap(groups()[0])
 
 
 def test_importing_maps_imports_no_heavy_library():
@@ -95,14 +96,14 @@ def test_importing_maps_imports_no_heavy_library():
 def test_layout_is_read_back_from_the_cache(tmp_path, monkeypatch):
     x, _ = groups()
     calls = []
-    monkeypatch.setitem(maps.KINDS, "pca", lambda x, **p: calls.append(p) or maps.pca(x, **p))
-    first = maps.layout(x, "pca", tmp_path)
-    assert torch.equal(first, maps.pca(x))
-    assert torch.equal(maps.layout(x.clone(), "pca", tmp_path), first) and len(calls) == 1
+    monkeypatch.setitem(layouts.KINDS, "pca", lambda x, **p: calls.append(p) or layouts.pca(x, **p))
+    first = compute_layout(x, "pca", tmp_path)
+    assert torch.equal(first, layouts.pca(x))
+    assert torch.equal(compute_layout(x.clone(), "pca", tmp_path), first) and len(calls) == 1
     changed = x.clone()
     changed[3, 3] += 1
-    maps.layout(changed, "pca", tmp_path)  # other features
-    assert maps.layout(x, "pca", tmp_path, d=3).shape == (120, 3)  # other parameters
+    compute_layout(changed, "pca", tmp_path)  # other features
+    assert compute_layout(x, "pca", tmp_path, d=3).shape == (120, 3)  # other parameters
     assert len(calls) == 3 and len(list(tmp_path.iterdir())) == 3
 
 
@@ -111,32 +112,32 @@ def test_another_package_named_umap_says_which_one_is_meant(monkeypatch):
     impostor.__spec__ = importlib.machinery.ModuleSpec("umap", None)
     monkeypatch.setitem(sys.modules, "umap", impostor)
     with pytest.raises(InputError, match="pip install -U umap-learn"):
-        maps.umap(groups()[0])
+        layouts.umap(groups()[0])
 
 
 def test_cap_draws_without_repeats_the_same_every_time():
-    index = maps.cap(100, 30)
+    index = subsample(100, 30)
     assert len(index.unique()) == 30 and (index.diff() > 0).all() and index.max() < 100
-    assert torch.equal(index, maps.cap(100, 30)) and not torch.equal(index, maps.cap(100, 30, seed=1))
-    assert torch.equal(maps.cap(20), torch.arange(20))
+    assert torch.equal(index, subsample(100, 30)) and not torch.equal(index, subsample(100, 30, seed=1))
+    assert torch.equal(subsample(20), torch.arange(20))
 
 
 def test_layout_without_a_cache_writes_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    maps.layout(groups()[0])
+    compute_layout(groups()[0])
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
     "call, words",
     [
-        (lambda x: maps.layout(x, "umpa"), "did you mean 'umap'"),
-        (lambda x: maps.pca(x[0]), r"got shape \(16,\)"),
-        (lambda x: maps.pca(x, 17), "17 dimensions"),
-        (lambda x: maps.pca(x * torch.nan), "not finite"),
-        (lambda x: maps.neighbours(x, 120), "k <= 119"),
-        (lambda x: maps.tsne(x[:20]), "perplexity"),
-        (lambda x: maps.umap(x[:10]), "n_neighbors"),
+        (lambda x: compute_layout(x, "umpa"), "did you mean 'umap'"),
+        (lambda x: layouts.pca(x[0]), r"got shape \(16,\)"),
+        (lambda x: layouts.pca(x, 17), "17 dimensions"),
+        (lambda x: layouts.pca(x * torch.nan), "not finite"),
+        (lambda x: layouts.neighbours(x, 120), "k <= 119"),
+        (lambda x: layouts.tsne(x[:20]), "perplexity"),
+        (lambda x: layouts.umap(x[:10]), "n_neighbors"),
     ],
 )
 def test_bad_input(call, words):
@@ -147,6 +148,6 @@ def test_bad_input(call, words):
 
 
 def test_describe_says_whether_it_is_repeatable():
-    assert "no seed" in maps.describe("umap")
-    assert "seed 3" in maps.describe("umap", seed=3) and "one thread" in maps.describe("umap", seed=3)
-    assert "perplexity 30" in maps.describe("tsne")
+    assert "no seed" in layouts.describe("umap")
+    assert "seed 3" in layouts.describe("umap", seed=3) and "one thread" in layouts.describe("umap", seed=3)
+    assert "perplexity 30" in layouts.describe("tsne")

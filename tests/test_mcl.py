@@ -6,10 +6,10 @@ import pytest
 import torch
 from conftest import cosine, slow_log_softmax, slow_soften, slow_supervised_contrastive, tiny
 
-from mnclglf_lite.errors import InputError
-from mnclglf_lite.methods import build
-from mnclglf_lite.norms import SplitNorm
-from mnclglf_lite.recipe import MUTUAL
+from mnclglf_lite.core.errors import InputError
+from mnclglf_lite.methods.registry import build_method
+from mnclglf_lite.models.batchnorm import SplitBatchNorm
+from mnclglf_lite.recipe.recipe import MUTUAL
 
 PARTS = [f"loss_{name}" for name in MUTUAL]
 
@@ -22,7 +22,7 @@ def views_of(recipe, method, seed=0):
 def made(**changes):
     """A recipe, its method in float64 with every layer awake, and views."""
     recipe = tiny("mcl", **changes)
-    method = build(recipe, 10).double()
+    method = build_method(recipe, 10).double()
     for name, p in method.named_parameters():
         if name.endswith("bn2.weight"):  # zero at the start, which would hide the layers before it
             torch.nn.init.ones_(p)
@@ -73,7 +73,7 @@ def test_one_network_is_one_way_moco():
     """The same weights, queue and draws: the same loss, gradient, twin and queue, with BatchNorm in groups and shuffled."""
     changes = {"norm_groups": 4, "shuffle": True, "temperature": 0.2, "momentum": 0.9}
     recipe, method, views = made(networks=1, projector_last_norm=False, **changes)
-    moco = build(tiny("moco", symmetric=False, projector_last_norm=False, **changes), 10).double()
+    moco = build_method(tiny("moco", symmetric=False, projector_last_norm=False, **changes), 10).double()
     for ours, theirs in ((method.online, (moco.backbone, moco.projector)),
                          (method.twins, (moco.momentum_backbone, moco.momentum_projector))):  # fmt: skip
         for part, other in zip(ours[0], theirs, strict=True):
@@ -184,7 +184,7 @@ def test_networks_start_apart_and_each_twin_as_a_copy_that_follows():
     starts = [network[0].conv1.weight.detach().clone() for network in method.online]
     for m, start in enumerate(starts):
         assert not torch.equal(start, starts[m - 1])
-        assert torch.equal(start, build(recipe, 10).double().twins[m][0].conv1.weight)
+        assert torch.equal(start, build_method(recipe, 10).double().twins[m][0].conv1.weight)
     out = method(views)
     with torch.no_grad():
         for network in method.online:
@@ -205,7 +205,7 @@ def test_all_twins_see_one_shuffled_batch_and_keys_come_back_in_order():
     assert not torch.equal(order, torch.arange(recipe.batch))
     assert len(seen) == 3 and all(torch.equal(x, views[1][order]) for x in seen)
     assert method.mixes_batch and all(
-        isinstance(part[0][0].bn1, SplitNorm) and part[0][0].bn1.groups == 4 for part in (method.online, method.twins)
+        isinstance(part[0][0].bn1, SplitBatchNorm) and part[0][0].bn1.groups == 4 for part in (method.online, method.twins)
     )
     method.eval()  # no batch statistics: a key depends on its own picture alone
     keys = method(views)["k2"]
@@ -221,13 +221,13 @@ def test_without_the_shuffle_nothing_is_drawn():
 
 
 def test_the_head_is_the_releases_one_linear_layer_where_the_recipe_says_so():
-    head = build(tiny("mcl", projector=(8,), projector_last_norm=False), 10).online[0][1]
+    head = build_method(tiny("mcl", projector=(8,), projector_last_norm=False), 10).online[0][1]
     assert len(head) == 1 and isinstance(head[0], torch.nn.Linear) and head[0].weight.shape == (8, 16)
 
 
 def test_one_network_without_its_own_loss_is_refused():
     with pytest.raises(InputError, match=r"mutual=\('icl',\) leaves nothing to learn from"):
-        build(tiny("mcl", networks=1, mutual=("icl",)), 10)
+        build_method(tiny("mcl", networks=1, mutual=("icl",)), 10)
 
 
 # --- with labels -------------------------------------------------------------------------------------------------------
@@ -280,7 +280,7 @@ def test_labelled_networks_meet_in_the_batch_and_both_sides_learn():
 
 def test_the_labelled_form_has_whole_batches_whatever_the_groups():
     _, method, _ = made(with_labels=True, norm_groups=4)
-    assert not method.mixes_batch and not any(isinstance(m, SplitNorm) for m in method.modules())
+    assert not method.mixes_batch and not any(isinstance(m, SplitBatchNorm) for m in method.modules())
 
 
 def test_the_labelled_form_needs_labels_and_the_other_does_not_read_them():

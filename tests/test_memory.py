@@ -6,17 +6,19 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from mnclglf_lite.errors import InputError
-from mnclglf_lite.memory import Queue, follow, frozen, rising
+from mnclglf_lite.core.errors import InputError
+from mnclglf_lite.models.freeze import freeze
+from mnclglf_lite.models.memory_queue import Queue
+from mnclglf_lite.models.momentum import ema_schedule, update_ema
 
 
 def test_follow_is_the_textbook_average_and_leaves_buffers():
     online, twin = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4)), nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
-    frozen(twin)
+    freeze(twin)
     online[1].running_mean += 5
     expected = [0.9 * b + 0.1 * a for a, b in zip(online.parameters(), twin.parameters(), strict=True)]
     buffers = [b.clone() for b in twin.buffers()]
-    follow(twin, online, 0.9)
+    update_ema(twin, online, 0.9)
     for got, want in zip(twin.parameters(), expected, strict=True):
         torch.testing.assert_close(got, want)
     assert all(torch.equal(a, b) for a, b in zip(twin.buffers(), buffers, strict=True))
@@ -29,8 +31,8 @@ def test_a_tensor_as_momentum_does_what_the_number_does(momentum):
     online[1].weight.data.add_(1)
     other, before, buffers = copy.deepcopy(twin), copy.deepcopy(twin), [b.clone() for b in twin.buffers()]
     online[1].running_mean += 5
-    follow(frozen(twin), online, torch.tensor(momentum))
-    follow(frozen(other), online, momentum)
+    update_ema(freeze(twin), online, torch.tensor(momentum))
+    update_ema(freeze(other), online, momentum)
     for got, want, old, new in zip(*(net.parameters() for net in (twin, other, before, online)), strict=True):
         torch.testing.assert_close(got, want)
         torch.testing.assert_close(got, momentum * old + (1 - momentum) * new)
@@ -41,21 +43,23 @@ def test_follow_equals_lightlys_update():
     utils = pytest.importorskip("lightly.models.utils")
     online, twin = nn.Linear(3, 4), nn.Linear(3, 4)
     theirs = copy.deepcopy(twin)
-    follow(frozen(twin), online, 0.9)
-    utils.update_momentum(online, frozen(theirs), 0.9)
+    update_ema(freeze(twin), online, 0.9)
+    utils.update_momentum(online, freeze(theirs), 0.9)
     torch.testing.assert_close(twin.weight, theirs.weight)
 
 
 def test_the_rising_momentum_is_byols_formula():
     """tau = 1 - (1 - tau_base) (cos(pi k / K) + 1) / 2, and lightly's schedule for any end."""
     for step in range(0, 101, 5):
-        tau = float(rising(0.99, 1.0, torch.tensor(step / 100, dtype=torch.float64)))
+        tau = float(ema_schedule(0.99, 1.0, torch.tensor(step / 100, dtype=torch.float64)))
         assert tau == pytest.approx(1 - 0.01 * (math.cos(math.pi * step / 100) + 1) / 2, abs=1e-12)
-    assert float(rising(0.8, 0.9, torch.tensor(0.5))) == pytest.approx(0.85)
+    assert float(ema_schedule(0.8, 0.9, torch.tensor(0.5))) == pytest.approx(0.85)
     scheduler = pytest.importorskip("lightly.utils.scheduler")
     for step in range(11):
         theirs = scheduler.cosine_schedule(step, 11, 0.9, 0.98)  # their last step has index 10
-        assert float(rising(0.9, 0.98, torch.tensor(step / 10, dtype=torch.float64))) == pytest.approx(theirs, abs=1e-12)
+        assert float(ema_schedule(0.9, 0.98, torch.tensor(step / 10, dtype=torch.float64))) == pytest.approx(
+            theirs, abs=1e-12
+        )
 
 
 def test_first_in_first_out():

@@ -6,13 +6,13 @@ import torch.nn.functional as F
 from conftest import slow_info_nce, slow_nt_xent, tiny
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mnclglf_lite.backbone import ResNet
-from mnclglf_lite.errors import InputError
-from mnclglf_lite.heads import predictor, projector
-from mnclglf_lite.memory import Queue
-from mnclglf_lite.methods import build
-from mnclglf_lite.recipe import METHODS, VARIANTS, variant
-from mnclglf_lite.views import View
+from mnclglf_lite.core.errors import InputError
+from mnclglf_lite.methods.registry import build_method
+from mnclglf_lite.models.heads import predictor, projector
+from mnclglf_lite.models.memory_queue import Queue
+from mnclglf_lite.models.resnet import ResNet
+from mnclglf_lite.recipe.recipe import METHODS, VARIANTS, variant
+from mnclglf_lite.views.view import View
 
 
 def batch(recipe, method, seed=0, dtype=torch.float32):
@@ -23,7 +23,7 @@ def batch(recipe, method, seed=0, dtype=torch.float32):
 
 def gradients(recipe, part="loss", seed=0):
     """Gradient of one named output with respect to every online parameter, in float64; None where nothing arrives."""
-    method = build(recipe, 10).double()
+    method = build_method(recipe, 10).double()
     for name, p in method.named_parameters():
         if name.endswith("bn2.weight"):  # zero at the start, which would hide the layers before it
             torch.nn.init.ones_(p)
@@ -39,7 +39,7 @@ def gradients(recipe, part="loss", seed=0):
 @pytest.mark.parametrize("name", METHODS)
 def test_the_contract(name):
     recipe = tiny(name)
-    method = build(recipe, 10)
+    method = build_method(recipe, 10)
     views, labels = batch(recipe, method)
     outputs = method(views, labels)
     assert outputs["loss"].shape == () and torch.isfinite(outputs["loss"])
@@ -47,7 +47,7 @@ def test_the_contract(name):
     for name, parameter in method.named_parameters():
         assert (parameter.grad is not None) == parameter.requires_grad, name
     method.after_step(outputs)
-    other = build(recipe.replace(seed=5), 10)
+    other = build_method(recipe.replace(seed=5), 10)
     other.load_state_dict(method.state_dict())
     for key, value in method.state_dict().items():
         assert torch.equal(value, other.state_dict()[key]), key
@@ -56,7 +56,7 @@ def test_the_contract(name):
 @pytest.mark.parametrize("name", METHODS)
 def test_the_same_seed_draws_the_same_weights_and_touches_no_global_state(name):
     before = torch.get_rng_state()
-    one, two, three = (build(tiny(name, seed=seed), 10).state_dict() for seed in (1, 1, 2))
+    one, two, three = (build_method(tiny(name, seed=seed), 10).state_dict() for seed in (1, 1, 2))
     assert all(torch.equal(one[key], two[key]) for key in one)
     assert any(not torch.equal(one[key], three[key]) for key in one)
     assert torch.equal(before, torch.get_rng_state())
@@ -64,7 +64,7 @@ def test_the_same_seed_draws_the_same_weights_and_touches_no_global_state(name):
 
 def assert_order_does_not_matter(recipe):
     """The pictures of a batch in another order: the same loss, and every other output in that order."""
-    method = build(recipe, 10).double()
+    method = build_method(recipe, 10).double()
     if method.mixes_batch:
         pytest.skip("a draw mixes the pictures of the batch")
     views, labels = batch(recipe, method, dtype=torch.float64)
@@ -99,7 +99,7 @@ def test_no_step_reads_a_tensors_value(name):
     """On a GPU each such look would make the host wait for the step to end."""
     method_name, changes = variant(name)
     recipe = tiny(method_name, **changes)
-    method = build(recipe, 10)
+    method = build_method(recipe, 10)
     views, labels = batch(recipe, method)
     with NoReading():
         outputs = method(views, labels)
@@ -114,7 +114,7 @@ def test_no_step_reads_a_tensors_value(name):
 
 def test_the_loss_of_mnclglf_is_its_formula():
     recipe = tiny(temperature=0.3, local_weight=1.0, global_weight=6.0)
-    method = build(recipe, 10).double()
+    method = build_method(recipe, 10).double()
     out = method(*batch(recipe, method, dtype=torch.float64))
     assert out["c1"].shape == out["c2"].shape == (6, recipe.batch, 8)
     local = sum(slow_info_nce(out["p1"], out["c2"][j], 0.3) + slow_info_nce(out["p2"], out["c1"][j], 0.3) for j in range(6))
@@ -143,7 +143,7 @@ def test_as_drawn_the_local_term_reaches_the_online_network_and_both_terms_add_u
 
 def test_as_drawn_gradient_flows_through_p_and_never_through_the_targets():
     recipe = tiny(local_gradient=True)
-    method = build(recipe, 10).double()
+    method = build_method(recipe, 10).double()
     out = method(*batch(recipe, method, dtype=torch.float64))
     for key in ("c1", "c2", "m1", "m3", "n1", "n3"):
         assert not out[key].requires_grad, key
@@ -156,7 +156,7 @@ def test_as_drawn_gradient_flows_through_p_and_never_through_the_targets():
 def test_the_gradient_is_that_of_the_loss_with_the_targets_held_constant():
     """Finite differences move one weight while c and n keep their values: only p may answer."""
     recipe = tiny(temperature=0.5)
-    method = build(recipe, 10).double()
+    method = build_method(recipe, 10).double()
     views, labels = batch(recipe, method, dtype=torch.float64)
     out = method(views, labels)
     weight = method.projector[0].weight
@@ -180,7 +180,7 @@ def test_the_gradient_is_that_of_the_loss_with_the_targets_held_constant():
 
 def test_patch_order_does_not_change_the_local_term():
     recipe = tiny()
-    method = build(recipe, 10).double()
+    method = build_method(recipe, 10).double()
     views, labels = batch(recipe, method, dtype=torch.float64)
     patches = method.patches_of(views)[0]
     c = method.local_targets(patches)
@@ -192,7 +192,7 @@ def test_patch_order_does_not_change_the_local_term():
 
 def test_only_the_third_views_keys_enter_the_queue_and_never_before_the_look_up():
     recipe = tiny()
-    method = build(recipe, 10)
+    method = build_method(recipe, 10)
     views, labels = batch(recipe, method)
     start = method.queue.entries.clone()
     out = method(views, labels)
@@ -205,7 +205,7 @@ def test_only_the_third_views_keys_enter_the_queue_and_never_before_the_look_up(
 
 def test_the_momentum_network_moves_by_averaging_alone_and_keeps_its_own_statistics():
     recipe = tiny(momentum=0.9)
-    method = build(recipe, 10)
+    method = build_method(recipe, 10)
     online, twin = method.backbone.conv1.weight, method.momentum_backbone.conv1.weight
     assert not torch.equal(online, twin)  # drawn on its own, not copied
     views, labels = batch(recipe, method)
@@ -224,7 +224,7 @@ def test_the_patch_branch_updates_the_running_statistics_of_the_online_network()
     """Three whole views and two sets of patches: five passes through the online backbone, in train mode (release)."""
     for local_gradient in (True, False):
         recipe = tiny(local_gradient=local_gradient)
-        method = build(recipe, 10)
+        method = build_method(recipe, 10)
         method(*batch(recipe, method))
         assert int(method.backbone.bn1.num_batches_tracked) == 5
         assert int(method.momentum_backbone.bn1.num_batches_tracked) == 2
@@ -232,14 +232,14 @@ def test_the_patch_branch_updates_the_running_statistics_of_the_online_network()
 
 def test_without_the_swap_the_targets_are_the_keys_themselves():
     recipe = tiny(swap=False)
-    method = build(recipe, 10)
+    method = build_method(recipe, 10)
     out = method(*batch(recipe, method))
     assert torch.equal(out["n1"], out["m1"]) and torch.equal(out["n3"], out["m3"])
 
 
 def test_random_local_crops_take_the_place_of_the_grid():
     recipe = tiny(local="crops", local_view=View(size=8, scale=(0.05, 0.4)))
-    method = build(recipe, 10)
+    method = build_method(recipe, 10)
     assert [v.size for v in method.views] == [16] * 3 + [8] * 8
     views, labels = batch(recipe, method)
     first, second = method.patches_of(views)
@@ -255,7 +255,7 @@ def test_random_local_crops_take_the_place_of_the_grid():
 ])  # fmt: skip
 def test_the_three_weightings_of_the_release(local_weight, global_weight, form):
     recipe = tiny(temperature=1.0, local_weight=local_weight, global_weight=global_weight)
-    method = build(recipe, 10).double()
+    method = build_method(recipe, 10).double()
     out = method(*batch(recipe, method, dtype=torch.float64))
     local = sum(slow_info_nce(out["p1"], out["c2"][j], 1.0) + slow_info_nce(out["p2"], out["c1"][j], 1.0) for j in range(6))
     both = 0.5 * slow_nt_xent(out["n3"], out["p1"], 1.0) + 0.5 * slow_nt_xent(out["n1"], out["p3"], 1.0)
@@ -272,13 +272,13 @@ def test_two_networks_hold_what_they_always_held_drawn_in_the_same_order():
         parts |= {"momentum_backbone": ResNet(8, (1, 1), recipe.stem), "momentum_projector": projector(heads)}
         parts |= {"queue": Queue(recipe.queue, dim)}
     wanted = {f"{name}.{key}": value for name, part in parts.items() for key, value in part.state_dict().items()}
-    state = build(recipe, 10).state_dict()
+    state = build_method(recipe, 10).state_dict()
     assert list(state) == list(wanted) and all(torch.equal(state[key], wanted[key]) for key in wanted)
 
 
 def test_one_network_teaches_itself_with_its_own_neighbours():
     recipe = tiny(networks=1, temperature=0.3)
-    method = build(recipe, 10).double()
+    method = build_method(recipe, 10).double()
     assert {name.split(".")[0] for name in method.state_dict()} == {"backbone", "projector", "predictor", "queue"}
     assert all(p.requires_grad for p in method.parameters())
     views, labels = batch(recipe, method, dtype=torch.float64)
@@ -300,7 +300,7 @@ def test_one_network_teaches_itself_with_its_own_neighbours():
 
 def test_the_global_term_is_the_mean_over_the_twins_each_with_its_own_queue():
     recipe = tiny(networks=4, temperature=0.3)
-    method = build(recipe, 10).double()
+    method = build_method(recipe, 10).double()
     views, labels = batch(recipe, method, dtype=torch.float64)
     ends = ("", "_2", "_3")
     queues, starts = [[getattr(method, f"{name}{end}") for end in ends] for name in ("queue", "momentum_backbone")]
@@ -325,7 +325,7 @@ def test_the_global_term_is_the_mean_over_the_twins_each_with_its_own_queue():
 
 def test_each_twin_is_half_as_fast_as_the_one_before_and_has_its_own_statistics():
     recipe = tiny(networks=4, momentum=0.8)
-    method = build(recipe, 10)
+    method = build_method(recipe, 10)
     names = ("momentum_backbone", "momentum_projector")
     twins = [[getattr(method, name + end) for name in names] for end in ("", "_2", "_3")]
     before = [[p.clone() for part in twin for p in part.parameters()] for twin in twins]
@@ -348,7 +348,7 @@ def test_permuting_the_batch_permutes_the_outputs_of_any_number_of_networks(netw
 
 def test_agreement_counts_the_neighbours_of_every_twin():
     recipe = tiny(networks=3)
-    method = build(recipe, 10)
+    method = build_method(recipe, 10)
     views, labels = batch(recipe, method)
     method.queue.labels.fill_(3)
     method.queue_2.labels.fill_(-1)
@@ -362,7 +362,7 @@ def test_agreement_counts_the_neighbours_of_every_twin():
 def test_a_simclr_step_equals_one_composed_of_lightlys_parts():
     loss, heads = pytest.importorskip("lightly.loss"), pytest.importorskip("lightly.models.modules.heads")
     recipe = tiny("simclr", projector=(16, 8))
-    method = build(recipe, 10)
+    method = build_method(recipe, 10)
     views, _ = batch(recipe, method)
     head = heads.SimCLRProjectionHead(method.backbone.dim, 16, 8)
     # Their layers lack biases before BatchNorm, where a bias changes nothing: zero ours, and only the rest is compared.
@@ -379,6 +379,6 @@ def test_a_simclr_step_equals_one_composed_of_lightlys_parts():
 
 
 def test_supervised_needs_labels():
-    method = build(tiny("supervised"), 10)
+    method = build_method(tiny("supervised"), 10)
     with pytest.raises(InputError, match="needs labels"):
         method(batch(tiny("supervised"), method)[0])

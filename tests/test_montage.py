@@ -5,9 +5,9 @@ import dataclasses
 import pytest
 import torch
 
-from mnclglf_lite import montage, views
-from mnclglf_lite.errors import InputError
-from mnclglf_lite.views import View
+from mnclglf_lite.core.errors import InputError
+from mnclglf_lite.views import montage
+from mnclglf_lite.views.view import View, render_view, sample_params
 
 
 def generator(seed=0):
@@ -32,7 +32,7 @@ def test_quadrants_lie_in_the_corners_and_overlap_as_published():
 @pytest.mark.parametrize("side", [32, 64, 224, 33])
 def test_quadrants_in_pixels_are_mirror_images_of_each_other(side):
     whole = {"scale": (1.0, 1.0), "ratio": (1.0, 1.0)}
-    boxes = [views.sample(View(region=r, **whole), 1, (side, side), generator()).boxes[0] for r in montage.REGIONS]
+    boxes = [sample_params(View(region=r, **whole), 1, (side, side), generator()).boxes[0] for r in montage.REGIONS]
     cut = round(0.8 * side)  # 26 of 32, 51 of 64, 179 of 224
     corners = [(0, 0), (side - cut, 0), (0, side - cut), (side - cut, side - cut)]
     assert [tuple(box.tolist()) for box in boxes] == [(*corner, cut, cut) for corner in corners]
@@ -103,8 +103,8 @@ def test_mirroring_patches_equals_mirroring_the_pictures_and_cutting(side):
     images = torch.randint(0, 256, (n, 3, side, side), generator=generator(6), dtype=torch.uint8)
     coin = torch.arange(n) % 3 == 0
     regions = [dataclasses.replace(VIEW, region=region) for region in montage.REGIONS]
-    draws = [views.sample(view, n, (side, side), generator(7 + p)) for p, view in enumerate(regions)]
-    patches = torch.stack([views.render(images, VIEW, draw) for draw in draws])  # (P, N, 3, s, s)
+    draws = [sample_params(view, n, (side, side), generator(7 + p)) for p, view in enumerate(regions)]
+    patches = torch.stack([render_view(images, VIEW, draw) for draw in draws])  # (P, N, 3, s, s)
     cut_then_mirrored = montage.mirror(patches, coin)
 
     pictures = torch.where(coin[:, None, None, None], images.flip(-1), images)
@@ -119,7 +119,7 @@ def test_mirroring_patches_equals_mirroring_the_pictures_and_cutting(side):
             top, left, height, width = draw.boxes[0].tolist()
             y, x, h, w = (round(share * side) for share in montage.REGIONS[p])
             assert y <= top and top + height <= y + h and x <= left and left + width <= x + w  # a crop of quadrant p
-            mirrored_then_cut = views.render(pictures[i : i + 1], VIEW, draw)[0]
+            mirrored_then_cut = render_view(pictures[i : i + 1], VIEW, draw)[0]
             torch.testing.assert_close(cut_then_mirrored[p, i], mirrored_then_cut, rtol=0, atol=1e-5)
 
 
@@ -130,7 +130,7 @@ def test_mirroring_is_exact_where_nothing_is_resampled_and_its_own_inverse():
 
     def cut(pictures):
         each = [dataclasses.replace(whole, region=region) for region in montage.REGIONS]
-        return torch.stack([views.render(pictures, v, views.sample(v, 6, (32, 32), generator())) for v in each])
+        return torch.stack([render_view(pictures, v, sample_params(v, 6, (32, 32), generator())) for v in each])
 
     mirrored = montage.mirror(cut(images), coin)
     assert torch.equal(mirrored, cut(torch.where(coin[:, None, None, None], images.flip(-1), images)))

@@ -6,13 +6,14 @@ from conftest import cosine, slow_nt_xent, tiny
 from test_methods import assert_order_does_not_matter, batch
 from test_train import QUIET, interrupt_after, same
 
-from mnclglf_lite import train, views
-from mnclglf_lite.errors import InputError
+from mnclglf_lite.core.errors import InputError
 from mnclglf_lite.losses import info_nce, nt_xent
-from mnclglf_lite.methods import build
-from mnclglf_lite.methods.multicrop import across, together
-from mnclglf_lite.recipe import preset
-from mnclglf_lite.views import View
+from mnclglf_lite.methods.multicrop import cross_view_mean, forward_together
+from mnclglf_lite.methods.registry import build_method
+from mnclglf_lite.recipe.recipe import preset
+from mnclglf_lite.training import train
+from mnclglf_lite.views import view
+from mnclglf_lite.views.view import View, render_view
 
 WITH_SMALL_VIEWS = ("simclr", "byol", "mnclglf")
 SMALL = View(size=8, scale=(0.05, 0.4), blur=0.0)
@@ -25,12 +26,12 @@ def cropped(name, n=2, **changes):
 
 def stepped(recipe, dtype=torch.float64):
     """The method, its views (which take gradient) and its outputs."""
-    method = build(recipe, 10).to(dtype)
+    method = build_method(recipe, 10).to(dtype)
     for name, p in method.named_parameters():
         if name.endswith("bn2.weight"):  # zero at the start, which would hide the layers before it
             torch.nn.init.ones_(p)
     views, labels = batch(recipe, method, dtype=dtype)
-    views = [x.requires_grad_() for x in views]
+    views = [x.requires_grad_() for x in view]
     return method, views, method(views, labels)
 
 
@@ -41,27 +42,27 @@ def test_across_takes_every_target_with_every_view_but_its_own():
         met.append((target, anchor))
         return torch.tensor(float(len(met)))
 
-    assert across(loss, "AB", "abcd").item() == pytest.approx((1 + 2 + 3 + 4 + 5 + 6) / 6)
+    assert cross_view_mean(loss, "AB", "abcd").item() == pytest.approx((1 + 2 + 3 + 4 + 5 + 6) / 6)
     assert sorted(met) == [("A", "b"), ("A", "c"), ("A", "d"), ("B", "a"), ("B", "c"), ("B", "d")]
 
 
 def test_together_is_one_batch_with_one_set_of_statistics_and_keeps_the_views_in_order():
     norm = torch.nn.BatchNorm1d(3).double()
     a, b = (torch.randn(5, 3, dtype=torch.float64) + shift for shift in (0, 4))
-    one, two = together(norm, [a, b])
+    one, two = forward_together(norm, [a, b])
     both = torch.cat([a, b])
     wanted = (both - both.mean(0)) / (both.var(0, unbiased=False) + norm.eps).sqrt()
     torch.testing.assert_close(one, wanted[:5])
     torch.testing.assert_close(two, wanted[5:])
-    assert int(norm.num_batches_tracked) == 1 and together(norm, []) == ()
+    assert int(norm.num_batches_tracked) == 1 and forward_together(norm, []) == ()
 
 
 @pytest.mark.parametrize("name", WITH_SMALL_VIEWS)
 def test_small_views_follow_the_whole_ones(name):
     recipe = cropped(name, 3)
-    method = build(recipe, 10)
+    method = build_method(recipe, 10)
     assert method.views == (recipe.view,) * WHOLE[name] + (SMALL,) * 3
-    assert set(method.state_dict()) == set(build(tiny(name), 10).state_dict())  # they bring no weights of their own
+    assert set(method.state_dict()) == set(build_method(tiny(name), 10).state_dict())  # they bring no weights of their own
 
 
 @pytest.mark.parametrize("n", [0, 1, 3])
@@ -143,7 +144,7 @@ def test_every_small_view_teaches_the_online_network(name):
 def test_small_views_never_meet_each_other_in_simclr():
     """What z4 is told must not depend on z3: the gradient stays the same where z3 is replaced."""
     z = [torch.randn(6, 4, dtype=torch.float64, requires_grad=True) for _ in range(5)]
-    method = build(cropped("simclr"), 10)
+    method = build_method(cropped("simclr"), 10)
     gradients = []
     for third in (z[2], z[4]):
         feed = iter((z[0], z[1], torch.cat([third, z[3]])))
@@ -213,8 +214,8 @@ def test_a_run_with_small_views_and_more_networks_resumes_exactly(name, toys, tm
 
 
 def test_whole_views_grow_and_small_ones_stay(toys, monkeypatch):
-    sides, real = [], views.render
-    monkeypatch.setattr(views, "render", lambda images, view, draw: sides.append(view.size) or real(images, view, draw))
+    sides, real = [], render_view
+    monkeypatch.setattr(view, "render", lambda images, view, draw: sides.append(view.size) or real(images, view, draw))
     train.train(cropped("simclr", grow=(12, 16), steps=2), toys, **QUIET)
     assert sides == [12, 12, 8, 8, 16, 16, 8, 8]
 

@@ -5,9 +5,13 @@ import torch
 from browser import needs_browser, write_notebook
 from conftest import tiny
 
-from mnclglf_lite import data, methods, recipe, train
-from mnclglf_lite.errors import InputError
-from mnclglf_lite.recipe import METHODS, VARIANTS
+from mnclglf_lite.core.errors import InputError
+from mnclglf_lite.data import dataset
+from mnclglf_lite.methods import registry, simclr
+from mnclglf_lite.methods.registry import register_method
+from mnclglf_lite.recipe import recipe
+from mnclglf_lite.recipe.recipe import METHODS, VARIANTS
+from mnclglf_lite.training import train
 
 pytest.importorskip("anywidget")
 widgets = pytest.importorskip("mnclglf_lite.widgets")
@@ -76,16 +80,16 @@ def test_it_takes_a_name_a_recipe_or_a_run(toys):
 
 def test_a_method_of_ones_own_is_among_them(toys):
     before = list(recipe.METHODS)
-    methods.add("mine", type("Mine", (methods.SimCLR,), {}))
+    register_method("mine", type("Mine", (simclr.SimCLR,), {}))
     try:
         explorer = widgets.NetworkDiagram("mine")
         assert "mine" in explorer.method.options and "mine: " in explorer.words
 
-        class Broken(methods.SimCLR):
+        class Broken(simclr.SimCLR):
             def forward(self, views, labels=None):
                 raise ValueError("no such thing")
 
-        methods.add("broken", Broken)
+        register_method("broken", Broken)
         explorer = widgets.NetworkDiagram()
         picture = bytes(explorer.picture.png)
         explorer.method.value = "broken"  # said in words, the last picture stays, no traceback
@@ -93,8 +97,8 @@ def test_a_method_of_ones_own_is_among_them(toys):
         assert bytes(explorer.picture.png) == picture
     finally:
         recipe.METHODS[:] = before
-        del methods.CLASSES["mine"]
-        methods.CLASSES.pop("broken", None)
+        del registry.CLASSES["mine"]
+        registry.CLASSES.pop("broken", None)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +118,7 @@ def test_bad_input(given, words, toys):
 
 
 def test_pictures_may_be_few_and_tiny():
-    tiny_set = data.ImageSet(
+    tiny_set = dataset.ImageSet(
         torch.zeros(2, 3, 1, 1, dtype=torch.uint8), torch.zeros(2, dtype=torch.long), ("a",), "x", "train"
     )
     explorer = widgets.NetworkDiagram("simclr", tiny_set)

@@ -7,11 +7,11 @@ import torch
 from conftest import tiny
 from torch import nn
 
-from mnclglf_lite.backbone import ResNet
-from mnclglf_lite.errors import InputError
-from mnclglf_lite.export import export_backbone, load_backbone
-from mnclglf_lite.methods import build
-from mnclglf_lite.norms import SplitNorm, split_norms
+from mnclglf_lite.core.errors import InputError
+from mnclglf_lite.methods.registry import build_method
+from mnclglf_lite.models.batchnorm import SplitBatchNorm, split_batchnorm
+from mnclglf_lite.models.resnet import ResNet
+from mnclglf_lite.results.export import export_backbone, load_backbone
 
 KINDS = {"1d": (nn.BatchNorm1d, (12, 5)), "2d": (nn.BatchNorm2d, (12, 5, 3, 4))}
 
@@ -34,7 +34,7 @@ def test_each_group_is_what_a_batchnorm_of_its_own_makes_of_it(kind, groups):
     norm, x = norm_and_input(kind)
     alone = [copy.deepcopy(norm) for _ in range(groups)]
     expected = torch.cat([one(part) for one, part in zip(alone, x.chunk(groups), strict=True)])
-    split = split_norms(nn.Sequential(norm), groups)
+    split = split_batchnorm(nn.Sequential(norm), groups)
     torch.testing.assert_close(split(x), expected)
     for name in ("running_mean", "running_var"):  # averaged over the groups
         torch.testing.assert_close(getattr(norm, name), torch.stack([getattr(one, name) for one in alone]).mean(0))
@@ -43,7 +43,7 @@ def test_each_group_is_what_a_batchnorm_of_its_own_makes_of_it(kind, groups):
 
 def test_the_formula_written_as_loops():
     norm, x = norm_and_input("2d")
-    out = split_norms(nn.Sequential(norm), 3)(x)
+    out = split_batchnorm(nn.Sequential(norm), 3)(x)
     for g in range(3):
         for c in range(5):
             values = [float(v) for i in range(4 * g, 4 * g + 4) for v in x[i, c].flatten()]
@@ -58,7 +58,7 @@ def test_the_formula_written_as_loops():
 def test_gradients_are_those_of_separate_batchnorms(kind):
     norm, x = norm_and_input(kind)
     twin, weights = copy.deepcopy(norm), torch.randn(x.shape, generator=torch.Generator().manual_seed(1), dtype=x.dtype)
-    split = split_norms(nn.Sequential(norm), 3)
+    split = split_batchnorm(nn.Sequential(norm), 3)
     ours, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
     (split(ours) * weights).sum().backward()
     (torch.cat([twin(part) for part in theirs.chunk(3)]) * weights).sum().backward()
@@ -71,7 +71,7 @@ def test_pictures_meet_inside_their_group_alone():
     norm, x = norm_and_input("2d")
     other = x.clone()
     other[5] += 3  # of the second group of three
-    split = split_norms(nn.Sequential(copy.deepcopy(norm)), 3)
+    split = split_batchnorm(nn.Sequential(copy.deepcopy(norm)), 3)
     moved = (split(x) != split(other)).flatten(1).any(1)
     assert moved.tolist() == [False] * 4 + [True] * 4 + [False] * 4
     assert (norm(x) != norm(other)).flatten(1).any(1).all()  # an ordinary BatchNorm lets everybody know
@@ -80,7 +80,7 @@ def test_pictures_meet_inside_their_group_alone():
 @pytest.mark.parametrize("kind", KINDS)
 def test_in_eval_mode_it_is_batchnorm_for_any_batch(kind):
     norm, x = norm_and_input(kind)
-    split = split_norms(nn.Sequential(copy.deepcopy(norm)), 4).eval()
+    split = split_batchnorm(nn.Sequential(copy.deepcopy(norm)), 4).eval()
     before = {key: value.clone() for key, value in split.state_dict().items()}
     assert torch.equal(split(x[:7]), norm.eval()(x[:7]))
     assert all(torch.equal(value, before[key]) for key, value in split.state_dict().items())
@@ -89,36 +89,36 @@ def test_in_eval_mode_it_is_batchnorm_for_any_batch(kind):
 def test_one_group_leaves_everything_as_it_is():
     net = ResNet(4, (1, 1), "patch")
     kinds = [type(m) for m in net.modules()]
-    assert split_norms(net, 1) is net and [type(m) for m in net.modules()] == kinds
-    split = split_norms(split_norms(copy.deepcopy(net), 4), 1)  # and takes groups away again
+    assert split_batchnorm(net, 1) is net and [type(m) for m in net.modules()] == kinds
+    split = split_batchnorm(split_batchnorm(copy.deepcopy(net), 4), 1)  # and takes groups away again
     x = torch.randn(8, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     assert torch.equal(split(x), net(x))
     with pytest.raises(InputError, match="norm_groups must be at least 1"):
-        split_norms(net, 0)
+        split_batchnorm(net, 0)
 
 
 def test_every_norm_is_split_and_keeps_names_weights_and_frozenness():
     net = ResNet(4, (1, 1), "patch").requires_grad_(False)
     count = sum(isinstance(m, nn.BatchNorm2d) for m in net.modules())
     before = {key: value.clone() for key, value in net.state_dict().items()}
-    split = split_norms(net, 4)
-    assert sum(isinstance(m, SplitNorm) for m in split.modules()) == count > 3
+    split = split_batchnorm(net, 4)
+    assert sum(isinstance(m, SplitBatchNorm) for m in split.modules()) == count > 3
     after = split.state_dict()
     assert list(after) == list(before) and all(torch.equal(after[key], before[key]) for key in before)
     assert not any(p.requires_grad for p in split.parameters())
     again = copy.deepcopy(split)
-    assert all(m.groups == 4 for m in again.modules() if isinstance(m, SplitNorm))
+    assert all(m.groups == 4 for m in again.modules() if isinstance(m, SplitBatchNorm))
 
 
 def test_a_batch_that_does_not_divide_is_refused():
-    split = split_norms(nn.Sequential(nn.BatchNorm1d(2)), 4)
+    split = split_batchnorm(nn.Sequential(nn.BatchNorm1d(2)), 4)
     with pytest.raises(InputError, match="a batch of 6 does not divide into 4 norm_groups"):
         split(torch.randn(6, 2))
 
 
 def test_channels_last_stays_channels_last_and_changes_nothing():
     norm, x = norm_and_input("2d")
-    split = split_norms(nn.Sequential(norm), 3)
+    split = split_batchnorm(nn.Sequential(norm), 3)
     last = split(x.contiguous(memory_format=torch.channels_last))
     assert last.is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(last, split(x))
@@ -126,7 +126,7 @@ def test_channels_last_stays_channels_last_and_changes_nothing():
 
 def test_half_precision_goes_through():
     norm, x = norm_and_input("2d", dtype=torch.float32)
-    split = split_norms(nn.Sequential(norm), 3)
+    split = split_batchnorm(nn.Sequential(norm), 3)
     half = split(x.bfloat16())
     assert half.dtype == torch.bfloat16 and norm.running_mean.dtype == torch.float32
     torch.testing.assert_close(half.float(), split(x), atol=0.05, rtol=0.02)
@@ -141,7 +141,7 @@ def test_equals_lightlys_split_batchnorm_which_deals_pictures_out_in_turn():
         theirs.bias.copy_(norm.bias)
         theirs.running_mean.copy_(norm.running_mean.repeat(groups))
         theirs.running_var.copy_(norm.running_var.repeat(groups))
-    split = split_norms(nn.Sequential(norm), groups)
+    split = split_batchnorm(nn.Sequential(norm), groups)
     # Their picture i is of group i mod G; ours are of the group i // (N / G). `turn` lists ours in their order.
     turn = torch.arange(12).view(groups, -1).T.flatten()
     for seed in range(3):  # their statistics are averaged when training ends, ours at every step: it comes to the same
@@ -153,10 +153,10 @@ def test_equals_lightlys_split_batchnorm_which_deals_pictures_out_in_turn():
 
 
 def test_a_backbone_trained_in_groups_is_exported_as_any_other(tmp_path):
-    method = build(tiny("moco", norm_groups=4), 10)
+    method = build_method(tiny("moco", norm_groups=4), 10)
     x = torch.randn(16, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     method([x, x.flip(3)])
-    assert isinstance(method.backbone.bn1, SplitNorm)
+    assert isinstance(method.backbone.bn1, SplitBatchNorm)
     backbone = load_backbone(export_backbone(method.backbone, tmp_path / "groups.safetensors"))
     assert type(backbone.bn1) is nn.BatchNorm2d
     torch.testing.assert_close(backbone(x), method.backbone.eval()(x))

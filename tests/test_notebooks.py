@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mnclglf_lite import checks
+from mnclglf_lite.course import checks
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "notebooks"

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from mnclglf_lite import number_table
-from mnclglf_lite.errors import InputError
-from mnclglf_lite.palette import AGREE, DISAGREE, INK
+from mnclglf_lite.core.errors import InputError
+from mnclglf_lite.drawing import heatmap
+from mnclglf_lite.drawing.palette import AGREE, DISAGREE, INK
 
 pytest.importorskip("PIL.Image")
 
@@ -16,17 +16,17 @@ def rgb(colour):
 
 
 def test_tints_run_from_blue_over_white_to_orange():
-    assert number_table.tint(-2.0, 2.0) == AGREE.lower() and number_table.tint(2.0, 2.0) == DISAGREE.lower()
-    assert number_table.tint(0.0, 2.0) == number_table.tint(float("nan"), 2.0) == number_table.tint(1.0, 0.0) == "#ffffff"
-    assert rgb(number_table.tint(1.0, 2.0)) == tuple(round((a + 255) / 2) for a in rgb(DISAGREE))
+    assert heatmap.tint(-2.0, 2.0) == AGREE.lower() and heatmap.tint(2.0, 2.0) == DISAGREE.lower()
+    assert heatmap.tint(0.0, 2.0) == heatmap.tint(float("nan"), 2.0) == heatmap.tint(1.0, 0.0) == "#ffffff"
+    assert rgb(heatmap.tint(1.0, 2.0)) == tuple(round((a + 255) / 2) for a in rgb(DISAGREE))
 
 
 def test_each_number_has_its_cell_and_differences_are_framed():
     left = torch.tensor([[1.0, -1.0], [0.0, 0.5]])
     right = left.clone()
     right[1, 0] = 1.0
-    sheet = np.asarray(number_table.side_by_side(left, right, ("expected", "yours")))
-    width, height = number_table.CELL
+    sheet = np.asarray(heatmap.side_by_side(left, right, ("expected", "yours")))
+    width, height = heatmap.CELL
     top = sheet.shape[0] - 2 * height - 14
 
     def corner(side, i, j):
@@ -39,10 +39,10 @@ def test_each_number_has_its_cell_and_differences_are_framed():
 
 
 def test_large_tables_have_no_numbers_and_small_noughts_no_minus():
-    assert number_table.side_by_side(torch.zeros(20, 20), torch.zeros(20, 20), ("a", "b")).width < 600
-    assert number_table.short(-0.001) == "0.00" and number_table.short(-0.01) == "-0.01"
+    assert heatmap.side_by_side(torch.zeros(20, 20), torch.zeros(20, 20), ("a", "b")).width < 600
+    assert heatmap.short(-0.001) == "0.00" and heatmap.short(-0.01) == "-0.01"
 
 
 def test_bad_input():
     with pytest.raises(InputError, match="of one shape"):
-        number_table.side_by_side(torch.zeros(2, 3), torch.zeros(3, 2), ("a", "b"))
+        heatmap.side_by_side(torch.zeros(2, 3), torch.zeros(3, 2), ("a", "b"))

@@ -9,9 +9,14 @@ import pytest
 import torch
 from conftest import tiny
 
-from mnclglf_lite import compare, cost, methods, recipe, run, train
-from mnclglf_lite.errors import InputError
-from mnclglf_lite.step import Step
+from mnclglf_lite.core.errors import InputError
+from mnclglf_lite.methods import registry
+from mnclglf_lite.methods.registry import build_method, register_method
+from mnclglf_lite.recipe import recipe
+from mnclglf_lite.results import compare
+from mnclglf_lite.training import cost, train
+from mnclglf_lite.training.run import load_run
+from mnclglf_lite.training.step import Step
 
 PAGE = (Path(__file__).resolve().parents[1] / "docs" / "add_your_own_method.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
@@ -26,7 +31,7 @@ def own():
     exec(compile(BLOCKS[0], "add_your_own_method.md", "exec"), space)
     yield space["BarlowTwins"]
     recipe.METHODS[:] = before
-    del methods.CLASSES["barlow"], recipe.QUICK["barlow"]
+    del registry.CLASSES["barlow"], recipe.QUICK["barlow"]
 
 
 def test_it_is_as_short_as_the_page_says():
@@ -40,7 +45,7 @@ def test_the_page_trains_and_resumes_to_the_very_same_weights(own, toys, tmp_pat
     assert whole.step == 2 and isinstance(whole.method, own)
     assert {"loss", "loss_alike", "loss_redundant"} <= set(whole.history[-1])
     weight = "backbone.conv1.weight"
-    assert not torch.equal(methods.build(asked, 10).state_dict()[weight], whole.method.state_dict()[weight])
+    assert not torch.equal(build_method(asked, 10).state_dict()[weight], whole.method.state_dict()[weight])
     with monkeypatch.context() as patch:
         real = Step.__call__
         patch.setattr(Step, "__call__", lambda *args: os.kill(os.getpid(), signal.SIGINT) or real(*args))
@@ -48,7 +53,7 @@ def test_the_page_trains_and_resumes_to_the_very_same_weights(own, toys, tmp_pat
     again = train.train(asked, toys, out=tmp_path, resume=True, **QUIET)
     theirs = whole.method.state_dict()
     assert again.step == 2 and all(torch.equal(value, theirs[key]) for key, value in again.method.state_dict().items())
-    assert isinstance(run.load(tmp_path, "cpu").method, own)
+    assert isinstance(load_run(tmp_path, "cpu").method, own)
 
 
 def test_the_pages_other_block_is_code_that_runs(own, toys, tmp_path, monkeypatch):
@@ -74,7 +79,7 @@ def test_the_pages_other_block_is_code_that_runs(own, toys, tmp_path, monkeypatc
 
 def test_its_loss_is_the_formula(own):
     asked = tiny("barlow", projector=(16, 5))
-    method = methods.build(asked, 10).double()
+    method = build_method(asked, 10).double()
     views = [torch.randn(16, 3, 16, 16, generator=torch.Generator().manual_seed(i)).double() for i in (0, 1)]
     heads = [method.projector(method.backbone(x)).tolist() for x in views]
     outputs = method(views)
@@ -99,7 +104,7 @@ def test_its_loss_is_the_formula(own):
 
 def test_it_has_a_cost_like_any_other(own):
     asked = tiny("barlow", width=32)
-    found = cost.cost_of(asked, methods.build(asked, 10))
+    found = cost.cost_of(asked, build_method(asked, 10))
     assert found.views == 2 and found.forward_units == pytest.approx(6, rel=0.05)
 
 
@@ -107,11 +112,11 @@ def test_a_name_may_be_added_anew_but_not_taken_from_the_package(own):
     class Another(own):
         pass
 
-    methods.add("barlow", Another)
-    assert isinstance(methods.build(tiny("barlow"), 10), Another) and recipe.METHODS.count("barlow") == 1
+    register_method("barlow", Another)
+    assert isinstance(build_method(tiny("barlow"), 10), Another) and recipe.METHODS.count("barlow") == 1
     for taken in ("simclr", "ressl"):
         with pytest.raises(InputError, match=f"'{taken}' is a name of the package"):
-            methods.add(taken, own)
+            register_method(taken, own)
 
 
 def test_without_adding_it_the_name_is_unknown():

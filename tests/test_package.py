@@ -148,7 +148,7 @@ def test_files_that_are_no_code_are_installed_too():
 
 def test_doctor_asks_for_the_same_packages_and_versions():
     """The doctor cannot read pyproject.toml once installed, so it has lists of its own."""
-    from mnclglf_lite import doctor
+    from mnclglf_lite.cli import doctor
 
     project = read_pyproject()["project"]
     wanted = dict(map(split, project["dependencies"]))

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from mnclglf_lite import paper_table
-from mnclglf_lite.published import PAPER
+from mnclglf_lite.results import paper_table
+from mnclglf_lite.results.published import PAPER
 
 KEPT = Path(__file__).resolve().parents[1] / "data" / "runs"
 

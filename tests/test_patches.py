@@ -5,14 +5,15 @@ import itertools
 import pytest
 import torch
 
-from mnclglf_lite import patches
-from mnclglf_lite.errors import InputError
+from mnclglf_lite.core.errors import InputError
+from mnclglf_lite.views import patches
+from mnclglf_lite.views.patches import average_combinations, grid_patches
 
 
 @pytest.mark.parametrize("grid", [1, 2, 3])
 def test_divide_equals_slicing(grid):
     x = torch.rand(5, 3, 12, 18, generator=torch.Generator().manual_seed(0))
-    tiles = patches.divide(x, grid)
+    tiles = grid_patches(x, grid)
     h, w = 12 // grid, 18 // grid
     assert tiles.shape == (grid * grid, 5, 3, h, w)
     p = 0
@@ -24,14 +25,14 @@ def test_divide_equals_slicing(grid):
 
 def test_gradient_reaches_every_pixel_once():
     x = torch.rand(2, 3, 8, 8, requires_grad=True)
-    patches.divide(x).sum().backward()
+    grid_patches(x).sum().backward()
     assert torch.equal(x.grad, torch.ones_like(x))
 
 
 @pytest.mark.parametrize(("p", "k", "count"), [(4, 2, 6), (9, 2, 36), (4, 1, 4), (4, 4, 1), (4, 3, 4)])
 def test_combine_is_the_mean_over_each_combination(p, k, count):
     h = torch.randn(p, 7, 5, generator=torch.Generator().manual_seed(1))
-    out = patches.combine(h, k)
+    out = average_combinations(h, k)
     expected = list(itertools.combinations(range(p), k))
     assert patches.combinations(p, k) == expected
     assert out.shape == (count, 7, 5) and out.dtype == h.dtype
@@ -41,21 +42,21 @@ def test_combine_is_the_mean_over_each_combination(p, k, count):
 
 def test_mean_over_all_pairs_is_the_mean_over_patches():
     h = torch.randn(4, 3, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
-    torch.testing.assert_close(patches.combine(h).mean(0), h.mean(0))
+    torch.testing.assert_close(average_combinations(h).mean(0), h.mean(0))
 
 
 def test_combine_keeps_the_gradient_even():
     h = torch.randn(4, 3, 2, requires_grad=True)
-    patches.combine(h).sum().backward()
+    average_combinations(h).sum().backward()
     torch.testing.assert_close(h.grad, torch.full_like(h, 1.5))  # in 3 pairs, half each
 
 
 def test_errors_say_what_came():
     with pytest.raises(InputError, match=r"\(2, 3, 9, 8\) into a 2x2 grid.*divisible"):
-        patches.divide(torch.zeros(2, 3, 9, 8))
+        grid_patches(torch.zeros(2, 3, 9, 8))
     with pytest.raises(InputError, match="divisible"):
-        patches.divide(torch.zeros(2, 3, 8, 8), 0)
+        grid_patches(torch.zeros(2, 3, 8, 8), 0)
     with pytest.raises(InputError, match="cannot choose 5 of 4"):
         patches.combinations(4, 5)
     with pytest.raises(InputError, match=r"expected \(P, N, D\)"):
-        patches.combine(torch.zeros(4, 3))
+        average_combinations(torch.zeros(4, 3))

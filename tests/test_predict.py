@@ -2,11 +2,11 @@
 
 import pytest
 
-from mnclglf_lite.errors import InputError
+from mnclglf_lite.core.errors import InputError
 
 pytest.importorskip("ipywidgets")
 
-from mnclglf_lite.widgets.predict import Predict
+from mnclglf_lite.course.predict import Predict
 
 
 @pytest.fixture

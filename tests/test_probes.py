@@ -6,8 +6,20 @@ import pytest
 import torch
 from conftest import clouds
 
-from mnclglf_lite import data, evaluate, paper_probe, probes
-from mnclglf_lite.errors import InputError
+from mnclglf_lite.core.errors import InputError
+from mnclglf_lite.data import dataset
+from mnclglf_lite.evaluation import evaluate, paper_probe
+from mnclglf_lite.evaluation.linear import (
+    FEW_L2,
+    LinearProtocol,
+    factor_probe,
+    few_label_curve,
+    few_labels,
+    fit_linear,
+    linear_probe,
+    ridge_r2,
+    standardize,
+)
 
 QUIET = {"log": lambda text: None}
 
@@ -19,15 +31,15 @@ def test_linear_probe_is_scikit_learns_regression(l2):
     test, truth = clouds(300, seed=1)
     # a near copy of every coordinate: here plain L-BFGS creeps
     train, test = (torch.cat([x, x + 0.01 * x.flip(1).square()], 1) for x in (train, test))
-    protocol = probes.LinearProtocol(l2=l2)
-    x, queries = probes.standardised(train, test)
-    weight, bias = probes.fit_linear(x, labels, 4, protocol)
+    protocol = LinearProtocol(l2=l2)
+    x, queries = standardize(train, test)
+    weight, bias = fit_linear(x, labels, 4, protocol)
     theirs = linear.LogisticRegression(C=1 / (l2 * len(x)), tol=1e-10, max_iter=10_000).fit(x.double(), labels)
     # 0.01: between near copies the loss is so flat that float32 tells their weights apart no better
     torch.testing.assert_close(weight.double(), torch.from_numpy(theirs.coef_), atol=1e-2, rtol=5e-3)
     centred = bias.double() - bias.double().mean()  # a shift of all biases changes nothing
     torch.testing.assert_close(centred, torch.from_numpy(theirs.intercept_), atol=5e-3, rtol=5e-3)
-    got = probes.linear_probe(train, labels, test, truth, 4, protocol)
+    got = linear_probe(train, labels, test, truth, 4, protocol)
     assert got["top1"] == pytest.approx(theirs.score(queries.double(), truth), abs=0.004)
     assert got["top5"] == 1.0  # there are only four classes
 
@@ -35,27 +47,27 @@ def test_linear_probe_is_scikit_learns_regression(l2):
 def test_top_five_is_counted():
     train, labels = clouds(600, classes=12)
     test, truth = clouds(240, classes=12, seed=1)
-    x, queries = probes.standardised(train, test)
-    weight, bias = probes.fit_linear(x, labels, 12, probes.LinearProtocol())
+    x, queries = standardize(train, test)
+    weight, bias = fit_linear(x, labels, 12, LinearProtocol())
     scores = (queries @ weight.T + bias).tolist()
     slow = sum(t in sorted(range(12), key=lambda c: -row[c])[:5] for row, t in zip(scores, truth.tolist(), strict=True))
-    got = probes.linear_probe(train, labels, test, truth, 12)
+    got = linear_probe(train, labels, test, truth, 12)
     assert got["top5"] == pytest.approx(slow / 240) and got["top1"] < got["top5"] < 1
 
 
 def test_the_probe_is_the_same_every_time_and_ignores_scale_and_dead_coordinates():
     train, labels = clouds(400)
     test, truth = clouds(200, seed=1)
-    first = probes.linear_probe(train, labels, test, truth, 4)
-    assert probes.linear_probe(train, labels, test, truth, 4) == first
+    first = linear_probe(train, labels, test, truth, 4)
+    assert linear_probe(train, labels, test, truth, 4) == first
     scaled = [torch.cat([100 * x + 3, torch.full((len(x), 1), 0.7)], 1) for x in (train, test)]
-    assert probes.linear_probe(scaled[0], labels, scaled[1], truth, 4)["top1"] == pytest.approx(first["top1"], abs=0.005)
+    assert linear_probe(scaled[0], labels, scaled[1], truth, 4)["top1"] == pytest.approx(first["top1"], abs=0.005)
 
 
 def test_a_coordinate_that_is_only_rounding_noise_becomes_zero():
     train, _ = clouds(400)
     noise = torch.where(torch.arange(400) % 2 == 0, 0.7, 0.7 + 1e-7)[:, None]
-    x, queries = probes.standardised(torch.cat([train, noise], 1), torch.cat([train + 1, noise + 1], 1))
+    x, queries = standardize(torch.cat([train, noise], 1), torch.cat([train + 1, noise + 1], 1))
     assert x[:, 6].abs().max() == 0 and queries[:, 6].abs().max() == 0
     torch.testing.assert_close(x[:, :6].std(0, unbiased=False), torch.ones(6))
 
@@ -63,13 +75,13 @@ def test_a_coordinate_that_is_only_rounding_noise_becomes_zero():
 def test_probes_refuse_what_cannot_be():
     train, labels = clouds(40)
     with pytest.raises(InputError, match="1 of 5 classes have no picture, the first is class 4"):
-        probes.linear_probe(train, labels, train, labels, 5)
+        linear_probe(train, labels, train, labels, 5)
     with pytest.raises(InputError, match="labels from 0 to 2"):
-        probes.linear_probe(train, labels, train, labels, 3)
+        linear_probe(train, labels, train, labels, 3)
     with pytest.raises(InputError, match="not finite"):
-        probes.linear_probe(train, labels, train / 0, labels, 4)
+        linear_probe(train, labels, train / 0, labels, 4)
     with pytest.raises(InputError, match="l2 > 0"):
-        probes.LinearProtocol(l2=0.0)
+        LinearProtocol(l2=0.0)
     with pytest.raises(InputError, match="epochs"):
         paper_probe.PaperProtocol(epochs=0)
 
@@ -77,29 +89,29 @@ def test_probes_refuse_what_cannot_be():
 def test_few_labels_are_balanced_and_the_curve_rises():
     train, labels = clouds(2000)
     test, truth = clouds(500, seed=1)
-    index = probes.few_labels(labels, 7, 4, seed=3)
+    index = few_labels(labels, 7, 4, seed=3)
     assert labels[index].bincount().tolist() == [7] * 4 and len(index.unique()) == 28
-    assert not torch.equal(index, probes.few_labels(labels, 7, 4, seed=4))
-    curve = probes.few_label_curve(train, labels, test, truth, 4, each=(1, 100))
+    assert not torch.equal(index, few_labels(labels, 7, 4, seed=4))
+    curve = few_label_curve(train, labels, test, truth, 4, each=(1, 100))
     assert list(curve) == [1, 100, 500]
     assert len(set(curve[1])) > 1 and sum(curve[100]) > sum(curve[1]) and len(curve[1]) == 3
-    assert curve[500] == [probes.linear_probe(train, labels, test, truth, 4)["top1"]]  # all: the table's own number
-    assert probes.few_label_curve(train, labels, test, truth, 4, each=(1, 100)) == curve
+    assert curve[500] == [linear_probe(train, labels, test, truth, 4)["top1"]]  # all: the table's own number
+    assert few_label_curve(train, labels, test, truth, 4, each=(1, 100)) == curve
     with pytest.raises(InputError, match="600 labels a class"):
-        probes.few_label_curve(train, labels, test, truth, 4, each=(1, 600))
+        few_label_curve(train, labels, test, truth, 4, each=(1, 600))
 
 
 def test_few_labels_have_an_l2_of_their_own():
     train, labels = clouds(800, d=40, classes=8)
     test, truth = clouds(800, d=40, classes=8, seed=1)
-    curve = probes.few_label_curve(train, labels, test, truth, 8, each=(12,))
+    curve = few_label_curve(train, labels, test, truth, 8, each=(12,))
 
     def alone(protocol):
-        drawn = [probes.few_labels(labels, 12, 8, seed) for seed in range(3)]
-        return [probes.linear_probe(train[i], labels[i], test, truth, 8, protocol)["top1"] for i in drawn]
+        drawn = [few_labels(labels, 12, 8, seed) for seed in range(3)]
+        return [linear_probe(train[i], labels[i], test, truth, 8, protocol)["top1"] for i in drawn]
 
-    assert curve[12] == alone(probes.LinearProtocol(l2=probes.FEW_L2))
-    assert curve[12] != alone(probes.LinearProtocol())
+    assert curve[12] == alone(LinearProtocol(l2=FEW_L2))
+    assert curve[12] != alone(LinearProtocol())
 
 
 def test_ridge_is_scikit_learns():
@@ -107,11 +119,11 @@ def test_ridge_is_scikit_learns():
     x, _ = clouds(400, dtype=torch.float64)
     q, _ = clouds(100, seed=1, dtype=torch.float64)
     target, truth = (torch.stack([f[:, 0].sin() + f[:, 1], f[:, 2]], 1) for f in (x, q))
-    a, b = probes.standardised(x, q)
+    a, b = standardize(x, q)
     model = linear.Ridge(alpha=0.1 * len(a)).fit(a, target)
     error = (truth - torch.from_numpy(model.predict(b))).square().sum()
     expected = 1 - error / (truth - truth.mean(0)).square().sum()
-    assert probes.ridge_r2(x, target, q, truth, l2=0.1) == pytest.approx(float(expected), abs=1e-6)
+    assert ridge_r2(x, target, q, truth, l2=0.1) == pytest.approx(float(expected), abs=1e-6)
 
 
 def test_factor_probe_reads_what_is_there_and_nothing_that_is_not():
@@ -121,10 +133,10 @@ def test_factor_probe_reads_what_is_there_and_nothing_that_is_not():
     x = torch.stack([angle.deg2rad().sin(), angle.deg2rad().cos(), (kind == 0).float(), (kind == 1).float()], 1)
     factors = {"angle": angle, "noise": noise, "kind": kind}
     first, last = ({k: v[part] for k, v in factors.items()} for part in (slice(0, 600), slice(600, None)))
-    found = probes.factor_probe(x[:600], first, x[600:], last, {"angle": 360.0})
+    found = factor_probe(x[:600], first, x[600:], last, {"angle": 360.0})
     assert found["angle"]["value"] > 0.99 and abs(found["noise"]["value"]) < 0.1 and found["kind"]["value"] == 1.0
     assert found["kind"]["chance"] == pytest.approx(kind[:600].bincount().max().item() / 600)
-    assert probes.factor_probe(x[:600], first, x[600:], last, {})["angle"]["value"] < 0.9  # a circle is no line
+    assert factor_probe(x[:600], first, x[600:], last, {})["angle"]["value"] < 0.9  # a circle is no line
 
 
 # --- the paper's linear protocol ------------------------------------------------------------------------
@@ -172,7 +184,7 @@ def flat_colours(n, side=8):
     labels = torch.arange(n) * 3 // n
     colours = torch.tensor([[220, 30, 30], [30, 220, 30], [30, 30, 220]], dtype=torch.uint8)
     images = colours[labels][:, :, None, None].expand(-1, -1, side, side).contiguous()
-    return data.ImageSet(images, labels, ("red", "green", "blue"), "flat", "train")
+    return dataset.ImageSet(images, labels, ("red", "green", "blue"), "flat", "train")
 
 
 def test_paper_probe_learns_what_is_plain_to_see_and_sees_it_at_the_size_asked_for():

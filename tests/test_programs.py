@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from benchmarks import timing
-from mnclglf_lite.errors import InputError, TrainingError
+from mnclglf_lite.core.errors import InputError, TrainingError
 
 WRONG = [  # module, flags, words that name what was wrong
     ("race", ["--knn", "2"], "targets are shares in (0, 1]"),

@@ -7,8 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from mnclglf_lite.nests import leaves, mapped
-from mnclglf_lite.provenance import Ledger, Way
+from mnclglf_lite.explorers.networks.provenance import GradientPath, Ledger, iter_tensors, map_tensors
 
 NAMES = ("x", "y", "z")
 
@@ -119,14 +118,14 @@ def test_a_way_says_whether_a_gradient_can_go_back_and_what_stops_it():
         again = half + y
         mixed = torch.cat([x, y]).detach()
         first, last = mixed[:2], mixed[5:]
-    assert ledger.before(free) == {"x": Way(True), "y": Way(True)}
-    assert ledger.before(half) == {"x": Way(True), "y": Way(False, "detach")}
-    assert ledger.before(still) == {"x": Way(False, "no_grad")}
-    assert ledger.before(both) == {"x": Way(False, "no_grad"), "y": Way(False, "no_grad")}
-    assert ledger.before(choice) == {"x": Way(False, "no derivative")}
-    assert ledger.before(again) == {"x": Way(True), "y": Way(True)}  # y comes twice, once with a gradient
-    assert ledger.before(first) == {"x": Way(False, "detach")}
-    assert ledger.before(last) == {"y": Way(False, "detach")}
+    assert ledger.before(free) == {"x": GradientPath(True), "y": GradientPath(True)}
+    assert ledger.before(half) == {"x": GradientPath(True), "y": GradientPath(False, "detach")}
+    assert ledger.before(still) == {"x": GradientPath(False, "no_grad")}
+    assert ledger.before(both) == {"x": GradientPath(False, "no_grad"), "y": GradientPath(False, "no_grad")}
+    assert ledger.before(choice) == {"x": GradientPath(False, "no derivative")}
+    assert ledger.before(again) == {"x": GradientPath(True), "y": GradientPath(True)}  # y comes twice, once with a gradient
+    assert ledger.before(first) == {"x": GradientPath(False, "detach")}
+    assert ledger.before(last) == {"y": GradientPath(False, "detach")}
 
 
 def test_the_gradient_of_a_way_is_autograds():
@@ -171,7 +170,7 @@ def test_operations_of_ones_own_are_found_in_autograds_graph():
     with Ledger() as ledger:
         ledger.begin(x, "x")
         made = Double.apply(x * 3).sum()
-    assert ledger.before(made) == {"x": Way(True)}
+    assert ledger.before(made) == {"x": GradientPath(True)}
 
 
 def test_places_stop_the_search():
@@ -191,7 +190,7 @@ def test_nests():
     a, b = torch.ones(1), torch.zeros(2)
     named = torch.linalg.eigh(torch.eye(2))
     nest = {"a": [a, (b, 3)], "n": named, "word": "x"}
-    assert [t.shape for t in leaves(nest)] == [(1,), (2,), (2,), (2, 2)]
-    changed = mapped(nest, lambda t: t + 1)
+    assert [t.shape for t in iter_tensors(nest)] == [(1,), (2,), (2,), (2, 2)]
+    changed = map_tensors(nest, lambda t: t + 1)
     assert changed["a"][1][1] == 3 and changed["word"] == "x" and float(changed["a"][0]) == 2
     assert type(changed["n"]) is type(named)

@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
-from mnclglf_lite.published import DATASETS, PUBLISHED, published
-from mnclglf_lite.recipe import METHODS, VARIANTS, variant
+from mnclglf_lite.recipe.recipe import METHODS, VARIANTS, variant
+from mnclglf_lite.results.published import DATASETS, PUBLISHED, published
 
 
 def value(method, dataset, measure="linear", source="MNCLGLF", **more):

@@ -5,11 +5,12 @@ import pytest
 import torch
 from conftest import clouds, cosine
 
-from mnclglf_lite import data, figures
-from mnclglf_lite.errors import InputError
-from mnclglf_lite.palette import AGREE, DISAGREE
-from mnclglf_lite.queue_figure import queue_figure
-from mnclglf_lite.queue_story import QueueStory
+from mnclglf_lite.core.errors import InputError
+from mnclglf_lite.data import dataset
+from mnclglf_lite.drawing import canvas
+from mnclglf_lite.drawing.palette import AGREE, DISAGREE
+from mnclglf_lite.explorers.memory_queue.figure import queue_figure
+from mnclglf_lite.explorers.memory_queue.replay import QueueStory
 
 pytest.importorskip("PIL")
 
@@ -19,7 +20,7 @@ def flat_set(labels, side=4):
     images = torch.zeros(len(labels), 3, side, side, dtype=torch.uint8)
     images[:, 0] = torch.arange(len(labels))[:, None, None] % 256
     images[:, 1] = 200
-    return data.ImageSet(images, labels, tuple("abcdefgh"), "flat", "test")
+    return dataset.ImageSet(images, labels, tuple("abcdefgh"), "flat", "test")
 
 
 @pytest.fixture(scope="module")
@@ -188,14 +189,14 @@ def test_everything_is_on_the_page_and_the_same_again(story, size, pushed):
     page = np.asarray(sheet)
     for edge in (page[:3], page[-3:], page[:, :3], page[:, -3:]):
         assert (edge == 255).all()
-    assert len(boxes) == 4 and figures.png(sheet) == figures.png(queue_figure(story, moment)[0])
+    assert len(boxes) == 4 and canvas.png(sheet) == canvas.png(queue_figure(story, moment)[0])
 
 
 def test_many_classes_many_queries_and_tiny_pictures():
     features, _ = clouds(200, 6)
     labels = torch.arange(200) % 20
     names = tuple(f"a long name {i}" for i in range(20))
-    many = data.ImageSet(torch.randint(0, 256, (200, 3, 1, 1), dtype=torch.uint8), labels, names, "x", "test")
+    many = dataset.ImageSet(torch.randint(0, 256, (200, 3, 1, 1), dtype=torch.uint8), labels, names, "x", "test")
     story = QueueStory(features, many, batch=16)
     assert len(story.queries) == 12 and story.chance == 0.05
     sheet, boxes = queue_figure(story, story.moment(16, 2, 11))

@@ -8,9 +8,12 @@ import torch
 from conftest import tiny
 
 from benchmarks import race
-from mnclglf_lite import checkpoint, data, evaluate, train
-from mnclglf_lite.errors import InputError
-from mnclglf_lite.recipe import Recipe
+from mnclglf_lite.core.errors import InputError
+from mnclglf_lite.data import dataset
+from mnclglf_lite.evaluation import evaluate
+from mnclglf_lite.recipe.recipe import Recipe
+from mnclglf_lite.training import checkpoint
+from mnclglf_lite.training.prepare import open_run
 
 CPU = torch.device("cpu")
 
@@ -66,8 +69,8 @@ def test_each_measure_has_its_own_end_and_is_asked_of_the_test_set_there_alone(t
 def test_a_measure_says_what_its_own_function_says(tmp_path, toys):
     """On the weights that a finished attempt has left."""
     found = run(tmp_path, toys)
-    left = train.open_run(Recipe.from_dict(found["recipe"]), toys, tmp_path, True, CPU)
-    everything = data.joined(toys.train, toys.holdout)
+    left = open_run(Recipe.from_dict(found["recipe"]), toys, tmp_path, True, CPU)
+    everything = dataset.joined(toys.train, toys.holdout)
     row = evaluate.evaluate(left.backbone, toys._replace(train=everything), "test", transforms=("raw",))
     said = {name: mark["test"] for name, mark in found["marks"].items()}
     assert said == {"knn": row["knn10"]["raw"]["top1"], "linear": pytest.approx(row["linear"]["top1"], abs=0.02)}

@@ -16,11 +16,24 @@ import torch
 import two_ranks
 from conftest import tiny
 
-from mnclglf_lite import checkpoint, methods, norms, ranks, train
-from mnclglf_lite import run as runs
-from mnclglf_lite.errors import InputError
-from mnclglf_lite.recipe import preset
-from mnclglf_lite.step import Step
+from mnclglf_lite.core import distributed
+from mnclglf_lite.core.distributed import (
+    all_gather_rows,
+    all_gather_stack,
+    any_rank,
+    broadcast,
+    init_distributed,
+    local_rows,
+    world_size,
+)
+from mnclglf_lite.core.errors import InputError
+from mnclglf_lite.methods import registry, simclr
+from mnclglf_lite.methods.registry import build_method
+from mnclglf_lite.models.batchnorm import sync_batchnorm
+from mnclglf_lite.recipe.recipe import preset
+from mnclglf_lite.training import checkpoint, train
+from mnclglf_lite.training.run import load_run
+from mnclglf_lite.training.step import Step
 
 ROOT = Path(__file__).resolve().parents[1]
 QUIET = {"device": "cpu", "log": lambda text: None}
@@ -83,8 +96,8 @@ def proof(tmp_path_factory):
 
 
 def test_every_method_is_among_the_forms():
-    assert {form.split(",")[0] for form in two_ranks.FORMS} == set(methods.CLASSES)
-    assert all(method.gathers for method in methods.CLASSES.values())
+    assert {form.split(",")[0] for form in two_ranks.FORMS} == set(registry.CLASSES)
+    assert all(method.gathers for method in registry.CLASSES.values())
 
 
 @pytest.mark.parametrize("form", two_ranks.FORMS)
@@ -133,7 +146,7 @@ def test_a_run_goes_on_with_another_number_of_processes(tmp_path, monkeypatch):
     train.train(recipe, splits, out=shrunk, resume=True, **QUIET)
 
     for folder in (grown, shrunk):
-        run = runs.load(folder, "cpu")
+        run = load_run(folder, "cpu")
         assert run.finished and [row["step"] for row in run.history] == [20, 40]
         close(whole.method.state_dict(), run.method.state_dict())
         for row, other in zip(run.history, whole.history, strict=True):
@@ -147,7 +160,7 @@ def test_torchrun_trains_and_speaks_once(pictures, tmp_path):
     assert said.count("the run is in") == 1 and len(said.splitlines()) == 2 + len(re.findall("^epoch", said, re.M))
     rows = [json.loads(text) for text in (tmp_path / "run" / "history.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6]
-    assert runs.load(tmp_path / "run", "cpu").finished
+    assert load_run(tmp_path / "run", "cpu").finished
 
 
 def ranks_of(job, deadline):
@@ -179,7 +192,7 @@ def under_way(job, out):
 
 def goes_on(out, monkeypatch):
     """The run in `out` takes another three steps in one process."""
-    recipe = runs.load(out, "cpu").recipe
+    recipe = load_run(out, "cpu").recipe
     begun = checkpoint.load(out / "checkpoint.pt", torch.device("cpu"))["step"]
     real = Step.__call__
 
@@ -224,7 +237,7 @@ def test_an_interrupt_keeps_everything_so_far(pictures, tmp_path, monkeypatch):
 
 
 def test_what_processes_cannot_share_is_refused_before_anything_is_written(monkeypatch, tmp_path):
-    monkeypatch.setattr(ranks, "_world", 3)
+    monkeypatch.setattr(distributed, "_world", 3)
     for changes, words in (
         ({}, r"batch \(16, of the whole batch\) does not divide among 3 processes.* such as 15 or 18"),
         ({"batch": 12, "queue": 24, "norm_groups": 4}, r"norm_groups \(4, .* 3 or 6"),
@@ -235,8 +248,8 @@ def test_what_processes_cannot_share_is_refused_before_anything_is_written(monke
 
 
 def test_a_method_that_does_not_gather_is_refused(monkeypatch, toys, tmp_path):
-    monkeypatch.setattr(ranks, "_world", 2)
-    monkeypatch.setattr(methods.SimCLR, "gathers", False)
+    monkeypatch.setattr(distributed, "_world", 2)
+    monkeypatch.setattr(simclr.SimCLR, "gathers", False)
     with pytest.raises(InputError, match="'simclr' is not written for many processes.*ranks.gathered"):
         train.train(tiny("simclr"), toys, out=tmp_path / "run", **QUIET)
     assert not (tmp_path / "run").exists()
@@ -244,20 +257,20 @@ def test_a_method_that_does_not_gather_is_refused(monkeypatch, toys, tmp_path):
 
 def test_with_one_process_nothing_changes():
     x = torch.randn(6, 3)
-    assert ranks.gathered(x) is x and ranks.own(6) == slice(0, 6) and torch.equal(ranks.every(x).mean(0), x)
-    assert ranks.of_first(7) == 7 and ranks.anyone(True) and not ranks.anyone(False)
+    assert all_gather_rows(x) is x and local_rows(6) == slice(0, 6) and torch.equal(all_gather_stack(x).mean(0), x)
+    assert broadcast(7) == 7 and any_rank(True) and not any_rank(False)
     module = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.BatchNorm1d(3))
-    assert type(norms.whole_norms(module, torch.device("cpu"))[1]) is torch.nn.BatchNorm1d
-    with ranks.joined("cpu") as device:
-        assert device == "cpu" and ranks.world() == 1
+    assert type(sync_batchnorm(module, torch.device("cpu"))[1]) is torch.nn.BatchNorm1d
+    with init_distributed("cpu") as device:
+        assert device == "cpu" and world_size() == 1
 
 
 def test_rows_are_dealt_out_without_gap_or_overlap(monkeypatch):
-    monkeypatch.setattr(ranks, "_world", 4)
+    monkeypatch.setattr(distributed, "_world", 4)
     dealt = []
     for rank in range(4):
-        monkeypatch.setattr(ranks, "_rank", rank)
-        dealt += range(24)[ranks.own(24)]
+        monkeypatch.setattr(distributed, "_rank", rank)
+        dealt += range(24)[local_rows(24)]
     assert dealt == list(range(24))
 
 
@@ -266,7 +279,7 @@ def test_the_paper_counts_what_the_methods_send():
     paper = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(paper)
     found = paper.count("simclr")
-    method = methods.build(preset("standard", "simclr", "cifar10"), 10)
+    method = build_method(preset("standard", "simclr", "cifar10"), 10)
     assert found["parameters"] == sum(p.numel() for p in method.parameters())
     assert found["gathered_bytes_a_picture"] == 2 * 128 * 4 and found["gathers"] == 2
     layers = sum(isinstance(m, torch.nn.modules.batchnorm._BatchNorm) for m in method.modules())

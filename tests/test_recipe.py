@@ -3,9 +3,9 @@ import json
 
 import pytest
 
-from mnclglf_lite.errors import InputError
-from mnclglf_lite.recipe import METHODS, PRESETS, Recipe, preset
-from mnclglf_lite.views import View
+from mnclglf_lite.core.errors import InputError
+from mnclglf_lite.recipe.recipe import METHODS, PRESETS, Recipe, preset
+from mnclglf_lite.views.view import View
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -7,7 +7,7 @@ from statistics import mean
 
 import pytest
 
-from mnclglf_lite.recipe import METHODS, Recipe
+from mnclglf_lite.recipe.recipe import METHODS, Recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNS = ROOT / "data" / "runs"

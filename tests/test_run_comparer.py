@@ -9,18 +9,19 @@ import torch
 from browser import needs_browser, write_notebook
 from shelves import comparison, put, result
 
-from mnclglf_lite import data, run_facts
-from mnclglf_lite.errors import InputError
+from mnclglf_lite.core.errors import InputError
+from mnclglf_lite.data import dataset
+from mnclglf_lite.results import summary
 
 pytest.importorskip("ipywidgets")
 pytest.importorskip("anywidget")
 
-from mnclglf_lite.widgets import RunComparer  # noqa: E402
+from mnclglf_lite.explorers import RunComparer  # noqa: E402
 
 
 def pictures(count=12, side=8):
     images = torch.randint(0, 256, (count, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    return data.ImageSet(images, torch.arange(count) % 3, ("cat", "dog", "hen"), "toybox", "test")
+    return dataset.ImageSet(images, torch.arange(count) % 3, ("cat", "dog", "hen"), "toybox", "test")
 
 
 def shelf(folder):
@@ -102,7 +103,7 @@ def test_controls_that_a_panel_does_not_read_are_not_there(comparer):
         comparer.panel.value = panel
         assert there() == names
     comparer.panel.value = "curves"
-    assert [key for _, key in comparer.measure.options] == list(run_facts.CURVES)
+    assert [key for _, key in comparer.measure.options] == list(summary.CURVES)
 
 
 def test_ticks_and_value_say_the_same(comparer):

@@ -9,21 +9,19 @@ import torch
 from conftest import cosine, tiny
 from shelves import comparison, history, put
 
-from mnclglf_lite import (
-    data,
-    dotplot,
-    figures,
-    published,
-    run_curves,
-    run_dots,
-    run_facts,
-    run_shelf,
-    run_strips,
-    train,
-    views,
-)
-from mnclglf_lite.errors import InputError
-from mnclglf_lite.palette import AGREE, DISAGREE
+from mnclglf_lite.core.errors import InputError
+from mnclglf_lite.data import dataset
+from mnclglf_lite.drawing import canvas
+from mnclglf_lite.drawing.dotplot import dot_plot
+from mnclglf_lite.drawing.palette import AGREE, DISAGREE
+from mnclglf_lite.explorers.runs import curves, dots, neighbours
+from mnclglf_lite.explorers.runs.curves import learning_curves
+from mnclglf_lite.explorers.runs.dots import accuracy_dots
+from mnclglf_lite.explorers.runs.neighbours import FeatureSpaces, neighbour_rows
+from mnclglf_lite.results import published, summary
+from mnclglf_lite.results.records import group_by_method, groups, load_records
+from mnclglf_lite.training import train
+from mnclglf_lite.views.view import whole_images
 
 pytest.importorskip("PIL")
 pytest.importorskip("matplotlib")
@@ -31,7 +29,7 @@ pytest.importorskip("matplotlib")
 
 @pytest.fixture(scope="module")
 def kept():
-    return run_shelf.groups(run_shelf.shelf())
+    return groups(load_records())
 
 
 def drawn(figure):
@@ -51,7 +49,7 @@ def test_curves_hold_every_seed_and_the_mean_of_those_steps_that_all_have(tmp_pa
     rows = {0: history(3), 1: history(2, level=0.7)}
     for seed, each in rows.items():
         put(tmp_path / f"simclr-seed{seed}", seed=seed, rows=each)
-    figure, words = run_curves.curves(run_shelf.shelf(tmp_path), "knn", "seconds")
+    figure, words = learning_curves(load_records(tmp_path), "knn", "seconds")
     thin = [line.get_xydata() for line in figure.axes[0].lines if line.get_linewidth() == 0.8]
     for seed, line in enumerate(thin):
         np.testing.assert_allclose(line, [[row["seconds"], 100 * row["knn"]] for row in rows[seed]])
@@ -71,26 +69,26 @@ def test_curves_hold_every_seed_and_the_mean_of_those_steps_that_all_have(tmp_pa
 )  # fmt: skip
 def test_each_measure_against_each_axis(tmp_path, measure, against, last):
     put(tmp_path / "simclr-seed0")
-    figure, words = run_curves.curves(run_shelf.shelf(tmp_path), measure, against)
+    figure, words = learning_curves(load_records(tmp_path), measure, against)
     axes = figure.axes[0]
     assert tuple(axes.lines[0].get_xydata()[-1]) == pytest.approx(last)
-    assert axes.get_xlabel() == run_facts.AXES[against] and axes.get_title(loc="left") == run_facts.CURVES[measure][0]
-    assert run_facts.AXES[against] in words and run_facts.CURVES[measure][0] in words
+    assert axes.get_xlabel() == summary.AXES[against] and axes.get_title(loc="left") == summary.CURVES[measure][0]
+    assert summary.AXES[against] in words and summary.CURVES[measure][0] in words
     assert ("Losses are different formulas" in words) == (measure == "loss")
 
 
-@pytest.mark.parametrize("measure", run_facts.CURVES)
+@pytest.mark.parametrize("measure", summary.CURVES)
 @pytest.mark.parametrize("group", ["toybox", "cifar10-slim", "precision-bf16", "runs/"])
 def test_curves_of_kept_runs_can_be_read(kept, group, measure):
     """Twelve methods with three seeds: every name beside its line's end, none on another, all on the page."""
-    figure, words = run_curves.curves(kept[group], measure, "seconds")
+    figure, words = learning_curves(kept[group], measure, "seconds")
     assert fills_its_page(figure)
-    names = run_shelf.by_name(kept[group])
+    names = group_by_method(kept[group])
     boxes = [text.get_window_extent() for text in figure.axes[0].texts]
     tops = sorted((box.y0, box.y1) for box in boxes)
     assert len(boxes) == len(names) and all(a[1] <= b[0] for a, b in zip(tops, tops[1:], strict=False))
     assert all(box.x0 > figure.axes[0].get_window_extent().x1 for box in boxes)
-    _, factor, digits = run_facts.CURVES[measure]
+    _, factor, digits = summary.CURVES[measure]
     for name, runs in names.items():
         end = np.mean([factor * r.history[-1][measure] for r in runs])
         told = f"{name}{' (labels)' * runs[0].with_labels} {end:.{digits}f}"
@@ -104,12 +102,12 @@ def test_a_method_keeps_its_looks_when_others_are_left_out_and_no_two_look_alike
         thick = [line for line in figure.axes[0].lines if line.get_linewidth() == 1.9]
         return [(line.get_color(), line.get_linestyle(), line.get_marker()) for line in thick]
 
-    order = list(run_shelf.by_name(kept["toybox"]))
-    every = looks(run_curves.curves(kept["toybox"])[0])[: len(order)]
+    order = list(group_by_method(kept["toybox"]))
+    every = looks(learning_curves(kept["toybox"])[0])[: len(order)]
     assert len(set(every)) == len(order) == 12
     some = [r for r in kept["toybox"] if r.name in ("moco", "glnet")]
-    assert looks(run_curves.curves(some, order=order)[0])[:2] == [every[order.index("moco")], every[order.index("glnet")]]
-    styles = [run_curves._style(place) for place in range(40)]
+    assert looks(learning_curves(some, order=order)[0])[:2] == [every[order.index("moco")], every[order.index("glnet")]]
+    styles = [curves._style(place) for place in range(40)]
     assert len(set(styles)) == 40
     for one, next_one in zip(styles, styles[1:], strict=False):
         assert all(mine != its for mine, its in zip(one, next_one, strict=True))  # colour, line and marker
@@ -122,24 +120,24 @@ def test_labels_stand_as_near_as_they_can(tmp_path):
     draw = np.random.default_rng(0)
     for _ in range(30):
         wanted = np.sort(draw.uniform(0, 1, 9))
-        found = run_curves.apart(wanted, 0.05, -9, 9)
+        found = curves.apart(wanted, 0.05, -9, 9)
         steps = 0.05 * np.arange(9)
         np.testing.assert_allclose(
             found, IsotonicRegression().fit_transform(np.arange(9), wanted - steps) + steps, atol=1e-9
         )
-        bound = run_curves.apart(wanted, 0.05, 0.1, 0.9)
+        bound = curves.apart(wanted, 0.05, 0.1, 0.9)
         assert min(bound) >= 0.1 - 1e-9 and max(bound) <= 0.9 + 1e-9 and min(np.diff(bound)) >= 0.05 - 1e-9
 
 
 def test_runs_without_an_epoch_are_named_and_bad_names_refused(tmp_path):
     put(tmp_path / "simclr-seed0")
     put(tmp_path / "moco-seed0", "moco", rows=[], found=False)
-    records = run_shelf.shelf(tmp_path)
-    assert "No epoch has ended yet: moco." in run_curves.curves(records)[1]
+    records = load_records(tmp_path)
+    assert "No epoch has ended yet: moco." in learning_curves(records)[1]
     for call, words in (
-        (lambda: run_curves.curves(records[1:]), "none of these runs has ended an epoch with 'knn'"),
-        (lambda: run_curves.curves(records, "los"), "did you mean 'loss'"),
-        (lambda: run_curves.curves(records, "loss", "steps"), "did you mean 'step'"),
+        (lambda: learning_curves(records[1:]), "none of these runs has ended an epoch with 'knn'"),
+        (lambda: learning_curves(records, "los"), "did you mean 'loss'"),
+        (lambda: learning_curves(records, "loss", "steps"), "did you mean 'step'"),
     ):
         with pytest.raises(InputError, match=words):
             call()
@@ -152,7 +150,7 @@ def marked(figure):
     """{source's letter: sorted places of its diamonds}, over all rows."""
     axes, found = figure.axes[0], {}
     for text in axes.texts:
-        if text.get_text() in run_dots.LETTERS:
+        if text.get_text() in dots.LETTERS:
             y = text.xy[1]
             there = [x for c in axes.collections for x, at in c.get_offsets() if abs(at - y) < 1e-9]
             found.setdefault(text.get_text(), []).append(sorted(there))
@@ -160,10 +158,10 @@ def marked(figure):
 
 
 def test_published_numbers_are_diamonds_below_their_method_and_nowhere_else(kept):
-    figure, words = run_dots.dots(kept["cifar10-slim"], "linear")
+    figure, words = accuracy_dots(kept["cifar10-slim"], "linear")
     found = marked(figure)
     paper = {row.method: row.top1 for row in published._paper() if row.dataset == "cifar10"}
-    names = [published.SAME_AS.get(name, name) for name in run_shelf.by_name(kept["cifar10-slim"])]
+    names = [published.SAME_AS.get(name, name) for name in group_by_method(kept["cifar10-slim"])]
     by_hand = sorted(paper[name] for name in names if name in paper)
     assert sorted(x for (x,) in found["a"]) == pytest.approx(by_hand) and len(by_hand) == 9
     assert sorted(x for (x,) in found["b"]) == pytest.approx([87.72, 88.06, 89.54, 89.70]) and found["c"] == [[86.18]]
@@ -176,7 +174,7 @@ def test_published_numbers_are_diamonds_below_their_method_and_nowhere_else(kept
     moco = next(text for text in figure.axes[0].texts if text.get_text() == "moco").xy[1]
     lanes = sorted(text.xy[1] for text in figure.axes[0].texts if text.get_text() in "abc")
     assert sum(moco - 1.8 < y < moco for y in lanes) == 3  # its three sources, below its own dots
-    assert "Published" not in run_dots.dots(kept["cifar10-slim"], "linear", elsewhere=False)[1]
+    assert "Published" not in accuracy_dots(kept["cifar10-slim"], "linear", elsewhere=False)[1]
 
 
 @pytest.mark.parametrize("group, measure, count", [
@@ -184,13 +182,13 @@ def test_published_numbers_are_diamonds_below_their_method_and_nowhere_else(kept
     ("toybox", "kNN 200", 0), ("toybox", "linear", 0), ("runs/", "linear", 6),
 ])  # fmt: skip
 def test_only_what_is_comparable_is_shown(kept, group, measure, count):
-    figure, words = run_dots.dots(kept[group], measure)
+    figure, words = accuracy_dots(kept[group], measure)
     assert sum(map(len, marked(figure).values())) == count
     assert ("no ranking with ours" in words) == bool(count) != ("nothing is published" in words)
 
 
 def test_dots_are_the_files_numbers_and_words_say_them(kept):
-    figure, words = run_dots.dots(kept["toybox"], "kNN 20, whitened")
+    figure, words = accuracy_dots(kept["toybox"], "kNN 20, whitened")
     whole = json.loads((kept["toybox"][0].folder.parent / "compare.json").read_text())
     found = sorted(float(x) for c in figure.axes[0].collections for x, _ in c.get_offsets())
     by_hand = sorted(100 * run["knn20"]["whitened"]["top1"] for row in whole["rows"].values() for run in row["runs"])
@@ -204,14 +202,14 @@ def test_dots_are_the_files_numbers_and_words_say_them(kept):
 def test_runs_that_are_not_evaluated_are_named(tmp_path):
     comparison(tmp_path, {"simclr": [0.5, 0.6]})
     put(tmp_path / "moco-seed0", "moco", found=False)
-    assert "Not evaluated under this measure: moco seed 0." in run_dots.dots(run_shelf.shelf(tmp_path), "linear")[1]
+    assert "Not evaluated under this measure: moco seed 0." in accuracy_dots(load_records(tmp_path), "linear")[1]
 
 
 def test_without_published_numbers_a_dot_plot_is_what_it_was():
     rows = {"x": [0.2, 0.4], "y": [0.3]}
-    assert figures.png(dotplot.dots({"a": rows})) == figures.png(dotplot.dots({"a": rows}, published={"a": {}}))
+    assert canvas.png(dot_plot({"a": rows})) == canvas.png(dot_plot({"a": rows}, published={"a": {}}))
     with pytest.raises(InputError, match="shares from 0 to 1; got 0.2 to 87"):
-        dotplot.dots({"a": rows}, published={"a": {"x": {"a": [87.0]}}})
+        dot_plot({"a": rows}, published={"a": {"x": {"a": [87.0]}}})
 
 
 # --- strips ---
@@ -219,7 +217,7 @@ def test_without_published_numbers_a_dot_plot_is_what_it_was():
 
 def pictures(count=12, side=4, classes=3, seed=0):
     images = torch.randint(0, 256, (count, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
-    return data.ImageSet(images, torch.arange(count) % classes, tuple("abc"[:classes]), "toybox", "test")
+    return dataset.ImageSet(images, torch.arange(count) % classes, tuple("abc"[:classes]), "toybox", "test")
 
 
 def slow_nearest(features, query, k):
@@ -231,11 +229,11 @@ def slow_nearest(features, query, k):
 def test_neighbours_are_those_of_a_slow_search_in_each_space():
     some, features = pictures(), torch.randn(12, 5, generator=torch.Generator().manual_seed(1))
     linear = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 6))
-    spaces = run_strips.Spaces(some, {"net": linear}, {"given": features})
-    seen = views.plain(some.images)  # as any network sees them
+    spaces = FeatureSpaces(some, {"net": linear}, {"given": features})
+    seen = whole_images(some.images)  # as any network sees them
     slow = {"raw pixels": seen.flatten(1), "net": linear(seen).detach(), "given": features}
     for query in (0, 7, 11):
-        found = run_strips.strips(spaces, [], query, k=4)
+        found = neighbour_rows(spaces, [], query, k=4)
         assert found.near == {name: slow_nearest(space, query, 4) for name, space in slow.items()}
         assert f"picture {query}, class {some.classes[query % 3]}" in found.words
         for name, others in found.near.items():
@@ -245,7 +243,7 @@ def test_neighbours_are_those_of_a_slow_search_in_each_space():
 
 def test_each_box_holds_its_picture_framed_by_whether_it_agrees():
     some = pictures(side=32)
-    found = run_strips.strips(run_strips.Spaces(some), [], 5)
+    found = neighbour_rows(FeatureSpaces(some), [], 5)
     sheet = np.asarray(found.picture).astype(int)
     colours = {True: AGREE, False: DISAGREE}
     for j, box in zip(found.near["raw pixels"], found.boxes["raw pixels"], strict=True):
@@ -269,12 +267,12 @@ def trained(tmp_path_factory, toys):
 
 
 def test_a_run_with_its_checkpoint_is_looked_through(trained, toys, tmp_path):
-    (record,) = run_shelf.shelf(trained.out)
-    by_record = run_strips.strips(run_strips.Spaces(toys.test), [record], 3)
-    by_folder = run_strips.strips(run_strips.Spaces(toys.test, {"simclr": trained.out}), [], 3)
-    by_module = run_strips.strips(run_strips.Spaces(toys.test, {"simclr": trained.backbone}), [], 3)
+    (record,) = load_records(trained.out)
+    by_record = neighbour_rows(FeatureSpaces(toys.test), [record], 3)
+    by_folder = neighbour_rows(FeatureSpaces(toys.test, {"simclr": trained.out}), [], 3)
+    by_module = neighbour_rows(FeatureSpaces(toys.test, {"simclr": trained.backbone}), [], 3)
     assert by_record.near == by_folder.near == by_module.near and set(by_record.near) == {"raw pixels", "simclr"}
-    spaces = run_strips.Spaces(toys.test, {"simclr": str(trained.out)})
+    spaces = FeatureSpaces(toys.test, {"simclr": str(trained.out)})
     spaces.of("simclr")
     assert spaces.told["simclr"].startswith(f"{trained.backbone.dim} numbers, seed 0, step 2, ")
 
@@ -284,41 +282,41 @@ def test_where_nothing_is_at_hand_it_says_what_to_do(tmp_path, trained):
     put(tmp_path / "own-seed0", found=False)
     own = json.loads((tmp_path / "own-seed0" / "recipe.json").read_text())
     (tmp_path / "own-seed0" / "recipe.json").write_text(json.dumps(own | {"method": "own"}))
-    simclr, mine = run_shelf.shelf(tmp_path)
-    found = run_strips.strips(run_strips.Spaces(pictures()), [simclr, mine], 0)
+    simclr, mine = load_records(tmp_path)
+    found = neighbour_rows(FeatureSpaces(pictures()), [simclr, mine], 0)
     assert (
         set(found.near) == {"raw pixels"}
         and "No weights at hand for simclr, own. To have simclr: mnclglf-lite" in found.words
     )
     assert "--steps 30" in found.words and "--out runs/again/simclr-seed0 (it took 4 s)" in found.words  # 4.5, to even
     assert "then give encoders={'simclr': 'runs/again/simclr-seed0'}." in found.words
-    assert "'own' is not known here" in run_strips.again(mine)
-    given = run_strips.strips(run_strips.Spaces(pictures(), {"simclr": lambda x: x.flatten(1)}), [simclr], 0)
+    assert "'own' is not known here" in neighbours.again(mine)
+    given = neighbour_rows(FeatureSpaces(pictures(), {"simclr": lambda x: x.flatten(1)}), [simclr], 0)
     assert "No weights" not in given.words and given.near["simclr"] == given.near["raw pixels"]
 
 
 def test_pictures_of_another_set_are_said_to_be_that(trained, toys):
-    record = run_shelf.shelf(trained.out)
-    others = data.ImageSet(toys.test.images, toys.test.labels, toys.test.classes, "cifar10", "test")
-    assert "The runs learned on other pictures: toybox." in run_strips.strips(run_strips.Spaces(others), record, 0).words
-    assert "other pictures" not in run_strips.strips(run_strips.Spaces(toys.test), record, 0).words
+    record = load_records(trained.out)
+    others = dataset.ImageSet(toys.test.images, toys.test.labels, toys.test.classes, "cifar10", "test")
+    assert "The runs learned on other pictures: toybox." in neighbour_rows(FeatureSpaces(others), record, 0).words
+    assert "other pictures" not in neighbour_rows(FeatureSpaces(toys.test), record, 0).words
 
 
 def test_larger_pictures_are_shrunk_for_the_pixel_row_and_few_pictures_have_few_neighbours():
     large = pictures(3, side=40)
-    found = run_strips.strips(run_strips.Spaces(large), [], 0)
+    found = neighbour_rows(FeatureSpaces(large), [], 0)
     assert list(found.near) == ["32x32 pixels"] and sorted(found.near["32x32 pixels"]) == [1, 2]
 
 
 @pytest.mark.parametrize(
     "call, words",
     [
-        (lambda: run_strips.Spaces(pictures(1)), "needs others to be its neighbours; got 1"),
-        (lambda: run_strips.Spaces(pictures(), None, {"a": torch.full((12, 2), math.nan)}), "features of a.*not finite"),
-        (lambda: run_strips.Spaces(pictures(), None, {"a": torch.zeros(11, 2)}), "features of a: 11 rows for 12 pictures"),
-        (lambda: run_strips.Spaces(pictures(), {"a": abs}, {"a": torch.zeros(12, 2)}), "both have a"),
-        (lambda: run_strips.strips(run_strips.Spaces(pictures()), [], 12), "pictures 0 to 11; got 12"),
-        (lambda: run_strips.Spaces(pictures(), {"a": "nowhere"}).of("a"), "no checkpoint at nowhere"),
+        (lambda: FeatureSpaces(pictures(1)), "needs others to be its neighbours; got 1"),
+        (lambda: FeatureSpaces(pictures(), None, {"a": torch.full((12, 2), math.nan)}), "features of a.*not finite"),
+        (lambda: FeatureSpaces(pictures(), None, {"a": torch.zeros(11, 2)}), "features of a: 11 rows for 12 pictures"),
+        (lambda: FeatureSpaces(pictures(), {"a": abs}, {"a": torch.zeros(12, 2)}), "both have a"),
+        (lambda: neighbour_rows(FeatureSpaces(pictures()), [], 12), "pictures 0 to 11; got 12"),
+        (lambda: FeatureSpaces(pictures(), {"a": "nowhere"}).of("a"), "no checkpoint at nowhere"),
     ],
 )
 def test_bad_input(call, words):

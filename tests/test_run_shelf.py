@@ -8,17 +8,20 @@ import pytest
 from conftest import tiny
 from shelves import comparison, history, put, result
 
-from mnclglf_lite import flags, run_facts, run_shelf
-from mnclglf_lite.__main__ import parser
-from mnclglf_lite.errors import InputError
-from mnclglf_lite.recipe import METHODS, PRESETS, Recipe, preset, variant
+from mnclglf_lite.cli.main import parser
+from mnclglf_lite.core.errors import InputError
+from mnclglf_lite.recipe import flags
+from mnclglf_lite.recipe.recipe import METHODS, PRESETS, Recipe, preset, variant
+from mnclglf_lite.results import records as kept_records
+from mnclglf_lite.results import summary
+from mnclglf_lite.results.records import group_by_method, load_records
 
 RUNS = Path(__file__).resolve().parents[1] / "data" / "runs"
 
 
 @pytest.fixture(scope="module")
 def kept():
-    return run_shelf.shelf()
+    return load_records()
 
 
 def test_every_kept_run_is_found_with_what_its_files_say(kept):
@@ -37,13 +40,13 @@ def test_every_kept_run_is_found_with_what_its_files_say(kept):
 
 
 def test_groups_are_folders_and_names_are_methods(kept):
-    groups = run_shelf.groups(kept)
+    groups = kept_records.groups(kept)
     ablations = ["ablation/ask", "ablation/choose", "ablation/forms", "ablation/long"]
     assert list(groups) == [*ablations, "cifar10-slim", "precision-bf16", "precision-fp32", "runs/", "toybox"]
-    toys = run_shelf.by_name(groups["toybox"])
+    toys = group_by_method(groups["toybox"])
     assert list(toys) == [*METHODS[:8], "mnclglf-released", *METHODS[8:]]  # a form beside its method
     assert all([r.seed for r in seeds] == [0, 1, 2] for seeds in toys.values())
-    assert list(run_shelf.by_name(groups["runs/"])) == [
+    assert list(group_by_method(groups["runs/"])) == [
         "five-minutes-c10", "quick-c10-simclr", "quick-c10-drawn", "quick-c10-released",
     ]  # fmt: skip
     assert groups["toybox"][0].budget == {"minutes": None, "image_views": 160_000} and groups["runs/"][0].budget == {}
@@ -52,10 +55,10 @@ def test_groups_are_folders_and_names_are_methods(kept):
 def test_a_folder_may_be_a_run_itself_and_hold_several_image_sets(tmp_path):
     put(tmp_path / "simclr-seed4", seed=4)
     put(tmp_path / "simclr-cifar10-seed0", dataset="cifar10")
-    assert list(run_shelf.groups(run_shelf.shelf(tmp_path))) == [
+    assert list(kept_records.groups(load_records(tmp_path))) == [
         f"{tmp_path.name}/ ({name})" for name in ("toybox", "cifar10")
     ]
-    (alone,) = run_shelf.shelf(tmp_path / "simclr-seed4")
+    (alone,) = load_records(tmp_path / "simclr-seed4")
     assert (alone.name, alone.seed, alone.group) == ("simclr", 4, "simclr-seed4/")
 
 
@@ -68,11 +71,11 @@ def test_a_run_that_stopped_early_is_read_as_far_as_it_went(tmp_path):
     put(tmp_path / "moco-seed2", "moco", 2, rows=history(2), found=False, steps=0, epochs=3.0)
     (tmp_path / "begun").mkdir()
     (tmp_path / "begun" / "recipe.json").write_text("{}")  # without a history it is no run
-    moco, done, half, byol = run_shelf.shelf(tmp_path)
+    moco, done, half, byol = load_records(tmp_path)
     assert (byol.step, byol.steps, byol.finished, byol.result) == (20, 30, False, None) and len(byol.history) == 2
     assert (moco.step, moco.seconds, moco.finished) == (0, 0.0, False)
     assert (done.steps, done.finished, half.steps, half.finished) == (20, True, 30, False)  # by epochs
-    assert run_facts.unfinished([byol, done]) == "Not finished: byol seed 0 (step 20 of 30)."
+    assert summary.unfinished([byol, done]) == "Not finished: byol seed 0 (step 20 of 30)."
 
 
 @pytest.mark.parametrize(
@@ -96,20 +99,20 @@ def test_a_damaged_file_is_named(tmp_path, name, text, words):
     put(tmp_path / "a")
     (tmp_path / name).write_text(text)
     with pytest.raises(InputError, match=f"{name}.*{words}.*mend it or move"):
-        run_shelf.shelf(tmp_path)
+        load_records(tmp_path)
 
 
 def test_bytes_that_are_no_text_are_damage_too(tmp_path):
     (put(tmp_path / "a") / "history.jsonl").write_bytes(b"\xff\xfe\x00\x80")
     with pytest.raises(InputError, match="history.jsonl is no text"):
-        run_shelf.shelf(tmp_path)
+        load_records(tmp_path)
 
 
 def test_no_folder_and_no_run_are_said(tmp_path):
     with pytest.raises(InputError, match="there is no folder"):
-        run_shelf.shelf(tmp_path / "nowhere")
+        load_records(tmp_path / "nowhere")
     with pytest.raises(InputError, match="there is no run in"):
-        run_shelf.shelf(tmp_path)
+        load_records(tmp_path)
 
 
 # --- facts ---
@@ -119,7 +122,7 @@ def test_accuracies_have_the_names_and_the_protocols_of_the_file():
     row = json.loads((RUNS / "quick-c10-simclr" / "result.json").read_text())["rows"]["simclr"]
     row |= {"few_labels": {"10": [0.2, 0.3, 0.4]}}
     row |= {"paper_linear": {"last": {"top1": 0.7}, "tests": [{"epoch": 5}, {"epoch": 90}]}}
-    found = run_facts.accuracies(row)
+    found = summary.accuracies(row)
     assert {name: one.value for name, one in found.items()} == pytest.approx({
         "kNN 200": 0.5871, "kNN 200, centred": 0.5939, "kNN 200, whitened": 0.6529,
         "kNN 20": 0.6145, "kNN 20, centred": 0.6244, "kNN 20, whitened": 0.653,
@@ -150,19 +153,19 @@ def test_accuracies_have_the_names_and_the_protocols_of_the_file():
     ],
 )  # fmt: skip
 def test_a_lead_is_told_against_the_seeds_spread(rows, labels, title, sentence):
-    found = run_facts.lead(rows, labels)
+    found = summary.lead(rows, labels)
     assert found[0] == title and sentence in (None, found[1])
 
 
 def test_the_leaders_of_the_toy_box_are_those_of_the_table(kept):
     toys = [r for r in kept if r.group == "toybox" and r.name in ("simclr", "mnclglf")]
-    rows, accuracy, without = run_facts.measured(toys, "kNN 20")
+    rows, accuracy, without = summary.measured(toys, "kNN 20")
     assert not without and accuracy.protocol == "cosine kNN, k 20, weighted, T 0.1, raw features"
-    sentence = run_facts.lead(rows)[1]
+    sentence = summary.lead(rows)[1]
     assert (
         "simclr leads with 73.0" in sentence and "mnclglf's 67.4" in sentence and "the ranges overlap, 3 seeds" in sentence
     )
-    facts = run_facts.facts(toys, accuracy.protocol)
+    facts = summary.facts(toys, accuracy.protocol)
     for part in ("toybox", "160,000 whole views each", "seeds 0, 1, 2", "33 to 57 s a run", "AMD EPYC", "k 20"):
         assert part in facts
 
@@ -170,39 +173,39 @@ def test_the_leaders_of_the_toy_box_are_those_of_the_table(kept):
 def test_runs_that_were_asked_differently_do_not_stand_side_by_side(tmp_path):
     put(tmp_path / "a-seed0", value=0.5)
     put(tmp_path / "b-seed0", found=result(0.9, on="holdout", queries=10))
-    records = run_shelf.shelf(tmp_path)
+    records = load_records(tmp_path)
     with pytest.raises(InputError, match=r"a seed 0 asked on test \(40.*b seed 0 asked on holdout \(10.*choose runs"):
-        run_facts.measured(records, "linear")
-    assert run_facts.measured(records[:1], "linear")[0] == {"a": [pytest.approx(0.53)]}
+        summary.measured(records, "linear")
+    assert summary.measured(records[:1], "linear")[0] == {"a": [pytest.approx(0.53)]}
 
 
 def test_runs_without_a_result_are_named_and_what_to_do(tmp_path):
     put(tmp_path / "a-seed0", found=False)
     put(tmp_path / "b-seed0", value=0.4)
-    a, b = run_shelf.shelf(tmp_path)
-    assert run_facts.measured([a, b], "kNN 20")[::2] == ({"b": [0.4]}, [a])
+    a, b = load_records(tmp_path)
+    assert summary.measured([a, b], "kNN 20")[::2] == ({"b": [0.4]}, [a])
     with pytest.raises(InputError, match=f"`mnclglf-lite evaluate {a.folder}`"):
-        run_facts.measured([a], "kNN 20")
+        summary.measured([a], "kNN 20")
     with pytest.raises(InputError, match="did you mean 'linear'"):
-        run_facts.measured([b], "liner")
+        summary.measured([b], "liner")
 
 
 def test_facts_tell_seeds_apart_where_they_differ_and_the_budget_that_was_given(tmp_path):
     comparison(tmp_path, {"simclr": [0.5, 0.6], "moco": [0.4]})
-    records = run_shelf.shelf(tmp_path)
-    assert "seeds: simclr 0, 1; moco 0" in run_facts.facts(records, "p") and "960 whole views each" in run_facts.facts(
+    records = load_records(tmp_path)
+    assert "seeds: simclr 0, 1; moco 0" in summary.facts(records, "p") and "960 whole views each" in summary.facts(
         records, "p"
     )
-    assert run_facts.equal({"minutes": 2.5, "image_views": None}) == "2.5 min each"
-    assert run_facts.equal({}) == "as long as each recipe says"
-    assert "hardware not told" in run_facts.facts([run_shelf.shelf(put(tmp_path / "new", found=False))[0]], "p")
+    assert summary.equal({"minutes": 2.5, "image_views": None}) == "2.5 min each"
+    assert summary.equal({}) == "as long as each recipe says"
+    assert "hardware not told" in summary.facts([load_records(put(tmp_path / "new", found=False))[0]], "p")
 
 
 def test_baselines_that_runs_bring_themselves_are_averaged(tmp_path):
     for seed, value in enumerate((0.1, 0.3)):
         table = {"rows": {"random encoder": result(value), "simclr": result(0.5)}}
         put(tmp_path / f"simclr-seed{seed}", seed=seed, found=table)
-    assert run_facts.baselines(run_shelf.shelf(tmp_path), "kNN 20") == {"random encoder": pytest.approx(mean([0.1, 0.3]))}
+    assert summary.baselines(load_records(tmp_path), "kNN 20") == {"random encoder": pytest.approx(mean([0.1, 0.3]))}
 
 
 # --- the command that trains a run again ---

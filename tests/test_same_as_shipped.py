@@ -10,24 +10,23 @@ import torch
 from conftest import clouds, tiny
 from walk_course import FOLDER, answers, imports
 
-from mnclglf_lite import (
-    compare,
-    crops,
-    gauges,
-    knn,
-    loss_table,
-    losses,
-    maps,
-    memory,
-    methods,
-    montage,
-    patches,
-    probes,
-    recipe,
-    run,
-    step,
-)  # fmt: skip
-from mnclglf_lite.loss_batch import Batch
+from mnclglf_lite import losses
+from mnclglf_lite.evaluation import collapse, knn, layouts
+from mnclglf_lite.evaluation.collapse import feature_std
+from mnclglf_lite.evaluation.linear import standardize
+from mnclglf_lite.explorers.loss import pairs
+from mnclglf_lite.explorers.loss.batch import Batch
+from mnclglf_lite.losses import cosine_logits, info_nce_queue
+from mnclglf_lite.methods.registry import build_method
+from mnclglf_lite.models.memory_queue import Queue
+from mnclglf_lite.models.momentum import update_ema
+from mnclglf_lite.recipe import recipe
+from mnclglf_lite.results import compare
+from mnclglf_lite.training import step  # fmt: skip
+from mnclglf_lite.training.run import lr_factor, new_run
+from mnclglf_lite.views import crops, montage
+from mnclglf_lite.views.crops import crop_resize
+from mnclglf_lite.views.patches import average_combinations, grid_patches
 
 G = torch.Generator().manual_seed(5)
 
@@ -63,7 +62,7 @@ def test_01_crops(toys):
     images = toys.train.images[:20]
     boxes = crops.sample_boxes(20, (16, 16), (0.2, 1.0), ratio, G)
     mine = [n.cut(image, box, 12) for image, box in zip(images, boxes.int().tolist(), strict=True)]
-    same(torch.stack(mine), crops.cut(images, boxes, 12), atol=1e-4)
+    same(torch.stack(mine), crop_resize(images, boxes, 12), atol=1e-4)
     other = crops.sample_boxes(20, (16, 16), (0.05, 0.3), ratio, G)
     same(n.overlap(boxes, other), crops.overlap(boxes, other))
     assert n.mine == recipe.TOY_VIEW
@@ -71,24 +70,24 @@ def test_01_crops(toys):
 
 def test_02_losses():
     n, a, b = notebook("02"), rows(8, 6), rows(8, 6)
-    same(n.cosines(a, b), losses.similarities(a, b, 1.0))
+    same(n.cosines(a, b), cosine_logits(a, b, 1.0))
     same(n.info_nce(a, b, 0.3), losses.info_nce(a, b, 0.3))
     same(n.nt_xent(a, b, 0.3), losses.nt_xent(a, b, 0.3))
-    table = loss_table.loss_table("info_nce", Batch(a, b, rows(4, 6), torch.arange(8)), 0.3)
+    table = pairs.loss_table("info_nce", Batch(a, b, rows(4, 6), torch.arange(8)), 0.3)
     same(n.pull_and_push(table.similarity.float(), 0.3), table.gradient)
 
 
 def test_03_networks():
-    n, method = notebook("03"), methods.build(tiny("simsiam"), 10)
+    n, method = notebook("03"), build_method(tiny("simsiam"), 10)
     out = method(views_for(method))
     same(n.stop_gradient_loss(out["p1"], out["p2"], out["z1"], out["z2"]), out["loss"])
-    net = methods.build(tiny("byol"), 10)
+    net = build_method(tiny("byol"), 10)
     mine, theirs = copy.deepcopy(net.momentum_backbone), copy.deepcopy(net.momentum_backbone)
     n.follow(mine, net.backbone, 0.9)
-    memory.follow(theirs, net.backbone, 0.9)
+    update_ema(theirs, net.backbone, 0.9)
     for a, b in zip(mine.parameters(), theirs.parameters(), strict=True):
         same(a, b)
-    queue, entries, pointer = memory.Queue(12, 5), None, 0
+    queue, entries, pointer = Queue(12, 5), None, 0
     entries = queue.entries.clone()
     for _ in range(5):  # goes round
         new = rows(4, 5)
@@ -101,11 +100,11 @@ def test_03_networks():
 
 
 def test_04_mnclglf():
-    n, method = notebook("04"), methods.build(tiny(local_weight=1.0, global_weight=6.0, temperature=0.3), 10)
+    n, method = notebook("04"), build_method(tiny(local_weight=1.0, global_weight=6.0, temperature=0.3), 10)
     x = torch.randn(5, 3, 16, 16, generator=G)
-    same(n.divide(x), patches.divide(x))
+    same(n.divide(x), grid_patches(x))
     h = torch.randn(4, 5, 7, generator=G)
-    same(n.combine(h), patches.combine(h))
+    same(n.combine(h), average_combinations(h))
     views = views_for(method)
     out = method(views)
     same(n.local_targets(views[0], method.backbone, method.projector), out["c1"])
@@ -117,8 +116,8 @@ def test_04_mnclglf():
 def test_05_training(toys):
     n, asked = notebook("05"), tiny("byol", steps=6, warmup=0.4, precision="fp32")
     for at in range(6):
-        assert n.rate(asked, at, 6) == pytest.approx(run.rate(asked, at, 6))
-    mine, theirs = (run.start(asked, 320, 10, torch.device("cpu")) for _ in range(2))
+        assert n.rate(asked, at, 6) == pytest.approx(lr_factor(asked, at, 6))
+    mine, theirs = (new_run(asked, 320, 10, torch.device("cpu")) for _ in range(2))
     theirs_step = step.Step(theirs, toys.train.images, toys.train.labels, None, "eager")
     for _ in range(3):
         index = torch.randperm(320, generator=G)[:16]
@@ -128,15 +127,15 @@ def test_05_training(toys):
     for a, b in zip(mine.method.parameters(), theirs.method.parameters(), strict=True):
         same(a, b)
     z = rows(40, 6)
-    same(n.spread(z), gauges.spread(z))
-    same(n.rank(z), gauges.effective_rank(z))
+    same(n.spread(z), feature_std(z))
+    same(n.rank(z), collapse.effective_rank(z))
 
 
 def test_06_maps():
     n, (x, _) = notebook("06"), clouds(n=80, d=6)
-    flat = maps.pca(x, 2)
+    flat = layouts.pca(x, 2)
     same(n.share_shown(x, 2), flat.var(dim=0).sum() / x.var(dim=0).sum())
-    assert torch.equal(n.nearest(x, 5), maps.neighbours(x, 5)[0])
+    assert torch.equal(n.nearest(x, 5), layouts.neighbours(x, 5)[0])
 
 
 def test_07_measuring():
@@ -144,15 +143,15 @@ def test_07_measuring():
     bank, known, queries, truth = x[:90], labels[:90], x[90:], labels[90:]
     share = (n.votes(bank, known, queries, 20, 0.1).argmax(dim=1) == truth).double().mean()
     same(share, knn.knn(bank, known, queries, truth, knn.KnnProtocol(k=20), 4)["top1"])
-    for a, b in zip(n.standardised(bank, queries), probes.standardised(bank, queries), strict=True):
+    for a, b in zip(n.standardised(bank, queries), standardize(bank, queries), strict=True):
         same(a, b)
 
 
 def test_08_relatives():
     n, q, k, entries = notebook("08"), rows(6, 5), rows(6, 5), rows(9, 5)
-    same(n.queue_nce(q, k, entries, 0.2), losses.queue_nce(q, k, entries, 0.2))
+    same(n.queue_nce(q, k, entries, 0.2), info_nce_queue(q, k, entries, 0.2))
     same(n.towards(q, k), losses.negative_cosine(q, k))
-    queue = memory.Queue(9, 5)
+    queue = Queue(9, 5)
     queue.entries.copy_(entries)
     same(n.swap(q, queue.entries), queue.nearest(q)[0])
     parts, order = torch.randn(12, 3, 4, 4, generator=G), torch.randperm(12, generator=G)
@@ -166,7 +165,7 @@ def test_08_relatives():
 
 def test_09_tables():
     n, asked = notebook("09"), tiny("simclr", steps=0, epochs=3.0, batch=32)
-    assert n.steps_of(330, 32, 3) == run.start(asked, 330, 10, torch.device("cpu")).total_steps
+    assert n.steps_of(330, 32, 3) == new_run(asked, 330, 10, torch.device("cpu")).total_steps
     kept = json.loads((FOLDER.parent / "data" / "runs" / "cifar10-slim" / "compare.json").read_text())
     linear = {name: row["runs"][0]["linear"]["top1"] for name, row in kept["rows"].items()}
     ratios = n.against(linear, "simclr")

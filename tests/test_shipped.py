@@ -7,31 +7,36 @@ import pytest
 import torch
 from sklearn.neighbors import KNeighborsClassifier
 
-from mnclglf_lite import data, evaluate, export, maps, run_shelf, shipped
-from mnclglf_lite.__main__ import main
-from mnclglf_lite.errors import InputError
+from mnclglf_lite.cli.main import main
+from mnclglf_lite.core.errors import InputError
+from mnclglf_lite.data.dataset import load_dataset
+from mnclglf_lite.evaluation import layouts
+from mnclglf_lite.evaluation.evaluate import extract_features
+from mnclglf_lite.evaluation.layouts import subsample
+from mnclglf_lite.results import export, pretrained, records
+from mnclglf_lite.results.pretrained import load_features, weights_path
 
-RUNS = run_shelf.KEPT / "cifar10-slim"
+RUNS = records.KEPT / "cifar10-slim"
 ROWS = json.loads((RUNS / "compare.json").read_text())["rows"]
 
 
 @pytest.fixture(scope="module")
 def points():
-    return shipped.points()
+    return load_features()
 
 
 @pytest.fixture(scope="module")
 def cifar():
     """CIFAR-10 from the package's data folder, or the reason why it is not there."""
     try:
-        return data.load("cifar10")
+        return load_dataset("cifar10")
     except InputError as problem:
         pytest.skip(f"needs CIFAR-10: {problem}")
 
 
 @pytest.mark.parametrize("name", ROWS)
 def test_a_shipped_backbone_says_which_run_it_is(name):
-    told = export.read_metadata(shipped.weights(name))
+    told = export.read_metadata(weights_path(name))
     recipe = json.loads((RUNS / f"{name}-seed0" / "recipe.json").read_text())
     assert json.loads(told["recipe"]) == recipe
     run = ROWS[name]["runs"][0]
@@ -42,7 +47,7 @@ def test_a_shipped_backbone_says_which_run_it_is(name):
 
 def test_the_points_are_those_of_the_table(points):
     assert set(points.features) == set(points.layouts) == set(ROWS)
-    torch.testing.assert_close(points.index, maps.cap(10_000))
+    torch.testing.assert_close(points.index, subsample(10_000))
     assert len(points.classes) == 10 and points.labels.bincount().min() > 150
     for name, found in points.features.items():
         assert found.dtype == torch.float32 and torch.isfinite(found).all(), name
@@ -62,7 +67,7 @@ def test_features_of_two_thousand_tell_what_the_table_tells(points):
 
 def test_a_layout_keeps_its_own_features_neighbours_best(points):
     """UMAP of one method: more of its 15 nearest are near on its own map than on any other's."""
-    near = {name: maps.neighbours(found, 15)[0] for name, found in points.features.items()}
+    near = {name: layouts.neighbours(found, 15)[0] for name, found in points.features.items()}
     flat = {
         name: torch.cdist(spots, spots).fill_diagonal_(torch.inf).topk(15, largest=False).indices
         for name, spots in points.layouts.items()
@@ -74,22 +79,22 @@ def test_a_layout_keeps_its_own_features_neighbours_best(points):
 
 def test_what_is_not_there_is_told(tmp_path):
     with pytest.raises(InputError, match="with a checkout"):
-        shipped.points(tmp_path)
+        load_features(tmp_path)
     with pytest.raises(InputError, match="relesed"):
-        shipped.weights("mnclglf-relesed")
+        weights_path("mnclglf-relesed")
     with pytest.raises(InputError, match="with a checkout"):
-        shipped.weights("mnclglf", tmp_path)
-    (tmp_path / shipped.ARCHIVE).write_bytes(b"no archive")
+        weights_path("mnclglf", tmp_path)
+    (tmp_path / pretrained.ARCHIVE).write_bytes(b"no archive")
     with pytest.raises(InputError, match="damaged"):
-        shipped.points(tmp_path)
-    whole = (shipped.FOLDER / shipped.ARCHIVE).read_bytes()
+        load_features(tmp_path)
+    whole = (pretrained.FOLDER / pretrained.ARCHIVE).read_bytes()
     for cut in (whole[: len(whole) // 2], whole[:3000] + bytes(1000) + whole[4000:]):
-        (tmp_path / shipped.ARCHIVE).write_bytes(cut)
+        (tmp_path / pretrained.ARCHIVE).write_bytes(cut)
         with pytest.raises(InputError, match="damaged"):
-            shipped.points(tmp_path)
-    np.savez(tmp_path / shipped.ARCHIVE, about=np.array("{}"))
+            load_features(tmp_path)
+    np.savez(tmp_path / pretrained.ARCHIVE, about=np.array("{}"))
     with pytest.raises(InputError, match="damaged"):
-        shipped.points(tmp_path)
+        load_features(tmp_path)
 
 
 def test_pictures_are_the_learners_own_or_none(points, tmp_path):
@@ -100,12 +105,12 @@ def test_the_pictures_fit_the_points(points, cifar):
     found = points.pictures()
     assert torch.equal(found.labels, points.labels) and found.classes == points.classes
     for name in ROWS:
-        again = evaluate.features(export.load_backbone(shipped.weights(name)), found)
+        again = extract_features(export.load_backbone(weights_path(name)), found)
         torch.testing.assert_close(again, points.features[name], rtol=2e-3, atol=2e-3)  # kept in half precision
 
 
 def test_evaluate_weights_gives_the_tables_figure(cifar, tmp_path, capsys):
-    main(["evaluate", "--weights", str(shipped.weights("mnclglf")), "--on", "test", "--json", str(tmp_path / "r.json")])
+    main(["evaluate", "--weights", str(weights_path("mnclglf")), "--on", "test", "--json", str(tmp_path / "r.json")])
     row = list(json.loads((tmp_path / "r.json").read_text())["rows"].values())[-1]
     run = ROWS["mnclglf"]["runs"][0]
     for found, kept in ((row["knn"]["raw"], run["knn"]["raw"]), (row["linear"], run["linear"])):

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from mnclglf_lite import figures, matrices
-from mnclglf_lite.chart import Chart, Line
-from mnclglf_lite.errors import InputError
-from mnclglf_lite.loss_batch import Batch, drawn
-from mnclglf_lite.loss_forms import LOSSES
-from mnclglf_lite.loss_range import curves
-from mnclglf_lite.loss_table import loss_table
-from mnclglf_lite.loss_words import heads
-from mnclglf_lite.palette import AGREE, DISAGREE, INK
-from mnclglf_lite.similarity_figure import similarity_figure
+from mnclglf_lite.core.errors import InputError
+from mnclglf_lite.drawing import canvas
+from mnclglf_lite.drawing.linechart import Chart, Line
+from mnclglf_lite.drawing.palette import AGREE, DISAGREE, INK
+from mnclglf_lite.explorers.loss import matrices
+from mnclglf_lite.explorers.loss.batch import Batch, drawn
+from mnclglf_lite.explorers.loss.figure import similarity_figure
+from mnclglf_lite.explorers.loss.pairs import LOSSES, loss_table
+from mnclglf_lite.explorers.loss.temperature import curves
+from mnclglf_lite.explorers.loss.words import heads
 
 pytest.importorskip("PIL")
 
@@ -149,7 +149,7 @@ def test_everything_is_on_the_page(name, n, queue, pictures):
 def test_the_same_table_gives_the_same_bytes_and_a_row_must_be_there():
     batch = drawn()
     table = loss_table("nt_xent", batch)
-    first, second = (figures.png(similarity_figure(table, batch, curves("nt_xent", batch), 3)[0]) for _ in range(2))
+    first, second = (canvas.png(similarity_figure(table, batch, curves("nt_xent", batch), 3)[0]) for _ in range(2))
     assert first == second
     with pytest.raises(InputError, match="anchors 0 to 15"):
         similarity_figure(table, batch, None, 16)

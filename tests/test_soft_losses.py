@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from conftest import cosine, slow_soft_cross_entropy, slow_soften, slow_supervised_contrastive
 
-from mnclglf_lite.losses import nt_xent, similarities, soft_cross_entropy, soften, supervised_contrastive
+from mnclglf_lite.losses import cosine_logits, distillation_kl, nt_xent, soft_cross_entropy, supervised_contrastive
 
 
 def numbers(*shape, seed=0, scale=3.0):
@@ -20,15 +20,15 @@ def numbers(*shape, seed=0, scale=3.0):
 def test_similarities_are_cosines_of_every_pair_over_the_temperature():
     a, b = numbers(3, 4), numbers(5, 4, seed=1)
     slow = torch.tensor([[cosine(x, y) / 0.3 for y in b.tolist()] for x in a.tolist()], dtype=torch.float64)
-    torch.testing.assert_close(similarities(a, b, 0.3), slow)
+    torch.testing.assert_close(cosine_logits(a, b, 0.3), slow)
 
 
 def test_similarities_are_computed_in_full_precision_under_autocast():
     a, b = numbers(3, 4).float(), numbers(5, 4, seed=1).float()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert (a @ b.T).dtype == torch.bfloat16  # what would happen
-        inside = similarities(a, b, 0.3)
-    assert inside.dtype == torch.float32 and torch.equal(inside, similarities(a, b, 0.3))
+        inside = cosine_logits(a, b, 0.3)
+    assert inside.dtype == torch.float32 and torch.equal(inside, cosine_logits(a, b, 0.3))
 
 
 # --- soft cross-entropy ------------------------------------------------------------------------------------------------
@@ -66,7 +66,7 @@ def test_soften_equals_loops(temperature):
     for seed in range(3):
         student, teacher = numbers(5, 7, seed=seed), numbers(5, 7, seed=seed + 10)
         slow = slow_soften(student.tolist(), teacher.tolist(), temperature)
-        assert float(soften(student, teacher, temperature)) == pytest.approx(slow, abs=1e-9)
+        assert float(distillation_kl(student, teacher, temperature)) == pytest.approx(slow, abs=1e-9)
 
 
 def test_soften_in_closed_form():
@@ -75,27 +75,29 @@ def test_soften_in_closed_form():
         teacher = torch.tensor([[t * math.log(3), 0.0]], dtype=torch.float64)
         student = torch.zeros(1, 2, dtype=torch.float64)
         expected = t**2 * (0.75 * math.log(1.5) + 0.25 * math.log(0.5))
-        assert float(soften(student, teacher, t)) == pytest.approx(expected)
+        assert float(distillation_kl(student, teacher, t)) == pytest.approx(expected)
     other_way = 9 * (0.5 * math.log(0.5 / 0.75) + 0.5 * math.log(0.5 / 0.25))
-    assert float(soften(teacher, student, 3.0)) == pytest.approx(other_way)  # KL has a direction
+    assert float(distillation_kl(teacher, student, 3.0)) == pytest.approx(other_way)  # KL has a direction
 
 
 def test_soften_is_zero_for_equals_and_does_not_see_a_constant():
     student, teacher = numbers(5, 7), numbers(5, 7, seed=1)
-    assert float(soften(student, student, 3.0)) == pytest.approx(0, abs=1e-12)
-    torch.testing.assert_close(soften(student + 2, teacher - 5, 3.0), soften(student, teacher, 3.0))
+    assert float(distillation_kl(student, student, 3.0)) == pytest.approx(0, abs=1e-12)
+    torch.testing.assert_close(distillation_kl(student + 2, teacher - 5, 3.0), distillation_kl(student, teacher, 3.0))
 
 
 def test_with_a_high_temperature_soften_is_half_the_variance_of_the_difference():
     """Which is why T^2 is there: without it, the loss and its gradient would die with rising temperature."""
     student, teacher = numbers(5, 7), numbers(5, 7, seed=1)
     half_variance = (student - teacher).var(dim=1, unbiased=False).mean() / 2
-    torch.testing.assert_close(soften(student, teacher, 1e4), half_variance, rtol=1e-3, atol=0)
+    torch.testing.assert_close(distillation_kl(student, teacher, 1e4), half_variance, rtol=1e-3, atol=0)
 
 
 def test_soften_teaches_the_student_alone():
     student, teacher = numbers(5, 7).requires_grad_(), numbers(5, 7, seed=1).requires_grad_()
-    to_student, to_teacher = torch.autograd.grad(soften(student, teacher, 3.0), [student, teacher], allow_unused=True)
+    to_student, to_teacher = torch.autograd.grad(
+        distillation_kl(student, teacher, 3.0), [student, teacher], allow_unused=True
+    )
     assert to_teacher is None
     expected = 3 * ((student / 3).softmax(dim=1) - (teacher / 3).softmax(dim=1)) / 5
     torch.testing.assert_close(to_student, expected.detach())
@@ -118,7 +120,7 @@ def test_with_two_of_each_class_it_is_nt_xent():
     lightly = pytest.importorskip("lightly.loss")
     a, b = numbers(6, 5).float(), numbers(6, 5, seed=1).float()
     both = torch.cat([a, b])
-    value = supervised_contrastive(similarities(both, both, 0.2), torch.arange(6).repeat(2))
+    value = supervised_contrastive(cosine_logits(both, both, 0.2), torch.arange(6).repeat(2))
     torch.testing.assert_close(value, lightly.NTXentLoss(temperature=0.2)(a, b), rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(value, nt_xent(a, b, 0.2))
 
@@ -155,4 +157,4 @@ def test_gradients_are_those_of_the_formula():
     s = numbers(5, 5, scale=1.0).requires_grad_()
     assert torch.autograd.gradcheck(lambda x: supervised_contrastive(x, LABELS[:5]), s)
     teacher = numbers(5, 5, seed=1)
-    assert torch.autograd.gradcheck(lambda x: soften(x, teacher, 3.0), s)
+    assert torch.autograd.gradcheck(lambda x: distillation_kl(x, teacher, 3.0), s)

@@ -11,10 +11,10 @@ from conftest import WEAK, tiny
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import bare, peers, report, speed, speed_rows
-from mnclglf_lite.methods import build
-from mnclglf_lite.recipe import METHODS
-from mnclglf_lite.run import start
-from mnclglf_lite.views import View
+from mnclglf_lite.methods.registry import build_method
+from mnclglf_lite.recipe.recipe import METHODS
+from mnclglf_lite.training.run import new_run
+from mnclglf_lite.views.view import View
 
 VIEW = View(size=16, gray=0.1, blur=0.0)
 CPU = torch.device("cpu")
@@ -40,7 +40,7 @@ def counted(work):
 @pytest.mark.parametrize(("name", "changes"), VARIANTS)
 def test_bare_networks_are_those_of_the_method(name, changes):
     """As many convolutions, no more products than with the loss, and the same parameters get a gradient."""
-    method = build(tiny(name, norm_groups=1, **changes), 4).train()
+    method = build_method(tiny(name, norm_groups=1, **changes), 4).train()
     method.draws = torch.Generator().manual_seed(0)
     cut = [torch.randn(16, 3, v.size, v.size) for v in method.views]
     step = bare.Bare(method, cut, None, compiled=False)
@@ -175,7 +175,7 @@ def test_a_missing_package_is_a_reason(monkeypatch, tmp_path):
 
 def test_their_forward_pass_is_ours_or_nothing_is_timed():
     recipe = tiny("simclr", view=VIEW)
-    ours = start(recipe, 64, 4, CPU).method
+    ours = new_run(recipe, 64, 4, CPU).method
     model, loss = peers.model_and_loss(recipe, ours, "lightly" if _has("lightly") else "torchvision")
     with torch.no_grad():
         model[1].get_parameter(next(name for name, _ in model[1].named_parameters())).mul_(1.1)

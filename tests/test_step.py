@@ -7,18 +7,20 @@ import torch
 from conftest import tiny
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mnclglf_lite import device, step, train
-from mnclglf_lite import run as runs
-from mnclglf_lite.errors import InputError
-from mnclglf_lite.methods import MNCLGLF
-from mnclglf_lite.recipe import METHODS
-from mnclglf_lite.step import Step
+from mnclglf_lite.core import device
+from mnclglf_lite.core.errors import InputError
+from mnclglf_lite.data.dataset import batch_order
+from mnclglf_lite.methods.mnclglf import MNCLGLF
+from mnclglf_lite.recipe.recipe import METHODS
+from mnclglf_lite.training import step, train
+from mnclglf_lite.training.run import new_run
+from mnclglf_lite.training.step import Step
 
 CPU = torch.device("cpu")
 
 
 def begun(recipe, toys):
-    run = runs.start(recipe, len(toys.train), len(toys.train.classes), CPU)
+    run = new_run(recipe, len(toys.train), len(toys.train.classes), CPU)
     run.method.train()
     return run
 
@@ -27,7 +29,7 @@ def losses(recipe, toys, engine, steps=20, said=None):
     """The losses of some steps, the run, and what its engine became."""
     run = begun(recipe.replace(steps=steps), toys)
     one = Step(run, toys.train.images, toys.train.labels, None, engine, [].append if said is None else said.append)
-    order = train.batch_order(0, 0, len(toys.train))
+    order = batch_order(0, 0, len(toys.train))
     found = [one(order[at * 16 : at * 16 + 16])["loss"].detach() for at in range(steps)]
     return torch.stack(found), run, one
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from mnclglf_lite import toybox
-from mnclglf_lite.errors import InputError
+from mnclglf_lite.core.errors import InputError
+from mnclglf_lite.data import toybox
 
 TRAIN, TEST = 10_000, 2_000
 

@@ -10,13 +10,22 @@ import torch
 from conftest import tiny
 from torch import Tensor, nn
 
-from mnclglf_lite import data, methods, recipe, step, trace, train
-from mnclglf_lite.errors import InputError
-from mnclglf_lite.graph import Edge
-from mnclglf_lite.heads import projector
-from mnclglf_lite.memory import Queue, follow, frozen
-from mnclglf_lite.networks import alike, held, networks_of, what
-from mnclglf_lite.recipe import METHODS, VARIANTS, variant
+from mnclglf_lite.core.errors import InputError
+from mnclglf_lite.data import dataset
+from mnclglf_lite.explorers.networks import tracer
+from mnclglf_lite.explorers.networks.graph import Edge
+from mnclglf_lite.explorers.networks.modules import buffer_of, networks_of, same_architecture, short_name
+from mnclglf_lite.methods import base, registry
+from mnclglf_lite.methods.registry import build_method, register_method
+from mnclglf_lite.models.freeze import freeze
+from mnclglf_lite.models.heads import projector
+from mnclglf_lite.models.memory_queue import Queue
+from mnclglf_lite.models.momentum import update_ema
+from mnclglf_lite.recipe import recipe
+from mnclglf_lite.recipe.recipe import METHODS, VARIANTS, variant
+from mnclglf_lite.training import train
+from mnclglf_lite.training.step import views_at_step
+from mnclglf_lite.views.batch import make_views
 
 NAMES = [*METHODS, *VARIANTS]
 
@@ -24,12 +33,12 @@ NAMES = [*METHODS, *VARIANTS]
 def made(name, **changes):
     method, more = variant(name)
     asked = tiny(method, **more, **changes)
-    return asked, methods.build(asked, 10)
+    return asked, build_method(asked, 10)
 
 
 def traced(name, toys, progress=0.01, **changes):
     asked, method = made(name, **changes)
-    return trace.trace(method, asked, toys.train, progress)
+    return tracer.trace(method, asked, toys.train, progress)
 
 
 def edges(graph, gradient):
@@ -42,7 +51,7 @@ def run_by_hand(method, asked, toys, count, change=None, progress=0.01):
     own.progress.fill_(progress)
     own.draws = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
-    views = step.make_views(toys.train.images[:count], step.kinds_at(asked, method.views, 0, 1000), own.draws)
+    views = make_views(toys.train.images[:count], views_at_step(asked, method.views, 0, 1000), own.draws)
     labels = toys.train.labels[:count]
     if change == "labels":
         labels = labels.roll(1)
@@ -55,7 +64,7 @@ def run_by_hand(method, asked, toys, count, change=None, progress=0.01):
 def test_whatever_is_said_to_come_from_a_view_changes_with_it_and_nothing_else(name, toys):
     """The oracle for edges: exchange one view, or the labels, and compare every output, bit by bit."""
     asked, method = made(name)
-    graph = trace.trace(method, asked, toys.train, 0.01)
+    graph = tracer.trace(method, asked, toys.train, 0.01)
     _, views, outputs = run_by_hand(method, asked, toys, graph.pictures)
     for change in (*range(len(views)), "labels"):
         source = "labels 1" if change == "labels" else f"view {change + 1}"
@@ -70,7 +79,7 @@ def test_whatever_is_said_to_come_from_a_view_changes_with_it_and_nothing_else(n
 @pytest.mark.parametrize("name", NAMES)
 def test_the_tensors_are_those_of_a_step_that_nobody_watches(name, toys):
     asked, method = made(name)
-    graph = trace.trace(method, asked, toys.train, 0.01)
+    graph = tracer.trace(method, asked, toys.train, 0.01)
     _, views, outputs = run_by_hand(method, asked, toys, graph.pictures)
     for number, view in enumerate(views, 1):
         assert torch.equal(graph.nodes[f"view {number}"].tensor, view)
@@ -89,7 +98,7 @@ def test_the_tensors_are_those_of_a_step_that_nobody_watches(name, toys):
 def test_gradients_arrive_where_a_backward_pass_leaves_them(name, toys):
     """The oracle for what learns: an ordinary backward pass."""
     asked, method = made(name)
-    graph = trace.trace(method, asked, toys.train, 0.01)
+    graph = tracer.trace(method, asked, toys.train, 0.01)
     own, _, outputs = run_by_hand(method, asked, toys, graph.pictures)
     for value in outputs.values():
         if value.requires_grad:
@@ -112,10 +121,10 @@ def test_gradients_arrive_where_a_backward_pass_leaves_them(name, toys):
 def test_the_method_is_left_as_it_was_bit_by_bit(name, toys):
     asked, method = made(name)
     method.draws = torch.Generator().manual_seed(3)
-    method(step.make_views(toys.train.images[:16], method.views, method.draws), toys.train.labels[:16])["loss"].backward()
+    method(make_views(toys.train.images[:16], method.views, method.draws), toys.train.labels[:16])["loss"].backward()
     before = copy.deepcopy(method.state_dict()), method.draws.get_state(), torch.get_rng_state()
     grads = [None if p.grad is None else p.grad.clone() for p in method.parameters()]
-    trace.trace(method, asked, toys.train, 0.5)
+    tracer.trace(method, asked, toys.train, 0.5)
     assert all(torch.equal(value, before[0][key]) for key, value in method.state_dict().items())
     assert torch.equal(method.draws.get_state(), before[1]) and torch.equal(torch.get_rng_state(), before[2])
     for p, grad in zip(method.parameters(), grads, strict=True):
@@ -291,7 +300,7 @@ def test_views_that_grow_are_small_at_the_start(toys):
 def test_a_run_is_watched_with_the_weights_it_has(toys):
     run = train.train(tiny("simclr"), toys, device="cpu", log=lambda text: None)
     before = copy.deepcopy(run.method.state_dict())
-    graph = trace.trace(run.method, run.recipe, toys.train, 1.0)
+    graph = tracer.trace(run.method, run.recipe, toys.train, 1.0)
     views = [graph.nodes[f"view {v}"].tensor for v in (1, 2)]
     assert torch.equal(copy.deepcopy(run.method)(views)["z1"], graph.named("z1").tensor)
     assert all(torch.equal(value, before[key]) for key, value in run.method.state_dict().items())
@@ -300,7 +309,7 @@ def test_a_run_is_watched_with_the_weights_it_has(toys):
 # ---- methods of one's own
 
 
-class Everything(methods.Method):
+class Everything(base.Method):
     """What nobody in the package does: prototypes as a bare parameter, a centre kept by hand, an unseen operation, a network
     that takes two things, one that gives back what it was given, and a shared trunk that is called on both views at once."""
 
@@ -308,7 +317,7 @@ class Everything(methods.Method):
         super().__init__()
         self.backbone = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
         self.head, self.pair, self.same = nn.Linear(4, 6), nn.Bilinear(6, 6, 6), nn.Identity()
-        self.twin = frozen(copy.deepcopy(self.head))
+        self.twin = freeze(copy.deepcopy(self.head))
         self.prototypes = nn.Parameter(torch.randn(5, 6))
         self.register_buffer("centre", torch.zeros(1, 5))
         self.views = (recipe.view, recipe.view)
@@ -334,16 +343,16 @@ class Everything(methods.Method):
 
     @torch.no_grad()
     def after_step(self, outputs):
-        follow(self.twin, self.head, 0.7)
+        update_ema(self.twin, self.head, 0.7)
 
 
 @pytest.fixture
 def own():
     """A method of one's own under the name "own", and everything as it was before, afterwards."""
     before = list(recipe.METHODS)
-    yield lambda kind: methods.add("own", kind)
+    yield lambda kind: register_method("own", kind)
     recipe.METHODS[:] = before
-    methods.CLASSES.pop("own", None)
+    registry.CLASSES.pop("own", None)
 
 
 def test_a_method_of_ones_own_is_followed_through_whatever_it_does(own, toys):
@@ -377,7 +386,7 @@ def test_the_page_on_adding_a_method_is_watched_like_any_other(toys):
         graph = traced("barlow", toys)
     finally:
         recipe.METHODS[:] = before
-        del methods.CLASSES["barlow"], recipe.QUICK["barlow"]
+        del registry.CLASSES["barlow"], recipe.QUICK["barlow"]
     assert {(graph.nodes[e.source].label, e.gradient) for e in graph.into("loss_alike")} == {("z1", True), ("z2", True)}
     assert graph.networks["norm"].holds == () and graph.networks["norm"].parameters == 0
     assert [e.source for e in graph.into("norm 2")] == ["projector 2"]
@@ -401,16 +410,16 @@ def test_what_cannot_be_copied_says_so(toys):
     asked, method = made("simclr")
     method.last = method.backbone.conv1.weight * 2  # a tensor with a history
     with pytest.raises(InputError, match="cannot be copied"):
-        trace.trace(method, asked, toys.train)
+        tracer.trace(method, asked, toys.train)
 
 
 def test_few_pictures():
-    assert trace.few(tiny(batch=16), 300) == 16 and trace.few(tiny(batch=128, queue=128), 300) == 32
-    assert trace.few(tiny(batch=96, queue=96), 300) == 32 and trace.few(tiny(batch=16), 5) == 4
-    assert trace.few(tiny("moco", batch=16, norm_groups=4), 15) == 8
+    assert tracer.few(tiny(batch=16), 300) == 16 and tracer.few(tiny(batch=128, queue=128), 300) == 32
+    assert tracer.few(tiny(batch=96, queue=96), 300) == 32 and tracer.few(tiny(batch=16), 5) == 4
+    assert tracer.few(tiny("moco", batch=16, norm_groups=4), 15) == 8
     for count in (0, 1):
         with pytest.raises(InputError, match=f"{count} pictures are too few"):
-            trace.few(tiny(), count)
+            tracer.few(tiny(), count)
 
 
 def test_networks_are_found_where_they_are():
@@ -420,13 +429,15 @@ def test_networks_are_found_where_they_are():
         "queues.global", "queues.hyper",
     ]  # fmt: skip
     _, mnclglf = made("mnclglf")
-    assert alike(mnclglf.backbone, mnclglf.momentum_backbone) and not alike(mnclglf.backbone, mnclglf.projector)
-    assert what(mnclglf.projector) == "linear 16 - 16 - 8" and what(mnclglf.backbone) == "ResNet"
-    assert what(cgh.student.mix) == "Conv2d and 2 more"
+    assert same_architecture(mnclglf.backbone, mnclglf.momentum_backbone) and not same_architecture(
+        mnclglf.backbone, mnclglf.projector
+    )
+    assert short_name(mnclglf.projector) == "linear 16 - 16 - 8" and short_name(mnclglf.backbone) == "ResNet"
+    assert short_name(cgh.student.mix) == "Conv2d and 2 more"
     assert (
-        held(Queue(4, 2)).shape == (4, 2)
-        and held(nn.BatchNorm1d(3, affine=False)) is None
-        and held(projector((2, 2))) is None
+        buffer_of(Queue(4, 2)).shape == (4, 2)
+        and buffer_of(nn.BatchNorm1d(3, affine=False)) is None
+        and buffer_of(projector((2, 2))) is None
     )
 
 
@@ -447,8 +458,8 @@ def test_a_queue_that_is_filled_on_the_way_is_seen_too(own, toys):
 
 def test_toys_and_other_sets_alike(toys):
     asked, method = made("byol")
-    other = data.ImageSet(
+    other = dataset.ImageSet(
         torch.zeros(40, 3, 1, 1, dtype=torch.uint8), torch.zeros(40, dtype=torch.long), ("a",), "x", "train"
     )
-    graph = trace.trace(method, asked, other)
+    graph = tracer.trace(method, asked, other)
     assert graph.pictures == 16 and torch.isfinite(graph.nodes["loss"].tensor)

@@ -8,8 +8,14 @@ import re
 from pathlib import Path
 from statistics import mean
 
-from mnclglf_lite import answer, crop_draws, loss_range, maps, run_shelf, shipped
-from mnclglf_lite.published import PAPER
+from mnclglf_lite.evaluation import layouts
+from mnclglf_lite.explorers.crops import sample
+from mnclglf_lite.explorers.loss import temperature
+from mnclglf_lite.results import paired, records
+from mnclglf_lite.results.paired import compare_rows
+from mnclglf_lite.results.pretrained import load_features
+from mnclglf_lite.results.published import PAPER
+from mnclglf_lite.results.records import group_by_method, load_records
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = re.compile(  # digits that are no figures: names, versions, addresses
@@ -19,7 +25,7 @@ NAMES = re.compile(  # digits that are no figures: names, versions, addresses
 
 
 def kept(name):
-    return json.loads((run_shelf.KEPT / name / "compare.json").read_text())
+    return json.loads((records.KEPT / name / "compare.json").read_text())
 
 
 def prose(text):
@@ -31,7 +37,7 @@ def prose(text):
 
 def readme_figures():
     """What the README says with digits, as the files have it."""
-    toys, points = kept("toybox"), run_shelf.KEPT.parent / "weights" / "cifar10-slim" / "points.npz"
+    toys, points = kept("toybox"), records.KEPT.parent / "weights" / "cifar10-slim" / "points.npz"
     run = toys["rows"]["simclr"]["runs"][0]
     thumbs = toys["baselines"]["8x8 thumbnails"]["knn20"]
     guide = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "add_your_own_method.md").read_text(), re.DOTALL)[1]
@@ -43,8 +49,8 @@ def readme_figures():
         f"T {run['protocols']['knn20']['temperature']}",
         f"beat {100 * thumbs['whitened']['top1']:.0f}, not {100 * thumbs['raw']['top1']:.0f}, before",
         f"takes {len(guide.splitlines())} lines",
-        f"temperature from {loss_range.LOWEST:g} to {loss_range.HIGHEST:g}",
-        f"the views, {crop_draws.DRAWS} draws",
+        f"temperature from {temperature.LOWEST:g} to {temperature.HIGHEST:g}",
+        f"the views, {sample.DRAWS} draws",
         f"what they say of {len(np.load(points)['labels']):,} test pictures",
     ]
 
@@ -61,13 +67,13 @@ def test_every_figure_of_the_readme_is_that_of_its_file():
 def claims():
     """What the notebooks say in words of the kept runs: (notebook, its words, is it so?)."""
     forms, ask = kept("ablation/forms"), kept("ablation/ask")
-    gap = {name: answer.difference(forms, "drawn", "released", name) for name in answer.MEASURES}
+    gap = {name: compare_rows(forms, "drawn", "released", name) for name in paired.MEASURES}
     less = {
-        (row, name): answer.difference(ask, row, "drawn", name)
+        (row, name): compare_rows(ask, row, "drawn", name)
         for row in ask["rows"].keys() - {"drawn"}
-        for name in answer.MEASURES
+        for name in paired.MEASURES
     }
-    ways = run_shelf.by_name(run_shelf.shelf(run_shelf.KEPT / "ablation" / "ask"))
+    ways = group_by_method(load_records(records.KEPT / "ablation" / "ask"))
     yield "04", "the mean is next to nought", abs(gap["knn20"].mean) < 0.1
     yield (
         "04",
@@ -78,9 +84,9 @@ def claims():
     yield "04", "one interval just misses nought", -0.3 < gap["linear"].high < 0
     seconds = [mean(run["train_seconds"] for run in forms["rows"][form]["runs"]) for form in ("drawn", "released")]
     yield "04", "and it costs time", seconds[0] > 1.1 * seconds[1]
-    both = [less["local-only", name].high for name in answer.MEASURES]
+    both = [less["local-only", name].high for name in paired.MEASURES]
     yield "04", "**The local term alone is far behind**", max(both) < -3
-    both = [less["no-swap", name] for name in answer.MEASURES]
+    both = [less["no-swap", name] for name in paired.MEASURES]
     yield (
         "04",
         "**without the swap a run ends about a point higher**",
@@ -92,7 +98,7 @@ def claims():
         "the agreement rises from 20 to 27 or 28 percent",
         all(0.19 < rows[0]["agreement"] < 0.215 and 0.265 < rows[-1]["agreement"] < 0.285 for rows in told),
     )
-    slim, shelf = kept("cifar10-slim"), run_shelf.shelf(run_shelf.KEPT / "cifar10-slim")
+    slim, shelf = kept("cifar10-slim"), load_records(records.KEPT / "cifar10-slim")
     rows, thumbs = slim["rows"], slim["baselines"]["8x8 thumbnails"]
     runs = {name: row["runs"][0] for name, row in rows.items() if name != "supervised"}
     white = {name: 100 * run["knn20"]["whitened"]["top1"] for name, run in runs.items()}
@@ -112,8 +118,8 @@ def claims():
     yield "09", "With five to fourteen rows", {5, 14} == {min(map(len, histories)), max(map(len, histories))}
     yield "09", "the best is at most a point ahead", max(max(knn) - knn[-1] for knn in histories) < 0.0101
     yield "07", f"SimCLR's network reaches {100 * rows['simclr']['runs'][0]['knn20']['raw']['top1']:.0f}", True
-    real = shipped.points()
-    near = {name: maps.neighbours(found, 8)[0] for name, found in real.features.items()}
+    real = load_features()
+    near = {name: layouts.neighbours(found, 8)[0] for name, found in real.features.items()}
     alike = {name: float((real.labels[found] == real.labels[:, None]).float().mean()) for name, found in near.items()}
     yield "06", "three in five neighbours share the class", 0.58 < alike["supervised"] < 0.63
     yield "06", "about three in ten", all(0.28 < alike[name] < 0.35 for name in ("simclr", "mnclglf", "mnclglf-released"))

@@ -15,12 +15,17 @@ import pytest
 import torch
 from conftest import tiny
 
-from mnclglf_lite import checkpoint, train, views
-from mnclglf_lite import run as runs
-from mnclglf_lite.errors import InputError, TrainingError
-from mnclglf_lite.methods import build
-from mnclglf_lite.recipe import METHODS
-from mnclglf_lite.step import Step
+from mnclglf_lite.core.errors import InputError, TrainingError
+from mnclglf_lite.data.dataset import batch_order, evenly_spaced
+from mnclglf_lite.methods.registry import build_method
+from mnclglf_lite.recipe.recipe import METHODS
+from mnclglf_lite.training import checkpoint, train
+from mnclglf_lite.training import run as runs
+from mnclglf_lite.training.prepare import calibrate_steps
+from mnclglf_lite.training.run import load_run, lr_factor
+from mnclglf_lite.training.step import Step
+from mnclglf_lite.views import view
+from mnclglf_lite.views.view import render_view
 
 QUIET = {"device": "cpu", "log": lambda text: None}
 
@@ -158,9 +163,9 @@ def test_a_full_disk_is_one_clear_error_and_the_old_checkpoint_stays(toys, tmp_p
 def test_a_damaged_checkpoint_says_so(tmp_path):
     (tmp_path / "checkpoint.pt").write_bytes(b"not a checkpoint")
     with pytest.raises(InputError, match="not a readable checkpoint"):
-        runs.load(tmp_path, "cpu")
+        load_run(tmp_path, "cpu")
     with pytest.raises(InputError, match="there is no checkpoint"):
-        runs.load(tmp_path / "nowhere", "cpu")
+        load_run(tmp_path / "nowhere", "cpu")
 
 
 def test_checkpoints_execute_nothing(tmp_path):
@@ -170,19 +175,19 @@ def test_checkpoints_execute_nothing(tmp_path):
 
     torch.save({"step": Evil()}, tmp_path / "checkpoint.pt")
     with pytest.raises(InputError):
-        runs.load(tmp_path, "cpu")
+        load_run(tmp_path, "cpu")
     assert not (tmp_path / "owned").exists()
 
 
 def test_load_gives_back_the_run(toys, tmp_path):
     run = train.train(tiny(), toys, out=tmp_path, **QUIET)
-    again = runs.load(tmp_path, "cpu")
+    again = load_run(tmp_path, "cpu")
     assert again.recipe == run.recipe and again.step == run.step and same(again, run) and again.history == run.history
 
 
 def test_the_rate_rises_linearly_and_falls_along_a_cosine():
     recipe = tiny(warmup=0.1)
-    rates = [runs.rate(recipe, step, 1000) for step in range(1000)]
+    rates = [lr_factor(recipe, step, 1000) for step in range(1000)]
     assert rates[:100] == pytest.approx([(step + 1) / 101 for step in range(100)])
     assert rates[100] == 1.0 and max(rates) == 1.0
     assert rates[550] == pytest.approx(0.5) and rates[-1] < 1e-5
@@ -190,7 +195,7 @@ def test_the_rate_rises_linearly_and_falls_along_a_cosine():
     optimiser = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, 200)
     for step in range(200):
-        assert runs.rate(tiny(warmup=0.0), step, 200) == pytest.approx(optimiser.param_groups[0]["lr"], abs=1e-9)
+        assert lr_factor(tiny(warmup=0.0), step, 200) == pytest.approx(optimiser.param_groups[0]["lr"], abs=1e-9)
         optimiser.step()
         schedule.step()
 
@@ -208,7 +213,7 @@ def test_the_predictors_rate_may_stay_constant(toys):
 def test_weight_decay_spares_biases_and_norms_unless_told():
     for decay_all in (False, True):
         recipe = tiny(decay_all=decay_all)
-        method = build(recipe, 10)
+        method = build_method(recipe, 10)
         for group in runs.make_optimiser(recipe, method).param_groups:
             for parameter in group["params"]:
                 expected = recipe.weight_decay if decay_all or parameter.ndim > 1 else 0.0
@@ -216,9 +221,9 @@ def test_weight_decay_spares_biases_and_norms_unless_told():
 
 
 def test_each_epoch_sees_every_picture_once_in_an_order_of_its_own():
-    one, two = train.batch_order(0, 0, 100), train.batch_order(0, 1, 100)
+    one, two = batch_order(0, 0, 100), batch_order(0, 1, 100)
     assert sorted(one.tolist()) == sorted(two.tolist()) == list(range(100))
-    assert one.tolist() != two.tolist() and torch.equal(one, train.batch_order(0, 0, 100))
+    assert one.tolist() != two.tolist() and torch.equal(one, batch_order(0, 0, 100))
 
 
 def test_minutes_become_steps_that_stay_with_the_run(toys, tmp_path, monkeypatch):
@@ -229,7 +234,7 @@ def test_minutes_become_steps_that_stay_with_the_run(toys, tmp_path, monkeypatch
     assert train.train(tiny(steps=0), toys, out=tmp_path, minutes=0.05, resume=True, **QUIET).step == 5
     with pytest.raises(InputError, match="minutes must be positive"):
         monkeypatch.undo()
-        train.steps_for(-1, tiny(), toys, torch.device("cpu"))
+        calibrate_steps(-1, tiny(), toys, torch.device("cpu"))
 
 
 def test_training_lowers_the_loss(toys):
@@ -256,21 +261,21 @@ def test_without_a_holdout_its_pictures_are_trained_on_too(toys, monkeypatch):
 
 
 def test_the_monitors_pictures_are_spread_over_the_whole_set(toys):
-    part = train.evenly(toys.train, 100)
+    part = evenly_spaced(toys.train, 100)
     assert len(part) <= 100 and torch.equal(part.images[-1], toys.train.images[(len(part) - 1) * 4])
-    assert len(train.evenly(toys.holdout, 1000)) == len(toys.holdout)
+    assert len(evenly_spaced(toys.holdout, 1000)) == len(toys.holdout)
 
 
 def test_views_may_grow_in_equal_shares_of_the_steps(toys, monkeypatch):
     sides = []
-    real = views.render
-    monkeypatch.setattr(views, "render", lambda images, view, draw: sides.append(view.size) or real(images, view, draw))
+    real = render_view
+    monkeypatch.setattr(view, "render", lambda images, view, draw: sides.append(view.size) or real(images, view, draw))
     train.train(tiny("simclr", grow=(8, 12, 16), steps=6), toys, **QUIET)
     assert sides == [8] * 4 + [12] * 4 + [16] * 4  # two views a step
 
 
 def test_auto_precision_is_bf16_where_it_is_native(monkeypatch):
-    from mnclglf_lite.device import CPU_BF16, autocast_dtype
+    from mnclglf_lite.core.device import CPU_BF16, autocast_dtype
 
     for name in CPU_BF16:
         monkeypatch.setattr(torch.cpu, name, lambda: False, raising=False)

@@ -7,9 +7,18 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from mnclglf_lite import views
-from mnclglf_lite.errors import InputError
-from mnclglf_lite.views import View
+from mnclglf_lite.core.errors import InputError
+from mnclglf_lite.views.view import (
+    MEAN,
+    STD,
+    View,
+    ViewParams,
+    denormalise,
+    normalise,
+    render_view,
+    sample_params,
+    whole_images,
+)
 
 torchvision = pytest.importorskip("torchvision")
 import torchvision.transforms.v2 as T  # noqa: E402
@@ -17,7 +26,7 @@ import torchvision.transforms.v2.functional as TF  # noqa: E402
 
 EVERYTHING = View(solarize=0.3)
 NOTHING = View(scale=(1.0, 1.0), ratio=(1.0, 1.0), flip=0, jitter_p=0, gray=0, blur=0)
-TENSORS = [f.name for f in dataclasses.fields(views.Draw) if f.name != "balanced"]
+TENSORS = [f.name for f in dataclasses.fields(ViewParams) if f.name != "balanced"]
 
 
 def generator(seed: int) -> torch.Generator:
@@ -53,7 +62,7 @@ def library_render(image, view, d, i):
         x = TF.solarize(x, 0.5)
     if d.flip[i]:
         x = TF.horizontal_flip(x)
-    return TF.normalize(x, list(views.MEAN), list(views.STD))
+    return TF.normalize(x, list(MEAN), list(STD))
 
 
 @pytest.mark.parametrize(
@@ -69,8 +78,8 @@ def library_render(image, view, d, i):
 )
 def test_render_equals_torchvision_picture_by_picture(view, n):
     images = pictures(n)
-    d = views.sample(view, n, (32, 32), generator(1))
-    ours = views.render(images, view, d)
+    d = sample_params(view, n, (32, 32), generator(1))
+    ours = render_view(images, view, d)
     theirs = torch.stack([library_render(image, view, d, i) for i, image in enumerate(images)])
     assert ours.shape == (n, 3, view.size, view.size) and ours.dtype == torch.float32
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)  # 2e-5 before the division by STD
@@ -80,10 +89,10 @@ def test_solarize_in_the_chain():
     # an inversion at a threshold jumps, so pictures that stay clear of the threshold
     images = (pictures(40) // 128) * 255
     view = View(size=32, scale=(1, 1), ratio=(1, 1), jitter_p=0, gray=0, blur=0, solarize=0.5)
-    d = views.sample(view, 40, (32, 32), generator(2))
+    d = sample_params(view, 40, (32, 32), generator(2))
     assert 0 < d.solarize.sum() < 40
     theirs = torch.stack([library_render(image, view, d, i) for i, image in enumerate(images)])
-    torch.testing.assert_close(views.render(images, view, d), theirs, rtol=0, atol=1e-4)
+    torch.testing.assert_close(render_view(images, view, d), theirs, rtol=0, atol=1e-4)
 
 
 def ks(a, b) -> float:
@@ -94,7 +103,7 @@ def ks(a, b) -> float:
 
 def test_draws_are_distributed_as_colorjitters():
     n, strengths = 4000, (0.4, 0.9, 1.5, 0.1)  # 1.5: the factor is cut off at 0
-    d = views.sample(View(jitter=strengths, jitter_p=1), n, (32, 32), generator(3))
+    d = sample_params(View(jitter=strengths, jitter_p=1), n, (32, 32), generator(3))
     library = T.ColorJitter(*strengths)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(4)
@@ -111,7 +120,7 @@ def test_draws_are_distributed_as_colorjitters():
 
 def test_the_parts_of_a_draw_are_independent():
     n = 40_000
-    d = views.sample(View(jitter_p=1), n, (32, 32), generator(3))
+    d = sample_params(View(jitter_p=1), n, (32, 32), generator(3))
     columns = [*d.order.argsort(1).T, d.boxes[:, 0], d.boxes[:, 3]]  # at which place each step comes; the box
     columns += [d.brightness, d.contrast, d.saturation, d.hue, d.sigma, d.flip, d.gray, d.blur]
     related = np.corrcoef(np.stack([c.float().numpy() for c in columns])) - np.eye(len(columns))
@@ -123,23 +132,23 @@ def test_the_parts_of_a_draw_are_independent():
 @pytest.mark.parametrize("n", [1, 2, 3, 6])
 def test_hue_takes_every_place_in_small_batches(n):
     g = generator(5)
-    place = torch.cat([views.sample(View(), n, (8, 8), g).order.argmax(1) for _ in range(1200 // n)])
+    place = torch.cat([sample_params(View(), n, (8, 8), g).order.argmax(1) for _ in range(1200 // n)])
     counts = place.bincount(minlength=4).float()
     assert ((counts - 300) ** 2 / 300).sum() < 16.3  # chi-square, 3 degrees of freedom, once in a thousand
 
 
 def test_balanced_batches_have_hue_at_each_place_equally_often():
-    d = views.sample(View(), 64, (32, 32), generator(6))
+    d = sample_params(View(), 64, (32, 32), generator(6))
     assert d.balanced and d.order.argmax(1).bincount().tolist() == [16] * 4
     assert torch.equal(d.order.sort(1).values, torch.arange(4).expand(64, 4))
     # and which rows those are changes from draw to draw
-    other = views.sample(View(), 64, (32, 32), generator(7))
+    other = sample_params(View(), 64, (32, 32), generator(7))
     assert not torch.equal(d.order.argmax(1), other.order.argmax(1))
 
 
 def test_probabilities():
     view = View(flip=0.3, jitter_p=0.7, gray=0.2, blur=0.6, solarize=0.1)
-    d, n = views.sample(view, 6000, (32, 32), generator(8)), 6000
+    d, n = sample_params(view, 6000, (32, 32), generator(8)), 6000
     shares = {"flip": 0.3, "gray": 0.2, "blur": 0.6, "solarize": 0.1}
     for name, p in shares.items():
         assert abs(getattr(d, name).float().mean() - p) < 3.3 * (p * (1 - p) / n) ** 0.5, name
@@ -151,7 +160,7 @@ def test_probabilities():
 def test_whole_chain_has_torchvisions_statistics():
     n, view = 1200, View()
     images = pictures(n)
-    ours = views.render(images, view, views.sample(view, n, (32, 32), generator(9)), normalise=False)
+    ours = render_view(images, view, sample_params(view, n, (32, 32), generator(9)), normalise=False)
     chain = T.Compose(
         [
             T.ToDtype(torch.float32, scale=True),
@@ -181,8 +190,8 @@ def test_whole_chain_has_torchvisions_statistics():
 
 def test_every_picture_of_a_batch_gets_its_own_draw():
     images = pictures(1).expand(64, -1, -1, -1)  # the same picture 64 times
-    d = views.sample(EVERYTHING, 64, (32, 32), generator(11))
-    out = views.render(images, EVERYTHING, d)
+    d = sample_params(EVERYTHING, 64, (32, 32), generator(11))
+    out = render_view(images, EVERYTHING, d)
     distance = torch.cdist(out.flatten(1), out.flatten(1)) + 1e9 * torch.eye(64)
     assert distance.min() > 0.1
     for name in ("boxes", "sigma", "order"):
@@ -193,17 +202,17 @@ def test_same_seed_same_draw_and_same_pixels():
     images = pictures(16)
     g, h = generator(12), generator(12)
     for _ in range(2):  # the second draw of each generator agrees too
-        a, b = (views.sample(EVERYTHING, 16, (32, 32), x) for x in (g, h))
+        a, b = (sample_params(EVERYTHING, 16, (32, 32), x) for x in (g, h))
         assert all(torch.equal(getattr(a, name), getattr(b, name)) for name in TENSORS)
-        assert torch.equal(views.render(images, EVERYTHING, a), views.render(images, EVERYTHING, b))
+        assert torch.equal(render_view(images, EVERYTHING, a), render_view(images, EVERYTHING, b))
     assert torch.equal(g.get_state(), h.get_state())
 
 
 def test_one_knob_changes_one_thing():
     """The number of random draws is the same for every view, so the rest of the draw stays where it was."""
     a, b = generator(13), generator(13)
-    before = views.sample(View(), 32, (32, 32), a)
-    after = views.sample(View(gray=0, blur=0, jitter=(0.1, 0.4, 0.4, 0.1)), 32, (32, 32), b)
+    before = sample_params(View(), 32, (32, 32), a)
+    after = sample_params(View(gray=0, blur=0, jitter=(0.1, 0.4, 0.4, 0.1)), 32, (32, 32), b)
     changed = {name for name in TENSORS if not torch.equal(getattr(before, name), getattr(after, name))}
     assert changed == {"brightness", "gray", "blur"}
     assert torch.equal(a.get_state(), b.get_state())
@@ -211,11 +220,11 @@ def test_one_knob_changes_one_thing():
 
 def test_rows_travel_with_their_pictures():
     images = pictures(20)
-    d = views.sample(EVERYTHING, 20, (32, 32), generator(14))
-    out = views.render(images, EVERYTHING, d)
+    d = sample_params(EVERYTHING, 20, (32, 32), generator(14))
+    out = render_view(images, EVERYTHING, d)
     shuffled = torch.randperm(20, generator=generator(15))
     for index in (shuffled, shuffled[:7], torch.tensor([3])):
-        part = views.render(images[index], EVERYTHING, d.rows(index))
+        part = render_view(images[index], EVERYTHING, d.rows(index))
         torch.testing.assert_close(part, out[index], rtol=0, atol=1e-5)
     assert len(d.rows(shuffled[:7])) == 7
     assert all(len(getattr(d, name)) == 20 for name in TENSORS)
@@ -223,26 +232,26 @@ def test_rows_travel_with_their_pictures():
 
 def test_what_is_switched_off_is_not_done():
     images = pictures(8)
-    d = views.sample(NOTHING, 8, (32, 32), generator(16))
+    d = sample_params(NOTHING, 8, (32, 32), generator(16))
     unit = images / 255
-    torch.testing.assert_close(views.render(images, NOTHING, d, normalise=False), unit, rtol=0, atol=1e-6)
-    torch.testing.assert_close(views.render(images, NOTHING, d), views.plain(images), rtol=0, atol=1e-5)
+    torch.testing.assert_close(render_view(images, NOTHING, d, normalise=False), unit, rtol=0, atol=1e-6)
+    torch.testing.assert_close(render_view(images, NOTHING, d), whole_images(images), rtol=0, atol=1e-5)
     no_strength = dataclasses.replace(NOTHING, jitter_p=1.0, jitter=(0, 0, 0, 0))
-    d = views.sample(no_strength, 8, (32, 32), generator(16))
-    torch.testing.assert_close(views.render(images, no_strength, d, normalise=False), unit, rtol=0, atol=1e-6)
+    d = sample_params(no_strength, 8, (32, 32), generator(16))
+    torch.testing.assert_close(render_view(images, no_strength, d, normalise=False), unit, rtol=0, atol=1e-6)
 
 
 def test_normalise_plain_and_back():
     images = pictures(6)
     unit = images / 255
     expected = TF.normalize(unit, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
-    torch.testing.assert_close(views.normalise(unit), expected)
-    torch.testing.assert_close(views.plain(images), expected)
-    torch.testing.assert_close(views.denormalise(views.normalise(unit)), unit, rtol=0, atol=1e-6)
-    torch.testing.assert_close(views.denormalise(expected[0]), unit[0], rtol=0, atol=1e-6)  # a single one
+    torch.testing.assert_close(normalise(unit), expected)
+    torch.testing.assert_close(whole_images(images), expected)
+    torch.testing.assert_close(denormalise(normalise(unit)), unit, rtol=0, atol=1e-6)
+    torch.testing.assert_close(denormalise(expected[0]), unit[0], rtol=0, atol=1e-6)  # a single one
     for size in (16, 48):
         resized = TF.resize(unit, [size, size], antialias=True)
-        torch.testing.assert_close(views.denormalise(views.plain(images, size)), resized, rtol=0, atol=1e-5)
+        torch.testing.assert_close(denormalise(whole_images(images, size)), resized, rtol=0, atol=1e-5)
 
 
 def test_nothing_is_read_back_from_the_device():
@@ -250,16 +259,16 @@ def test_nothing_is_read_back_from_the_device():
     g = generator(0)
     with FakeTensorMode(allow_non_fake_inputs=True):
         for n, view in ((8, EVERYTHING), (7, EVERYTHING), (8, View(size=16, filter="bicubic"))):
-            d = views.sample(view, n, (32, 32), g)
-            out = views.render(torch.zeros(n, 3, 32, 32, dtype=torch.uint8), view, d)
+            d = sample_params(view, n, (32, 32), g)
+            out = render_view(torch.zeros(n, 3, 32, 32, dtype=torch.uint8), view, d)
             assert out.shape == (n, 3, view.size, view.size)
 
 
 def test_render_compiles_without_a_break():
     images, view = pictures(8), EVERYTHING
-    d = views.sample(view, 8, (32, 32), generator(17))
-    compiled = torch.compile(lambda x, rows: views.render(x, view, rows), fullgraph=True, backend="aot_eager")
-    torch.testing.assert_close(compiled(images, d), views.render(images, view, d), rtol=0, atol=1e-5)
+    d = sample_params(view, 8, (32, 32), generator(17))
+    compiled = torch.compile(lambda x, rows: render_view(x, view, rows), fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(images, d), render_view(images, view, d), rtol=0, atol=1e-5)
     torch._dynamo.reset()
 
 
@@ -301,11 +310,11 @@ def test_lists_become_tuples_and_views_compare():
 
 
 def test_one_row_per_picture():
-    d = views.sample(View(), 4, (32, 32), generator(0))
+    d = sample_params(View(), 4, (32, 32), generator(0))
     with pytest.raises(InputError, match="5 images but a draw of 4 rows"):
-        views.render(pictures(5), View(), d)
+        render_view(pictures(5), View(), d)
     with pytest.raises(InputError, match=r"\(4, 1, 32, 32\).*expected colour"):
-        views.render(pictures(4)[:, :1], View(), d)
+        render_view(pictures(4)[:, :1], View(), d)
 
 
 # --- a part of the picture ---------------------------------------------------------------------------------------------
@@ -318,25 +327,25 @@ QUARTERS = {(0.0, 0.0, 0.8, 0.8): (0, 0), (0.2, 0.0, 0.8, 0.8): (6, 0), (0.0, 0.
 def test_a_view_of_a_region_is_a_view_of_the_picture_cut_out_first(region, corner, size):
     images, (top, left) = pictures(12), corner
     view = View(size=size, region=region, solarize=0.3)
-    d = views.sample(view, 12, (32, 32), generator(18))
+    d = sample_params(view, 12, (32, 32), generator(18))
     cut = images[..., top : top + 26, left : left + 26]  # 0.8 of 32, in whole pixels
     alone = dataclasses.replace(view, region=(0, 0, 1, 1))
-    e = views.sample(alone, 12, (26, 26), generator(18))
+    e = sample_params(alone, 12, (26, 26), generator(18))
     expected = {name: getattr(e, name) for name in TENSORS} | {"boxes": e.boxes + torch.tensor([top, left, 0, 0])}
     assert all(torch.equal(getattr(d, name), expected[name]) for name in TENSORS)
-    torch.testing.assert_close(views.render(images, view, d), views.render(cut, alone, e), rtol=0, atol=1e-4)
+    torch.testing.assert_close(render_view(images, view, d), render_view(cut, alone, e), rtol=0, atol=1e-4)
 
 
 def test_boxes_fill_their_region_and_never_leave_it():
     view = View(region=(0.25, 0.5, 0.75, 0.5), scale=(0.2, 1.0))
-    top, left, height, width = views.sample(view, 4000, (40, 24), generator(19)).boxes.T
+    top, left, height, width = sample_params(view, 4000, (40, 24), generator(19)).boxes.T
     assert (top.min(), (top + height).max()) == (10, 40) and (left.min(), (left + width).max()) == (12, 24)
     share = height * width / (30 * 12)  # the scale is a share of the region's area, not of the picture's
     assert share.min() < 0.25 and 0.5 < share.max() <= 12 * 16 / 360  # 12 wide, and at most 4/3 as high
 
 
 def test_the_whole_picture_is_the_region_unless_told():
-    a, b = (views.sample(v, 64, (32, 32), generator(20)) for v in (View(), View(region=[0, 0, 1.0, 1.0])))
+    a, b = (sample_params(v, 64, (32, 32), generator(20)) for v in (View(), View(region=[0, 0, 1.0, 1.0])))
     assert all(torch.equal(getattr(a, name), getattr(b, name)) for name in TENSORS)
     assert View(region=[0, 0, 1, 1]) == View() and hash(View(region=[0, 0, 1, 1])) == hash(View())
 

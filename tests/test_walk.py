@@ -7,7 +7,7 @@ import pytest
 from browser import needs_browser
 from walk_course import MISTAKES, answers, imports, walk
 
-from mnclglf_lite import checks
+from mnclglf_lite.course import checks
 
 
 @pytest.mark.parametrize("number", checks.notebooks())

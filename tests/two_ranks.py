@@ -13,10 +13,15 @@ from pathlib import Path
 import torch
 from conftest import tiny
 
-from mnclglf_lite import data, norms, ranks, train, views
-from mnclglf_lite.run import start
-from mnclglf_lite.step import Step
-from mnclglf_lite.views import View
+from mnclglf_lite.core import distributed
+from mnclglf_lite.core.distributed import all_gather_stack, init_distributed, local_rows
+from mnclglf_lite.data import dataset
+from mnclglf_lite.data.dataset import load_dataset
+from mnclglf_lite.models.batchnorm import CpuSyncBatchNorm, sync_batchnorm
+from mnclglf_lite.training import train
+from mnclglf_lite.training.run import new_run
+from mnclglf_lite.training.step import Step
+from mnclglf_lite.views.view import View, render_view
 
 STEPS, PICTURES = 20, 48
 SMALL = {"local_view": View(size=8, blur=0.0)}
@@ -43,15 +48,15 @@ FORMS = {
 }
 
 
-def trajectory(form: str, parts: data.Splits):
+def trajectory(form: str, parts: dataset.Splits):
     """One form's 20 steps in float64: yields loss and gradients (name -> tensor) of each, and the state dict at the end."""
     # A small rate: at a large one rounding, which doubles every few steps, would be seen after 20 of them
     small = {"steps": STEPS, "lr": 0.02, "width": 4, "blocks": (1,), "projector": (8,)}
     recipe = tiny(form.split(",")[0], **{**small, **FORMS[form]})
-    run = start(recipe, PICTURES, 10, torch.device("cpu"))
+    run = new_run(recipe, PICTURES, 10, torch.device("cpu"))
     run.method.double().train()
     step = Step(run, parts.train.images, parts.train.labels, None, "eager")
-    step.render = lambda *a: views.render(*a).double()
+    step.render = lambda *a: render_view(*a).double()
     for number in range(STEPS):
         index = torch.randperm(PICTURES, generator=torch.Generator().manual_seed(number))[: recipe.batch]
         loss = step(index)["loss"].detach()
@@ -64,7 +69,7 @@ def apart(a: torch.Tensor, b: torch.Tensor, scale: float) -> float:
     return float((a.double() - b.double()).abs().max()) / scale if a.numel() else 0.0
 
 
-def methods(parts: data.Splits, alone: dict) -> dict[str, dict[str, float]]:
+def methods(parts: dataset.Splits, alone: dict) -> dict[str, dict[str, float]]:
     """For each form the largest differences of loss, gradients and final state from those of one process."""
     found = {}
     for form in FORMS:
@@ -91,9 +96,9 @@ def whole_norm() -> dict[str, float]:
                 torch.nn.init.normal_(one.bias, generator=draws)
             other = kind(5, affine=affine).double()
             other.load_state_dict(one.state_dict())
-            norms.whole_norms(other, torch.device("cpu"))
-            assert isinstance(other, norms.WholeNorm) and other.state_dict().keys() == one.state_dict().keys()
-            part = ranks.own(12)
+            sync_batchnorm(other, torch.device("cpu"))
+            assert isinstance(other, CpuSyncBatchNorm) and other.state_dict().keys() == one.state_dict().keys()
+            part = local_rows(12)
             x1, x2 = x.clone().requires_grad_(), x[part].clone().requires_grad_()
             for _ in range(2):
                 y1, y2 = one(x1), other(x2)
@@ -101,8 +106,8 @@ def whole_norm() -> dict[str, float]:
             (y2.sin() * way[part]).sum().backward()
             pairs = {"value": (y1[part], y2), "gradient": (x1.grad[part], x2.grad)}
             if affine:
-                pairs |= {"weight": (one.weight.grad, ranks.every(other.weight.grad).sum(0))}
-                pairs |= {"bias": (one.bias.grad, ranks.every(other.bias.grad).sum(0))}
+                pairs |= {"weight": (one.weight.grad, all_gather_stack(other.weight.grad).sum(0))}
+                pairs |= {"bias": (one.bias.grad, all_gather_stack(other.bias.grad).sum(0))}
             pairs |= {name: (value, other.state_dict()[name]) for name, value in one.state_dict().items()}
             pairs["eval"] = (one.eval()(x1)[part], other.eval()(x2))
             name = f"{kind.__name__} affine={affine}"
@@ -114,13 +119,13 @@ def proof(path: Path) -> None:
     """Everything that one process can be compared with, in one start of two."""
     parts = toys(PICTURES)
     alone = {form: list(trajectory(form, parts)) for form in FORMS}
-    with ranks.joined("cpu"):
-        torch.save({"norm": whole_norm(), "methods": methods(parts, alone)}, f"{path}.{ranks.rank()}")
+    with init_distributed("cpu"):
+        torch.save({"norm": whole_norm(), "methods": methods(parts, alone)}, f"{path}.{distributed.rank()}")
 
 
-def toys(count: int) -> data.Splits:
+def toys(count: int) -> dataset.Splits:
     """The first toys of each part, 16 pixels wide."""
-    return data.Splits(*(part.subset(torch.arange(min(count, len(part)))) for part in data.load("toybox", side=16)))
+    return dataset.Splits(*(part.subset(torch.arange(min(count, len(part)))) for part in load_dataset("toybox", side=16)))
 
 
 SHORT = {"method": "moco", "steps": 40, "lr": 0.02, "precision": "fp32"}  # no nearest neighbour: one may flip by rounding
@@ -129,18 +134,18 @@ SHORT = {"method": "moco", "steps": 40, "lr": 0.02, "precision": "fp32"}  # no n
 def short(out: Path, stop: int = 0) -> None:
     """The short run; the interrupt comes to rank 1, twice, in the middle of step `stop`."""
     splits = toys(320)
-    with ranks.joined("cpu"):
+    with init_distributed("cpu"):
         real = Step.__call__
 
         def step(self, index):
-            if ranks.rank() == 1 and self.run.step == stop - 1:
+            if distributed.rank() == 1 and self.run.step == stop - 1:
                 os.kill(os.getpid(), signal.SIGINT)
                 os.kill(os.getpid(), signal.SIGTERM)
             return real(self, index)
 
         Step.__call__ = step
         run = train.train(tiny(**SHORT), splits, out=out, resume=True, device="cpu")
-        torch.save({"step": run.step, "method": run.method.state_dict()}, out / f"final.{ranks.rank()}")
+        torch.save({"step": run.step, "method": run.method.state_dict()}, out / f"final.{distributed.rank()}")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from browser import Lab, chromium, run_all
 
-from mnclglf_lite import checks
+from mnclglf_lite.course import checks
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 

@@ -23,7 +23,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..views import View
+from ..views.view import View
 
 Outputs = dict[str, Tensor]
 

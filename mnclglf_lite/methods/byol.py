@@ -28,14 +28,15 @@ import copy
 import torch
 from torch import Tensor
 
-from ..backbone import ResNet
-from ..heads import predictor, projector
+from ..core.distributed import all_gather_rows
 from ..losses import negative_cosine
-from ..memory import follow, frozen, rising
-from ..ranks import gathered
-from ..recipe import Recipe
+from ..models.freeze import freeze
+from ..models.heads import predictor, projector
+from ..models.momentum import ema_schedule, update_ema
+from ..models.resnet import ResNet
+from ..recipe.recipe import Recipe
 from .base import Method, Outputs
-from .multicrop import across, together
+from .multicrop import cross_view_mean, forward_together
 
 
 class BYOL(Method):
@@ -49,8 +50,8 @@ class BYOL(Method):
         self.backbone = ResNet(recipe.width, recipe.blocks, recipe.stem)
         self.projector = projector((self.backbone.dim, *recipe.projector), recipe.projector_last_norm)
         self.predictor = predictor(recipe.projector[-1], recipe.predictor)
-        self.momentum_backbone = frozen(copy.deepcopy(self.backbone))
-        self.momentum_projector = frozen(copy.deepcopy(self.projector))
+        self.momentum_backbone = freeze(copy.deepcopy(self.backbone))
+        self.momentum_projector = freeze(copy.deepcopy(self.projector))
         self.views = (recipe.view,) * 2 + (recipe.local_view,) * recipe.local_views
 
     def embed(self, x: Tensor) -> Tensor:
@@ -63,19 +64,19 @@ class BYOL(Method):
 
     def forward(self, views: list[Tensor], labels: Tensor | None = None) -> Outputs:
         x1, x2, *small = views
-        z = (self.embed(x1), self.embed(x2), *together(self.embed, small))
-        p = (self.predictor(z[0]), self.predictor(z[1]), *together(self.predictor, z[2:]))
-        p, m = tuple(map(gathered, p)), (gathered(self.target(x1)), gathered(self.target(x2)))
-        loss = 2 * across(lambda target, guess: 2 + 2 * negative_cosine(guess, target), m, p)
+        z = (self.embed(x1), self.embed(x2), *forward_together(self.embed, small))
+        p = (self.predictor(z[0]), self.predictor(z[1]), *forward_together(self.predictor, z[2:]))
+        p, m = tuple(map(all_gather_rows, p)), (all_gather_rows(self.target(x1)), all_gather_rows(self.target(x2)))
+        loss = 2 * cross_view_mean(lambda target, guess: 2 + 2 * negative_cosine(guess, target), m, p)
         named = {f"{name}{v}": value for name, values in (("z", z), ("p", p), ("m", m)) for v, value in enumerate(values, 1)}
         return {"loss": loss, **named}
 
     def tau(self) -> float | Tensor:
         """The moving average's momentum at this moment of the run."""
         start, end = self.recipe.momentum, self.recipe.momentum_end
-        return rising(start, end, self.progress) if end else start
+        return ema_schedule(start, end, self.progress) if end else start
 
     @torch.no_grad()
     def after_step(self, outputs: Outputs) -> None:
-        follow(self.momentum_backbone, self.backbone, self.tau())
-        follow(self.momentum_projector, self.projector, self.tau())
+        update_ema(self.momentum_backbone, self.backbone, self.tau())
+        update_ema(self.momentum_projector, self.projector, self.tau())

@@ -37,14 +37,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..backbone import ResNet
-from ..errors import InputError
-from ..heads import mlp
-from ..losses import queue_logits, similarities, soft_cross_entropy
-from ..memory import Queue, follow, frozen
-from ..norms import split_norms
-from ..ranks import gathered, own, world
-from ..recipe import Recipe
+from ..core.distributed import all_gather_rows, local_rows, world_size
+from ..core.errors import InputError
+from ..losses import cosine_logits, queue_logits, soft_cross_entropy
+from ..models.batchnorm import split_batchnorm
+from ..models.freeze import freeze
+from ..models.heads import mlp
+from ..models.memory_queue import Queue
+from ..models.momentum import update_ema
+from ..models.resnet import ResNet
+from ..recipe.recipe import Recipe
 from .base import Method, Outputs
 
 NCE_TEMPERATURE = 0.2  # of the start (release)
@@ -96,8 +98,8 @@ class CGH(Method):
         super().__init__()
         self.recipe = recipe
         self.mixes_batch = recipe.norm_groups > 1
-        self.student = split_norms(Contexts(recipe), recipe.norm_groups)
-        self.teacher = frozen(copy.deepcopy(self.student))
+        self.student = split_batchnorm(Contexts(recipe), recipe.norm_groups)
+        self.teacher = freeze(copy.deepcopy(self.student))
         self.teacher_of = TEACHER_OF[recipe.context]
         self.queues = nn.ModuleDict({name: Queue(recipe.queue, recipe.projector[-1]) for name in self.teacher_of})
         self.student_temperatures = {"global": recipe.temperature, "hyper": recipe.hyper_temperatures[1]}
@@ -113,19 +115,19 @@ class CGH(Method):
         """The teacher's embeddings, computed in shuffled order: with `norm_groups`, student and teacher see a picture in
         different company; without, the shuffle changes nothing."""
         if not self.recipe.shuffle:
-            return {name: gathered(t) for name, t in self.teacher(y).items()}
-        order = torch.randperm(len(y) * world(), generator=self.draws, device=y.device)
-        mixed, back = gathered(y)[order[own(len(order))]], order.argsort()
-        return {name: gathered(t)[back] for name, t in self.teacher(mixed).items()}
+            return {name: all_gather_rows(t) for name, t in self.teacher(y).items()}
+        order = torch.randperm(len(y) * world_size(), generator=self.draws, device=y.device)
+        mixed, back = all_gather_rows(y)[order[local_rows(len(order))]], order.argsort()
+        return {name: all_gather_rows(t)[back] for name, t in self.teacher(mixed).items()}
 
     def forward(self, views: list[Tensor], labels: Tensor | None = None) -> Outputs:
         x, y = views
-        student, teacher = {name: gathered(s) for name, s in self.student(x).items()}, self.teach(y)
-        first = torch.zeros(len(x) * world(), dtype=torch.long, device=x.device)  # NCE's right answer is index 0
+        student, teacher = {name: all_gather_rows(s) for name, s in self.student(x).items()}, self.teach(y)
+        first = torch.zeros(len(x) * world_size(), dtype=torch.long, device=x.device)  # NCE's right answer is index 0
         targets, guesses, nce, outputs = {}, {}, {}, {}
         for name, queue in self.queues.items():
             s, t = student[name], teacher[name]
-            opinion = similarities(t, queue.entries, self.teacher_temperatures[name])  # (N, K)
+            opinion = cosine_logits(t, queue.entries, self.teacher_temperatures[name])  # (N, K)
             targets[name] = opinion.softmax(dim=1)
             cosines = queue_logits(s, t, queue.entries, temperature=1.0)  # (N, 1 + K)
             guesses[name] = cosines[:, 1:] / self.student_temperatures[name]  # (N, K)
@@ -147,6 +149,6 @@ class CGH(Method):
 
     @torch.no_grad()
     def after_step(self, outputs: Outputs) -> None:
-        follow(self.teacher, self.student, self.recipe.momentum)
+        update_ema(self.teacher, self.student, self.recipe.momentum)
         for name, queue in self.queues.items():
             queue.push(outputs[f"t_{name}"])

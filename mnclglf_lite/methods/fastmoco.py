@@ -24,13 +24,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..backbone import ResNet
-from ..heads import predictor, projector
+from ..core.distributed import all_gather_rows
 from ..losses import info_nce
-from ..memory import follow, frozen
-from ..patches import combine, divide
-from ..ranks import gathered
-from ..recipe import Recipe
+from ..models.freeze import freeze
+from ..models.heads import predictor, projector
+from ..models.momentum import update_ema
+from ..models.resnet import ResNet
+from ..recipe.recipe import Recipe
+from ..views.patches import average_combinations, grid_patches
 from .base import Method, Outputs
 
 
@@ -44,7 +45,7 @@ class FastMoCo(Method):
         self.recipe = recipe
         self.backbone, self.projector = self._encoder(recipe)
         self.predictor = predictor(recipe.projector[-1], recipe.predictor)
-        self.momentum_backbone, self.momentum_projector = map(frozen, self._encoder(recipe))  # not a copy: release
+        self.momentum_backbone, self.momentum_projector = map(freeze, self._encoder(recipe))  # not a copy: release
         self.views = (recipe.view, recipe.view)
 
     @staticmethod
@@ -57,17 +58,17 @@ class FastMoCo(Method):
 
         With many processes the predictions are those of all ranks, the projections this rank's.
         """
-        patches = divide(x, self.recipe.grid)  # (N, 3, S, S) -> (P, N, 3, s, s)
+        patches = grid_patches(x, self.recipe.grid)  # (N, 3, S, S) -> (P, N, 3, s, s)
         features = self.backbone(patches.flatten(0, 1)).unflatten(0, patches.shape[:2])  # -> (P, N, dim)
-        pairs = combine(features, self.recipe.combine)  # (P, N, dim) -> (C, N, dim)
+        pairs = average_combinations(features, self.recipe.combine)  # (P, N, dim) -> (C, N, dim)
         z = self.projector(pairs.flatten(0, 1))  # (C*N, D): one batch, and BatchNorm over all of it (release)
         p = self.predictor(z).unflatten(0, pairs.shape[:2])
-        return z.unflatten(0, pairs.shape[:2]), gathered(p, dim=1)
+        return z.unflatten(0, pairs.shape[:2]), all_gather_rows(p, dim=1)
 
     @torch.no_grad()
     def target(self, x: Tensor) -> Tensor:
         """The twin's branch: whole views (N, 3, S, S) -> m (N, D)."""
-        return gathered(self.momentum_projector(self.momentum_backbone(x)))
+        return all_gather_rows(self.momentum_projector(self.momentum_backbone(x)))
 
     def forward(self, views: list[Tensor], labels: Tensor | None = None) -> Outputs:
         x1, x2 = views
@@ -79,5 +80,5 @@ class FastMoCo(Method):
 
     @torch.no_grad()
     def after_step(self, outputs: Outputs) -> None:
-        follow(self.momentum_backbone, self.backbone, self.recipe.momentum)
-        follow(self.momentum_projector, self.projector, self.recipe.momentum)
+        update_ema(self.momentum_backbone, self.backbone, self.recipe.momentum)
+        update_ema(self.momentum_projector, self.projector, self.recipe.momentum)

@@ -39,26 +39,27 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .. import montage
-from ..backbone import ResNet
-from ..heads import predictor, projector
-from ..losses import unit
-from ..memory import follow, frozen, rising
-from ..ranks import gathered, own, world
-from ..recipe import Recipe
+from ..core.distributed import all_gather_rows, local_rows, world_size
+from ..losses import l2_normalize
+from ..models.freeze import freeze
+from ..models.heads import predictor, projector
+from ..models.momentum import ema_schedule, update_ema
+from ..models.resnet import ResNet
+from ..recipe.recipe import Recipe
+from ..views import montage
 from .base import Method, Outputs
 
 SOLARIZE = (0.5, 0.2)  # probability in view 1 and in view 2, whatever the recipe's view says (release)
 
 
-def same_picture(a: Tensor, b: Tensor, temperature: float) -> Tensor:
+def multi_positive_nt_xent(a: Tensor, b: Tensor, temperature: float) -> Tensor:
     """SC of the formula above: the patches of N pictures, quadrant by quadrant, (4N, D) and (4N, D) -> scalar.
 
     It is `losses.supervised_contrastive` with the picture as class, at less cost: every class has eight members here, so
     an anchor's sum over P(i) is its product with the sum of its picture's vectors, less that with itself.
     """
     with torch.autocast(a.device.type, enabled=False):
-        both = torch.cat([unit(a), unit(b)])  # (4N, D), (4N, D) -> (8N, D)
+        both = torch.cat([l2_normalize(a), l2_normalize(b)])  # (4N, D), (4N, D) -> (8N, D)
         logits = (both @ both.T / temperature).fill_diagonal_(float("-inf"))  # (8N, 8N)
         picture = both.unflatten(0, (8, -1)).sum(dim=0).repeat(8, 1)  # (8N, D) -> (N, D) -> (8N, D)
         alike = ((both * picture).sum(dim=1) - 1) / (7 * temperature)  # (8N,)
@@ -80,8 +81,8 @@ class GLNet(Method):
         self.location = nn.Linear(self.backbone.dim, 4)
         if recipe.base == "moco_v3":
             self.predictor = predictor(recipe.projector[-1], recipe.predictor)
-            self.momentum_backbone = frozen(copy.deepcopy(self.backbone))  # they start as copies: MoCo v3
-            self.momentum_projector = frozen(copy.deepcopy(self.projector))
+            self.momentum_backbone = freeze(copy.deepcopy(self.backbone))  # they start as copies: MoCo v3
+            self.momentum_projector = freeze(copy.deepcopy(self.projector))
         flip = recipe.view.flip if recipe.flip_patches == "after" else 0.0
         patch = dataclasses.replace(recipe.view, size=recipe.view.size // 2, flip=flip)
         # view 1: TL, BL, TR, BR; view 2: the same
@@ -92,10 +93,12 @@ class GLNet(Method):
         patches = torch.stack(views).unflatten(0, (2, 4))  # 8 x (N, 3, s, s) -> (V, P, N, 3, s, s)
         if self.recipe.flip_patches == "before":
             x = views[0]
-            whole = len(x) * world()
-            coin = torch.rand(whole, generator=self.draws, device=x.device)[own(whole)] < self.recipe.view.flip  # (N,)
+            whole = len(x) * world_size()
+            coin = (
+                torch.rand(whole, generator=self.draws, device=x.device)[local_rows(whole)] < self.recipe.view.flip
+            )  # (N,)
             patches = torch.stack([montage.mirror(each, coin) for each in patches])
-        return gathered(patches, dim=2).flatten(1, 2)  # (V, P, N, 3, s, s) -> (V, 4N, 3, s, s)
+        return all_gather_rows(patches, dim=2).flatten(1, 2)  # (V, P, N, 3, s, s) -> (V, 4N, 3, s, s)
 
     def orders(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """A permutation (4N,) for each view's patches: the same one (release), or one each."""
@@ -115,7 +118,7 @@ class GLNet(Method):
         def home(*cells: Tensor) -> tuple[Tensor, Tensor]:
             """Vectors of the cells of both views, (4N, D) each, to where their patches came from."""
             return tuple(
-                gathered(c.unflatten(0, (4, -1)), dim=1).flatten(0, 1)[order.argsort()]
+                all_gather_rows(c.unflatten(0, (4, -1)), dim=1).flatten(0, 1)[order.argsort()]
                 for c, order in zip(cells, (order1, order2), strict=True)
             )
 
@@ -128,10 +131,10 @@ class GLNet(Method):
             p1, p2 = home(*map(self.predictor, z))
             with torch.no_grad():
                 k1, k2 = home(*(self.momentum_projector(self.encode(self.momentum_backbone, x)) for x in (x1, x2)))
-            loss_global = (same_picture(p1, k2, temperature) + same_picture(p2, k1, temperature)) / 2
+            loss_global = (multi_positive_nt_xent(p1, k2, temperature) + multi_positive_nt_xent(p2, k1, temperature)) / 2
             outputs |= {"p1": p1, "p2": p2, "k1": k1, "k2": k2}
         else:
-            loss_global = same_picture(z1, z2, temperature)
+            loss_global = multi_positive_nt_xent(z1, z2, temperature)
 
         guess = self.location(h1).float()  # (4N, dim) -> (4N, 4)
         quadrant = torch.arange(4, device=guess.device).repeat_interleave(len(guess) // 4)  # (4N,), N of each
@@ -147,6 +150,6 @@ class GLNet(Method):
     def after_step(self, outputs: Outputs) -> None:
         if self.recipe.base == "moco_v3":
             start = self.recipe.momentum
-            momentum = rising(start, self.recipe.momentum_end or start, self.progress)
-            follow(self.momentum_backbone, self.backbone, momentum)
-            follow(self.momentum_projector, self.projector, momentum)
+            momentum = ema_schedule(start, self.recipe.momentum_end or start, self.progress)
+            update_ema(self.momentum_backbone, self.backbone, momentum)
+            update_ema(self.momentum_projector, self.projector, momentum)

@@ -42,14 +42,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..backbone import ResNet
-from ..errors import InputError
-from ..heads import mlp
-from ..losses import queue_logits, similarities, soften, supervised_contrastive
-from ..memory import Queue, follow, frozen
-from ..norms import split_norms
-from ..ranks import gathered, own, world
-from ..recipe import Recipe
+from ..core.distributed import all_gather_rows, local_rows, world_size
+from ..core.errors import InputError
+from ..losses import cosine_logits, distillation_kl, queue_logits, supervised_contrastive
+from ..models.batchnorm import split_batchnorm
+from ..models.freeze import freeze
+from ..models.heads import mlp
+from ..models.memory_queue import Queue
+from ..models.momentum import update_ema
+from ..models.resnet import ResNet
+from ..recipe.recipe import Recipe
 from .base import Method, Outputs
 
 LABELLED = {"vcl": 0.1, "icl": 0.1, "soft_vcl": 1.0, "soft_icl": 1.0}  # weights: alpha, beta, gamma, lambda of the release
@@ -62,8 +64,8 @@ def mutual_losses(z: list[list[Tensor]], hard: Callable[[Tensor], Tensor], tempe
     losses = {"vcl": sum(hard(z[m][m]) for m in networks)}
     if pairs:
         losses["icl"] = sum(hard(z[a][b]) for a, b in pairs)
-        losses["soft_vcl"] = sum(soften(z[a][a], z[b][b], temperature) for a, b in pairs)
-        losses["soft_icl"] = sum(soften(z[a][b], z[b][a], temperature) for a, b in pairs)
+        losses["soft_vcl"] = sum(distillation_kl(z[a][a], z[b][b], temperature) for a, b in pairs)
+        losses["soft_icl"] = sum(distillation_kl(z[a][b], z[b][a], temperature) for a, b in pairs)
     return losses
 
 
@@ -90,10 +92,10 @@ class MCL(Method):
             self.classifiers = nn.ModuleList(nn.Linear(self.backbone.dim, classes) for _ in self.online)
             if alone or not recipe.mutual:  # no loss reaches the heads
                 for _, head in self.online:
-                    frozen(head)
+                    freeze(head)
         else:
             self.views = (recipe.view, recipe.view)
-            self.twins = nn.ModuleList(frozen(copy.deepcopy(network)) for network in self.online)
+            self.twins = nn.ModuleList(freeze(copy.deepcopy(network)) for network in self.online)
             self.queues = nn.ModuleList(Queue(recipe.queue, recipe.projector[-1]) for _ in self.online)
 
     @staticmethod
@@ -101,7 +103,7 @@ class MCL(Method):
         backbone = ResNet(recipe.width, recipe.blocks, recipe.stem)
         head = mlp((backbone.dim, *recipe.projector), recipe.projector_last_norm)
         # The labelled form has no keys that could be told by their company: one group (release).
-        return split_norms(nn.Sequential(backbone, head), 1 if recipe.with_labels else recipe.norm_groups)
+        return split_batchnorm(nn.Sequential(backbone, head), 1 if recipe.with_labels else recipe.norm_groups)
 
     @property
     def backbone(self) -> nn.Module:
@@ -114,17 +116,17 @@ class MCL(Method):
         With `norm_groups` the shuffle puts query and key of a picture among different company; without, it changes nothing.
         """
         if not self.recipe.shuffle:
-            return [gathered(twin(y)) for twin in self.twins]
-        order = torch.randperm(len(y) * world(), generator=self.draws, device=y.device)
-        mixed, back = gathered(y)[order[own(len(order))]], order.argsort()
-        return [gathered(twin(mixed))[back] for twin in self.twins]
+            return [all_gather_rows(twin(y)) for twin in self.twins]
+        order = torch.randperm(len(y) * world_size(), generator=self.draws, device=y.device)
+        mixed, back = all_gather_rows(y)[order[local_rows(len(order))]], order.argsort()
+        return [all_gather_rows(twin(mixed))[back] for twin in self.twins]
 
     def forward(self, views: list[Tensor], labels: Tensor | None = None) -> Outputs:
         return self.with_labels(views[0], labels) if self.recipe.with_labels else self.without_labels(*views)
 
     def without_labels(self, x: Tensor, y: Tensor) -> Outputs:
         recipe = self.recipe
-        q = [gathered(network(x)) for network in self.online]  # (N, 3, S, S) -> M times (N, D)
+        q = [all_gather_rows(network(x)) for network in self.online]  # (N, 3, S, S) -> M times (N, D)
         k = self.keys(y)  # (N, 3, S, S) -> M times (N, D)
         keys = list(zip(k, self.queues, strict=True))
         z = [[queue_logits(a, b, queue.entries, recipe.temperature) for b, queue in keys] for a in q]  # M x M of (N, 1 + K)
@@ -141,10 +143,10 @@ class MCL(Method):
             raise InputError("MCL with_labels needs labels, and got none; pass the image set's labels")
         recipe = self.recipe
         features = [backbone(x) for backbone, _ in self.online]  # (N, 3, S, S) -> M times (N, dim)
-        e = [gathered(head(h)) for (_, head), h in zip(self.online, features, strict=True)]  # M times (N, D)
+        e = [all_gather_rows(head(h)) for (_, head), h in zip(self.online, features, strict=True)]  # M times (N, D)
         guesses = [classifier(h).float() for classifier, h in zip(self.classifiers, features, strict=True)]  # (N, classes)
-        guesses = [gathered(guess) for guess in guesses]
-        s = [[similarities(a, b, recipe.temperature) for b in e] for a in e]  # M x M of (N, N)
+        guesses = [all_gather_rows(guess) for guess in guesses]
+        s = [[cosine_logits(a, b, recipe.temperature) for b in e] for a in e]  # M x M of (N, N)
         losses = mutual_losses(s, lambda logits: supervised_contrastive(logits, labels), recipe.soft_temperature)
         outputs = {"loss_labels": sum(F.cross_entropy(guess, labels) for guess in guesses)}
         outputs |= {f"loss_{name}": value for name, value in losses.items()}
@@ -159,5 +161,5 @@ class MCL(Method):
         if self.recipe.with_labels:
             return
         for m, (twin, network, queue) in enumerate(zip(self.twins, self.online, self.queues, strict=True)):
-            follow(twin, network, self.recipe.momentum)
+            update_ema(twin, network, self.recipe.momentum)
             queue.push(outputs[f"k{m}"])

@@ -40,16 +40,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..backbone import ResNet
-from ..heads import predictor, projector
+from ..core.distributed import all_gather_rows
 from ..losses import info_nce, nt_xent
-from ..memory import Queue, follow, frozen
-from ..patches import combine, divide
-from ..ranks import gathered
-from ..recipe import Recipe
-from ..views import View
+from ..models.freeze import freeze
+from ..models.heads import predictor, projector
+from ..models.memory_queue import Queue
+from ..models.momentum import update_ema
+from ..models.resnet import ResNet
+from ..recipe.recipe import Recipe
+from ..views.patches import average_combinations, grid_patches
+from ..views.view import View
 from .base import Method, Outputs
-from .multicrop import across, together
+from .multicrop import cross_view_mean, forward_together
 
 
 def views_of(recipe: Recipe) -> tuple[View, ...]:
@@ -61,7 +63,7 @@ def views_of(recipe: Recipe) -> tuple[View, ...]:
 def patches_of(views: list[Tensor], recipe: Recipe) -> tuple[Tensor, Tensor]:
     """The patches of x1 and of x2, (P, N, 3, s, s) each: a grid cut out of the view, or random local crops."""
     if recipe.local == "grid":
-        return divide(views[0], recipe.grid), divide(views[1], recipe.grid)
+        return grid_patches(views[0], recipe.grid), grid_patches(views[1], recipe.grid)
     crops = views[3 + recipe.local_views :]
     first, second = torch.stack(crops).chunk(2)  # 2P x (N, 3, s, s) -> (P, N, 3, s, s) twice
     return first, second
@@ -81,7 +83,7 @@ class MNCLGLF(Method):
         self.endings = ["", *(f"_{i}" for i in range(2, recipe.networks))]  # of each twin's names: queue, then queue_2, ...
         for end in self.endings:
             # Drawn on its own, not copied: release. The difference is forgotten in a few hundred steps.
-            backbone, head = map(frozen, self._encoder(recipe)) if recipe.networks > 1 else (None, None)
+            backbone, head = map(freeze, self._encoder(recipe)) if recipe.networks > 1 else (None, None)
             self.add_module(f"momentum_backbone{end}", backbone)
             self.add_module(f"momentum_projector{end}", head)
             self.add_module(f"queue{end}", Queue(recipe.queue, dim))
@@ -106,8 +108,8 @@ class MNCLGLF(Method):
         """
         p, n = patches.shape[:2]
         features = self.backbone(patches.flatten(0, 1)).unflatten(0, (p, n))  # (P, N, 3, s, s) -> (P, N, dim)
-        pairs = combine(features, self.recipe.combine)  # (P, N, dim) -> (C, N, dim)
-        return gathered(self.projector(pairs.flatten(0, 1)).unflatten(0, pairs.shape[:2]), dim=1)  # (C, N, D)
+        pairs = average_combinations(features, self.recipe.combine)  # (P, N, dim) -> (C, N, dim)
+        return all_gather_rows(self.projector(pairs.flatten(0, 1)).unflatten(0, pairs.shape[:2]), dim=1)  # (C, N, D)
 
     def twin(self, end: str) -> tuple[nn.Module | None, nn.Module | None, Queue]:
         """Backbone and projector of one momentum network (None where there is no twin), and the queue of its keys."""
@@ -120,7 +122,7 @@ class MNCLGLF(Method):
         Where there is no twin, the online network's own projection z (N, D) of these views is the key.
         """
         backbone, head, queue = self.twin(end)
-        m = gathered(z.detach() if backbone is None else head(backbone(x)))
+        m = all_gather_rows(z.detach() if backbone is None else head(backbone(x)))
         nearest, labels = queue.nearest(m)
         return m, nearest if self.recipe.swap else m, labels
 
@@ -135,9 +137,9 @@ class MNCLGLF(Method):
         with torch.set_grad_enabled(recipe.local_gradient and torch.is_grad_enabled()):
             z2, p2 = self.embed(x2)  # used by the local term alone
         z3, p3 = self.embed(x3)
-        z_small = together(lambda x: self.projector(self.backbone(x)), small)
-        p_small = together(self.predictor, z_small)
-        p1, p2, p3, *p_small = map(gathered, (p1, p2, p3, *p_small))
+        z_small = forward_together(lambda x: self.projector(self.backbone(x)), small)
+        p_small = forward_together(self.predictor, z_small)
+        p1, p2, p3, *p_small = map(all_gather_rows, (p1, p2, p3, *p_small))
         c1, c2 = (self.local_targets(patches) for patches in self.patches_of(views))
 
         a1, a2 = (p1, p2) if recipe.local_gradient else (p1.detach(), p2.detach())
@@ -147,7 +149,7 @@ class MNCLGLF(Method):
         for end in self.endings:
             m1, n1, label1 = self.momentum_targets(x1, z1, end)
             m3, n3, label3 = self.momentum_targets(x3, z3, end)
-            terms.append(across(lambda n, p: nt_xent(n, p, temperature), (n1, n3), (p1, p3, *p_small)))
+            terms.append(cross_view_mean(lambda n, p: nt_xent(n, p, temperature), (n1, n3), (p1, p3, *p_small)))
             targets |= {f"m1{end}": m1, f"m3{end}": m3, f"n1{end}": n1, f"n3{end}": n3}
             found += [label1, label3]
         loss_global = torch.stack(terms).mean()
@@ -170,6 +172,6 @@ class MNCLGLF(Method):
             backbone, head, queue = self.twin(end)
             if backbone is not None:
                 momentum = 1 - (1 - self.recipe.momentum) / 2**i  # ours: each half as fast as the one before
-                follow(backbone, self.backbone, momentum)
-                follow(head, self.projector, momentum)
+                update_ema(backbone, self.backbone, momentum)
+                update_ema(head, self.projector, momentum)
             queue.push(outputs[f"m3{end}"], outputs.get("labels"))

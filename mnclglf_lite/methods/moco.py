@@ -34,13 +34,15 @@ import copy
 import torch
 from torch import Tensor
 
-from ..backbone import ResNet
-from ..heads import mlp
-from ..losses import queue_nce
-from ..memory import Queue, follow, frozen
-from ..norms import split_norms
-from ..ranks import gathered, own, world
-from ..recipe import Recipe
+from ..core.distributed import all_gather_rows, local_rows, world_size
+from ..losses import info_nce_queue
+from ..models.batchnorm import split_batchnorm
+from ..models.freeze import freeze
+from ..models.heads import mlp
+from ..models.memory_queue import Queue
+from ..models.momentum import update_ema
+from ..models.resnet import ResNet
+from ..recipe.recipe import Recipe
 from .base import Method, Outputs
 
 
@@ -53,40 +55,40 @@ class MoCo(Method):
         super().__init__()
         self.recipe = recipe
         self.mixes_batch = recipe.norm_groups > 1
-        self.backbone = split_norms(ResNet(recipe.width, recipe.blocks, recipe.stem), recipe.norm_groups)
+        self.backbone = split_batchnorm(ResNet(recipe.width, recipe.blocks, recipe.stem), recipe.norm_groups)
         head = mlp((self.backbone.dim, *recipe.projector), recipe.projector_last_norm)
-        self.projector = split_norms(head, recipe.norm_groups)
-        self.momentum_backbone = frozen(copy.deepcopy(self.backbone))
-        self.momentum_projector = frozen(copy.deepcopy(self.projector))
+        self.projector = split_batchnorm(head, recipe.norm_groups)
+        self.momentum_backbone = freeze(copy.deepcopy(self.backbone))
+        self.momentum_projector = freeze(copy.deepcopy(self.projector))
         self.queue = Queue(recipe.queue, recipe.projector[-1])
         self.views = (recipe.view, recipe.view)
 
     def queries(self, x: Tensor) -> Tensor:
-        return gathered(self.projector(self.backbone(x)))  # (N, 3, S, S) -> (N, D)
+        return all_gather_rows(self.projector(self.backbone(x)))  # (N, 3, S, S) -> (N, D)
 
     @torch.no_grad()
     def keys(self, x: Tensor) -> Tensor:
         """The twin's branch, in a random order that is undone: views (N, 3, S, S) -> keys (N, D), row i of picture i."""
         if not self.recipe.shuffle:
-            return gathered(self.momentum_projector(self.momentum_backbone(x)))
-        order = torch.randperm(len(x) * world(), generator=self.draws, device=x.device)
-        mixed = gathered(x)[order[own(len(order))]]
-        shuffled = gathered(self.momentum_projector(self.momentum_backbone(mixed)))
+            return all_gather_rows(self.momentum_projector(self.momentum_backbone(x)))
+        order = torch.randperm(len(x) * world_size(), generator=self.draws, device=x.device)
+        mixed = all_gather_rows(x)[order[local_rows(len(order))]]
+        shuffled = all_gather_rows(self.momentum_projector(self.momentum_backbone(mixed)))
         return shuffled[order.argsort()]
 
     def forward(self, views: list[Tensor], labels: Tensor | None = None) -> Outputs:
         x1, x2 = views
         q1, k2 = self.queries(x1), self.keys(x2)
-        loss = queue_nce(q1, k2, self.queue.entries, self.recipe.temperature)
+        loss = info_nce_queue(q1, k2, self.queue.entries, self.recipe.temperature)
         if not self.recipe.symmetric:
             return {"loss": loss, "q1": q1, "k2": k2}
         q2, k1 = self.queries(x2), self.keys(x1)
-        back = queue_nce(q2, k1, self.queue.entries, self.recipe.temperature)
+        back = info_nce_queue(q2, k1, self.queue.entries, self.recipe.temperature)
         return {"loss": (loss + back) / 2, "q1": q1, "q2": q2, "k1": k1, "k2": k2}
 
     @torch.no_grad()
     def after_step(self, outputs: Outputs) -> None:
-        follow(self.momentum_backbone, self.backbone, self.recipe.momentum)
-        follow(self.momentum_projector, self.projector, self.recipe.momentum)
+        update_ema(self.momentum_backbone, self.backbone, self.recipe.momentum)
+        update_ema(self.momentum_projector, self.projector, self.recipe.momentum)
         for name in ("k1", "k2") if self.recipe.symmetric else ("k2",):
             self.queue.push(outputs[name])

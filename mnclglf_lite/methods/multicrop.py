@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 
-def together(network: Callable[[Tensor], Tensor], small: Sequence[Tensor]) -> tuple[Tensor, ...]:
+def forward_together(network: Callable[[Tensor], Tensor], small: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """All small views through a network in one batch: V tensors (N, ...) -> V outputs (N, D); none give none.
 
     One batch, as SwAV and DINO take all crops of a resolution: one large call costs less than V small ones, and the views
@@ -25,7 +25,9 @@ def together(network: Callable[[Tensor], Tensor], small: Sequence[Tensor]) -> tu
     return network(torch.cat(list(small))).chunk(len(small)) if small else ()  # V x (N, ...) -> (V*N, D) -> V x (N, D)
 
 
-def across(loss: Callable[[Tensor, Tensor], Tensor], targets: Sequence[Tensor], anchors: Sequence[Tensor]) -> Tensor:
+def cross_view_mean(
+    loss: Callable[[Tensor, Tensor], Tensor], targets: Sequence[Tensor], anchors: Sequence[Tensor]
+) -> Tensor:
     """The mean of loss(target, anchor) over every target and all anchors but that of its own view. -> scalar
 
         L = 1 / (G (V - 1)) sum_{g <= G} sum_{v <= V, v != g} loss(t_g, a_v)          G targets, V anchors

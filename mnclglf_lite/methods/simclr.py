@@ -21,13 +21,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..backbone import ResNet
-from ..heads import projector
+from ..core.distributed import all_gather_rows
 from ..losses import nt_xent
-from ..ranks import gathered
-from ..recipe import Recipe
+from ..models.heads import projector
+from ..models.resnet import ResNet
+from ..recipe.recipe import Recipe
 from .base import Method, Outputs
-from .multicrop import together
+from .multicrop import forward_together
 
 
 class SimCLR(Method):
@@ -46,7 +46,9 @@ class SimCLR(Method):
         return self.projector(self.backbone(x))  # (N, 3, S, S) -> (N, D)
 
     def forward(self, views: list[Tensor], labels: Tensor | None = None) -> Outputs:
-        z1, z2, *small = map(gathered, (self.embed(views[0]), self.embed(views[1]), *together(self.embed, views[2:])))
+        z1, z2, *small = map(
+            all_gather_rows, (self.embed(views[0]), self.embed(views[1]), *forward_together(self.embed, views[2:]))
+        )
         meetings = [self.loss(z1, z2)] + [(self.loss(z1, z) + self.loss(z2, z)) / 2 for z in small]
         named = {f"z{v}": z for v, z in enumerate((z1, z2, *small), start=1)}
         return {"loss": torch.stack(meetings).mean(), **named}

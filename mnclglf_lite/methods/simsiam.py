@@ -19,11 +19,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ..backbone import ResNet
-from ..heads import predictor, projector
+from ..core.distributed import all_gather_rows
 from ..losses import negative_cosine
-from ..ranks import gathered
-from ..recipe import Recipe
+from ..models.heads import predictor, projector
+from ..models.resnet import ResNet
+from ..recipe.recipe import Recipe
 from .base import Method, Outputs
 
 
@@ -46,6 +46,6 @@ class SimSiam(Method):
     def forward(self, views: list[Tensor], labels: Tensor | None = None) -> Outputs:
         z1, z2 = (self.projector(self.backbone(x)) for x in views)  # (N, 3, S, S) -> (N, D) each
         p1, p2 = self.predictor(z1), self.predictor(z2)
-        p1, p2, t1, t2 = map(gathered, (p1, p2, self.target(z1), self.target(z2)))
+        p1, p2, t1, t2 = map(all_gather_rows, (p1, p2, self.target(z1), self.target(z2)))
         loss = (negative_cosine(p1, t2) + negative_cosine(p2, t1)) / 2
         return {"loss": loss, "z1": z1, "z2": z2, "p1": p1, "p2": p2}

@@ -8,10 +8,10 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..backbone import ResNet
-from ..errors import InputError
-from ..ranks import gathered
-from ..recipe import Recipe
+from ..core.distributed import all_gather_rows
+from ..core.errors import InputError
+from ..models.resnet import ResNet
+from ..recipe.recipe import Recipe
 from .base import Method, Outputs
 
 
@@ -29,7 +29,7 @@ class Supervised(Method):
     def forward(self, views: list[Tensor], labels: Tensor | None = None) -> Outputs:
         if labels is None:
             raise InputError("the supervised reference needs labels, and got none; pass the image set's labels")
-        logits = gathered(self.classifier(self.backbone(views[0])))  # (N, 3, S, S) -> (N, classes)
+        logits = all_gather_rows(self.classifier(self.backbone(views[0])))  # (N, 3, S, S) -> (N, classes)
         return {
             "loss": F.cross_entropy(logits.float(), labels),
             "accuracy": (logits.argmax(1) == labels).float().mean(),

@@ -3,19 +3,21 @@
 import torch
 from PIL import Image, ImageDraw
 
-from mnclglf_lite import number_table, pencil, toybox, views
-from mnclglf_lite.exercises.e02 import pull_and_push
-from mnclglf_lite.palette import GREY, INK
+from mnclglf_lite.course.exercises.e02 import pull_and_push
+from mnclglf_lite.data import toybox
+from mnclglf_lite.drawing import canvas, heatmap
+from mnclglf_lite.drawing.palette import GREY, INK
+from mnclglf_lite.views.view import View, render_view, sample_params
 
 N, CELL, TILE = 6, 42, 36
 
 
 def draw():
     images, *_ = toybox.draw(N, 4)
-    view = views.View(scale=(0.5, 1.0), gray=0.2, blur=0.0)
+    view = View(scale=(0.5, 1.0), gray=0.2, blur=0.0)
     pair = [
-        pencil.pixels(
-            views.render(images, view, views.sample(view, N, (32, 32), torch.Generator().manual_seed(s)), False).clamp(0, 1)
+        canvas.pixels(
+            render_view(images, view, sample_params(view, N, (32, 32), torch.Generator().manual_seed(s)), False).clamp(0, 1)
         )
         for s in (1, 2)
     ]
@@ -35,21 +37,21 @@ def draw():
     pen = ImageDraw.Draw(sheet)
     for k, (name, table) in enumerate(tables):
         x0, y0 = 14 + k * (wide + 34), 40
-        pen.text((x0 + TILE + 8, 8), name, INK, pencil.font(17))
+        pen.text((x0 + TILE + 8, 8), name, INK, canvas.font(17))
         for i in range(N):
             sheet.paste(Image.fromarray(pair[0][i]), (x0, y0 + TILE + 8 + i * CELL + 5))
             sheet.paste(Image.fromarray(pair[1][i]), (x0 + TILE + 8 + i * CELL + 5, y0))
         largest = float(table.abs().max())
         for i in range(N):
             for j in range(N):
-                colour = number_table.tint(float(table[i, j]), largest)
+                colour = heatmap.tint(float(table[i, j]), largest)
                 x, y = x0 + TILE + 8 + j * CELL, y0 + TILE + 8 + i * CELL
                 pen.rectangle((x, y, x + CELL - 2, y + CELL - 2), colour, outline=INK if i == j else colour, width=2)
                 pen.text(
                     (x + CELL / 2, y + CELL / 2),
-                    number_table.short(float(table[i, j])),
-                    pencil.ink_on(colour),
-                    pencil.font(12),
+                    heatmap.short(float(table[i, j])),
+                    canvas.ink_on(colour),
+                    canvas.font(12),
                     anchor="mm",
                 )
         if k < 2:

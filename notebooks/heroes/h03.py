@@ -5,10 +5,12 @@ from dataclasses import replace
 import torch
 from PIL import Image, ImageDraw
 
-from mnclglf_lite import pencil, toybox, views
-from mnclglf_lite.palette import AGREE, DISAGREE, FAINT, GREY, INK
-from mnclglf_lite.patches import divide
-from mnclglf_lite.recipe import TOY_VIEW
+from mnclglf_lite.data import toybox
+from mnclglf_lite.drawing import canvas
+from mnclglf_lite.drawing.palette import AGREE, DISAGREE, FAINT, GREY, INK
+from mnclglf_lite.recipe.recipe import TOY_VIEW
+from mnclglf_lite.views.patches import grid_patches
+from mnclglf_lite.views.view import render_view, sample_params
 
 WIDE, TALL, TILE = 906, 440, 84
 ROWS = (92, 234, 376)  # the middle line of each network
@@ -30,8 +32,8 @@ def arrow(pen, start, end, colour, width=2):
 
 def box(pen, x, y, text, colour, below="", fill="white"):
     pen.rounded_rectangle((x, y - BOX[1] // 2, x + BOX[0], y + BOX[1] // 2), 8, fill, colour, 2)
-    pen.text((x + BOX[0] / 2, y - (8 if below else 0)), text, INK, pencil.font(15), anchor="mm")
-    pen.text((x + BOX[0] / 2, y + 12), below, GREY, pencil.font(12), anchor="mm")
+    pen.text((x + BOX[0] / 2, y - (8 if below else 0)), text, INK, canvas.font(15), anchor="mm")
+    pen.text((x + BOX[0] / 2, y + 12), below, GREY, canvas.font(12), anchor="mm")
 
 
 def pictures():
@@ -40,9 +42,9 @@ def pictures():
     view = replace(TOY_VIEW, size=TILE // 3, scale=(0.6, 1.0), gray=0.0)
     draws = torch.Generator().manual_seed(6)
     three = [
-        views.render(images[labels == 5], view, views.sample(view, 1, (32, 32), draws), False).clamp(0, 1) for _ in range(3)
+        render_view(images[labels == 5], view, sample_params(view, 1, (32, 32), draws), False).clamp(0, 1) for _ in range(3)
     ]
-    return [pencil.pixels(x)[0] for x in three], pencil.pixels(divide(three[1])[:, 0])
+    return [canvas.pixels(x)[0] for x in three], canvas.pixels(grid_patches(three[1])[:, 0])
 
 
 def draw():
@@ -51,7 +53,7 @@ def draw():
     tiles, quarters = pictures()
     heads = ("online network", "stop-gradient network", "momentum network")
     for row, (y, head) in enumerate(zip(ROWS, heads, strict=True)):
-        pen.text((14, y - 70), head, INK, pencil.font(17))
+        pen.text((14, y - 70), head, INK, canvas.font(17))
         if row == 1:  # in four pieces
             for k, quarter in enumerate(quarters):
                 place = (14 + k // 2 * 45, y - 42 + k % 2 * 45)
@@ -67,7 +69,7 @@ def draw():
             arrow(pen, (402, y), (426, y), GREY)
             box(pen, 430, y, *(("predictor", AGREE, "learns") if row == 0 else ("queue", GREY, "nearest entry")))
         arrow(pen, (402 if row == 1 else 546, y), (574, y), GREY)
-        pen.text((594, y), ("p", "c", "n")[row], INK, pencil.font(24), anchor="mm")
+        pen.text((594, y), ("p", "c", "n")[row], INK, canvas.font(24), anchor="mm")
     for x in (198, 342):  # the twin follows
         for y in range(ROWS[0] + 30, ROWS[2] - 34, 10):
             if not ROWS[1] - 34 < y < ROWS[1] + 30:
@@ -76,7 +78,7 @@ def draw():
     losses = ((166, "local term", ROWS[1]), (308, "global term", ROWS[2]))
     for y, name, source in losses:
         pen.rounded_rectangle((742, y - 25, 892, y + 25), 8, FAINT, INK, 2)
-        pen.text((817, y), name, INK, pencil.font(17), anchor="mm")
+        pen.text((817, y), name, INK, canvas.font(17), anchor="mm")
         pen.line((614, source, 702, source, 702, y + 10), GREY, 2)
         arrow(pen, (702, y + 10), (738, y + 10), GREY)
         for x in (650, 658):  # a bar that no gradient passes
@@ -86,7 +88,7 @@ def draw():
     arrow(pen, (730, ROWS[0]), (616, ROWS[0]), AGREE, 4)
     for x in (578, 430, 286):
         arrow(pen, (x, ROWS[0] - 38), (x - 124, ROWS[0] - 38), AGREE, 4)
-    pen.text((742, ROWS[0] - 36), "gradient", AGREE, pencil.font(17))
-    pen.text((655, ROWS[2] + 26), "stopped", DISAGREE, pencil.font(17), anchor="ma")
-    pen.text((204, ROWS[1] + 52), "follows", GREY, pencil.font(13))
+    pen.text((742, ROWS[0] - 36), "gradient", AGREE, canvas.font(17))
+    pen.text((655, ROWS[2] + 26), "stopped", DISAGREE, canvas.font(17), anchor="ma")
+    pen.text((204, ROWS[1] + 52), "follows", GREY, canvas.font(13))
     return sheet

@@ -5,8 +5,10 @@ import math
 import torch
 from PIL import Image, ImageDraw
 
-from mnclglf_lite import gauges, pencil
-from mnclglf_lite.palette import AGREE, CLASS_COLOURS, DISAGREE, FAINT, GREY, INK
+from mnclglf_lite.drawing import canvas
+from mnclglf_lite.drawing.palette import AGREE, CLASS_COLOURS, DISAGREE, FAINT, GREY, INK
+from mnclglf_lite.evaluation import collapse
+from mnclglf_lite.evaluation.collapse import feature_std
 
 FINE = 2  # drawn twice as large and made small again, for smooth circles
 WIDE, TALL, RADIUS, LONG = 900, 420, 88, 150  # pixels; LONG: a full bar
@@ -27,7 +29,7 @@ def unit(angles):
 
 
 def text(pen, at, words, colour, size, anchor="la"):
-    pen.text((FINE * at[0], FINE * at[1]), words, colour, pencil.font(FINE * size), anchor=anchor)
+    pen.text((FINE * at[0], FINE * at[1]), words, colour, canvas.font(FINE * size), anchor=anchor)
 
 
 def bar(pen, x, y, share, colour):
@@ -48,9 +50,9 @@ def draw():
             pen.line(ends, CLASS_COLOURS[i % 10], 2 * FINE)
             for x, y in ends:
                 pen.ellipse((x - 9, y - 9, x + 9, y + 9), CLASS_COLOURS[i % 10], "white")
-        loss = float(gauges.alignment(*views))
+        loss = float(collapse.alignment(*views))
         # of two dimensions: rank 1 is an empty bar, 2 a full one
-        spread, rank = float(gauges.spread(views[0])), float(gauges.effective_rank(views[0]))
+        spread, rank = float(feature_std(views[0])), float(collapse.effective_rank(views[0]))
         rows = (
             ("loss", f"{loss:.2f}", loss / 0.2, DISAGREE), ("spread", f"{spread:.2f}", spread, AGREE),
             ("rank", f"{rank:.1f}", rank - 1, AGREE),

@@ -4,10 +4,10 @@ import json
 
 from PIL import Image, ImageDraw
 
-from mnclglf_lite import pencil
-from mnclglf_lite.data import data_root
-from mnclglf_lite.knn import TRANSFORMS
-from mnclglf_lite.palette import AGREE, DISAGREE, FAINT, GREY, INK
+from mnclglf_lite.data.dataset import data_root
+from mnclglf_lite.drawing import canvas
+from mnclglf_lite.drawing.palette import AGREE, DISAGREE, FAINT, GREY, INK
+from mnclglf_lite.evaluation.knn import TRANSFORMS
 
 FINE = 2  # drawn twice as large and made small again, for smooth marks
 WIDE, TALL, LEFT, RIGHT = 900, 344, 196, 870  # pixels; the axis runs from LEFT (0 %) to RIGHT (100 %)
@@ -29,7 +29,7 @@ def mark(pen, x, y, transform):
 
 
 def text(pen, at, words, colour, size, anchor="la"):
-    pen.text((FINE * at[0], FINE * at[1]), words, colour, pencil.font(FINE * size), anchor=anchor)
+    pen.text((FINE * at[0], FINE * at[1]), words, colour, canvas.font(FINE * size), anchor=anchor)
 
 
 def draw():

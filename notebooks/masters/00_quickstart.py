@@ -21,11 +21,21 @@ from pathlib import Path
 
 import torch
 
-from mnclglf_lite import data, evaluate, figures, maps, methods, plots, probes, toybox, train, views
-from mnclglf_lite.profile import profile
-from mnclglf_lite.recipe import preset
+from mnclglf_lite.core.text import format_table
+from mnclglf_lite.course.budget import current_budget
+from mnclglf_lite.data import toybox
+from mnclglf_lite.data.dataset import load_dataset
+from mnclglf_lite.drawing import plots, sheets
+from mnclglf_lite.evaluation import evaluate, layouts, linear
+from mnclglf_lite.evaluation.evaluate import extract_features
+from mnclglf_lite.evaluation.layouts import compute_layout, subsample
+from mnclglf_lite.methods.registry import build_method
+from mnclglf_lite.recipe.recipe import preset
+from mnclglf_lite.training import train
+from mnclglf_lite.views import view
+from mnclglf_lite.views.view import render_view, sample_params
 
-size = profile()
+size = current_budget()
 pictures = Path("pictures")
 print(size)
 
@@ -35,16 +45,16 @@ print(size)
 # apart. Colour, place, size, turn and light change freely, so they say nothing about which toy it is (its *class*).
 
 # %%
-splits = data.load("toybox")
+splits = load_dataset("toybox")
 train_set, test_set = splits.train, splits.test
 print(f"{len(train_set):,} to train on, {len(splits.holdout):,} for choices, {len(test_set):,} for the last line")
 
 # %%
 rows = [(test_set.labels == label).nonzero().flatten()[:10] for label in range(10)]
 some = [int(i) for row in rows for i in row]
-sheet = figures.contact_sheet(test_set.images[some], columns=10, scale=2, title="Ten toys, ten pictures of each")
-figures.save(sheet, pictures / "toys.png")
-figures.Shown(sheet, "Ten rows of ten small pictures, a row for each toy, in all colours, places and sizes.")
+sheet = sheets.contact_sheet(test_set.images[some], columns=10, scale=2, title="Ten toys, ten pictures of each")
+sheets.save(sheet, pictures / "toys.png")
+sheets.Shown(sheet, "Ten rows of ten small pictures, a row for each toy, in all colours, places and sizes.")
 
 # %% [markdown]
 # ## Views: what the network is fed
@@ -56,15 +66,15 @@ recipe = preset(size.preset, "mnclglf", "toybox")
 generator = torch.Generator().manual_seed(3)
 one = test_set.images[some[32]]
 six = one.expand(6, -1, -1, -1)
-draw = views.sample(recipe.view, 6, one.shape[-2:], generator)
-shown = views.denormalise(views.render(six, recipe.view, draw)).clamp(0, 1)
+draw = sample_params(recipe.view, 6, one.shape[-2:], generator)
+shown = view.denormalise(render_view(six, recipe.view, draw)).clamp(0, 1)
 
 # %%
-figure = figures.views_figure(
+figure = sheets.views_figure(
     one, draw.boxes, list((shown * 255).byte()), columns=3, title="One picture, six random views of it"
 )
-figures.save(figure, pictures / "views.png")
-figures.Shown(figure, "A toy with six coloured boxes on it, and beside it the six views that were cut from them.")
+sheets.save(figure, pictures / "views.png")
+sheets.Shown(figure, "A toy with six coloured boxes on it, and beside it the six views that were cut from them.")
 
 # %% [markdown]
 # Colour changes wildly from view to view, so it hardly tells which views belong together; place and size change somewhat.
@@ -103,16 +113,16 @@ runs["MNCLGLF"] = train.train(recipe, splits, minutes=minutes["mnclglf"])
 # projection, so it shows little, but it does not invent anything. **Look for** dots of one kind that lie together.
 
 # %%
-untrained = methods.build(recipe, 10).backbone
+untrained = build_method(recipe, 10).backbone
 encoders = evaluate.baselines(untrained, splits) | {name: run.backbone for name, run in runs.items()}
-part = test_set.subset(maps.cap(len(test_set), size.points))
-before, after = (evaluate.features(encoders[name], part) for name in ("random encoder", "MNCLGLF"))
+part = test_set.subset(subsample(len(test_set), size.points))
+before, after = (extract_features(encoders[name], part) for name in ("random encoder", "MNCLGLF"))
 
 # %%
 names = ("untrained", "MNCLGLF")
-picture = plots.two_maps(maps.pca(before), maps.pca(after), part.labels, part.classes, names, "PCA, before and after")
-figures.save(picture, pictures / "pca.png")
-figures.Shown(
+picture = plots.two_maps(layouts.pca(before), layouts.pca(after), part.labels, part.classes, names, "PCA, before and after")
+sheets.save(picture, pictures / "pca.png")
+sheets.Shown(
     picture, "Two clouds of coloured dots, a dot for each picture: left from the untrained network, right from MNCLGLF."
 )
 
@@ -122,16 +132,16 @@ figures.Shown(
 # than its ground?
 
 # %%
-flat = [maps.layout(found, "umap", pictures / "layouts", seed=0) for found in (before, after)]
-note = f"{len(part):,} test pictures; {maps.describe('umap', seed=0)}"
+flat = [compute_layout(found, "umap", pictures / "layouts", seed=0) for found in (before, after)]
+note = f"{len(part):,} test pictures; {layouts.describe('umap', seed=0)}"
 picture = plots.two_maps(*flat, part.labels, part.classes, names, "UMAP, before and after", note)
-figures.save(picture, pictures / "umap.png")
-figures.Shown(picture, "Two maps of dots coloured by toy: left from the untrained network, right from MNCLGLF.")
+sheets.save(picture, pictures / "umap.png")
+sheets.Shown(picture, "Two maps of dots coloured by toy: left from the untrained network, right from MNCLGLF.")
 
 # %%
 bright, kinds = part.factors["toy_is_bright"], ["toy darker than its ground", "toy brighter"]
 picture = plots.two_maps(*flat, bright, kinds, names, "The same two maps, coloured by brightness", note)
-figures.Shown(picture, "The same two maps with two colours: each large island holds nearly one colour alone.")
+sheets.Shown(picture, "The same two maps with two colours: each large island holds nearly one colour alone.")
 
 # %% [markdown]
 # After a run as short as the quick one, the large islands are not toys: they are dark and bright. A map shows what sets
@@ -139,13 +149,13 @@ figures.Shown(picture, "The same two maps with two colours: each large island ho
 # where it is the same toy. By chance one in ten would be.
 
 # %%
-near, _ = maps.neighbours(after, 8)
+near, _ = layouts.neighbours(after, 8)
 first = [int((part.labels == label).nonzero()[0]) for label in range(10)]
-strips = figures.neighbour_strips(
+strips = sheets.neighbour_strips(
     part.images, first, near[first], part.labels, part.classes, title="MNCLGLF: nearest pictures"
 )
-figures.save(strips, pictures / "neighbours.png")
-figures.Shown(strips, "Ten rows: a toy and its eight nearest pictures; those of the same kind have a tick, others a cross.")
+sheets.save(strips, pictures / "neighbours.png")
+sheets.Shown(strips, "Ten rows: a toy and its eight nearest pictures; those of the same kind have a tick, others a cross.")
 
 # %% [markdown]
 # ## Measure
@@ -160,7 +170,7 @@ lines = [
     + [f"{row['spread']:.2f}", f"{row['rank']:.1f}"]
     for name, row in table.items()
 ]
-print(evaluate.layout(["", "kNN, %", "linear, %", "spread", "rank"], lines))
+print(format_table(["", "kNN, %", "linear, %", "spread", "rank"], lines))
 
 # %%
 row = table["MNCLGLF"]
@@ -182,8 +192,8 @@ print(row["hardware"])
 # %%
 kept = {}
 for name in ("random encoder", "MNCLGLF"):
-    bank, asked = (evaluate.features(encoders[name], s) for s in (splits.train, test_set))
-    kept[name] = probes.factor_probe(bank, train_set.factors, asked, test_set.factors, toybox.PERIODS)
+    bank, asked = (extract_features(encoders[name], s) for s in (splits.train, test_set))
+    kept[name] = linear.factor_probe(bank, train_set.factors, asked, test_set.factors, toybox.PERIODS)
 
 # %%
 head = ["factor", "measure", "chance", *kept]
@@ -192,7 +202,7 @@ lines = [
     + [f"{kept[each][factor]['value']:.2f}" for each in kept]
     for factor in toybox.FACTORS
 ]
-print(evaluate.layout(head, lines))
+print(format_table(head, lines))
 
 # %% [markdown]
 # Look at `ground_hue`: the untrained network hands it on, and training threw most of it away, for the views recolour

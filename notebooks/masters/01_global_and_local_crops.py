@@ -18,12 +18,22 @@ import math
 import torch
 import torch.nn.functional as F
 
-from mnclglf_lite import crops, data, evaluate, figures, methods, patches, probes, toybox, train, views
-from mnclglf_lite.checks import check, hint, progress, solution
-from mnclglf_lite.knn import KnnProtocol, knn
-from mnclglf_lite.recipe import preset
-from mnclglf_lite.views import View
-from mnclglf_lite.widgets.predict import Predict
+from mnclglf_lite.core.text import format_table
+from mnclglf_lite.course.checks import check, hint, progress, solution
+from mnclglf_lite.course.predict import Predict
+from mnclglf_lite.data import toybox
+from mnclglf_lite.data.dataset import evenly_spaced, load_dataset
+from mnclglf_lite.drawing import plots, sheets
+from mnclglf_lite.evaluation import evaluate, linear
+from mnclglf_lite.evaluation.evaluate import extract_features, recalibrate_batchnorm
+from mnclglf_lite.evaluation.knn import KnnProtocol, knn
+from mnclglf_lite.methods.registry import build_method
+from mnclglf_lite.recipe.recipe import preset
+from mnclglf_lite.training import train
+from mnclglf_lite.views import crops
+from mnclglf_lite.views.crops import crop_resize
+from mnclglf_lite.views.patches import grid_patches
+from mnclglf_lite.views.view import View, render_view, sample_params
 
 # %% [markdown]
 # ## What a view is
@@ -32,15 +42,15 @@ from mnclglf_lite.widgets.predict import Predict
 # *local* views. Below: one toy, two global views (A, B) and three local ones (C, D, E).
 
 # %%
-splits = data.load("toybox")
+splits = load_dataset("toybox")
 toys = splits.holdout.subset(torch.arange(200))
 large, small = View(), View(size=16, scale=(0.05, 0.4))
 generator = torch.Generator().manual_seed(4)
-draws = [(view, views.sample(view, 1, (32, 32), generator)) for view in (large, large, small, small, small)]
-made = [views.render(toys.images[1:2], view, draw, normalise=False)[0].clamp(0, 1) for view, draw in draws]
+draws = [(view, sample_params(view, 1, (32, 32), generator)) for view in (large, large, small, small, small)]
+made = [render_view(toys.images[1:2], view, draw, normalise=False)[0].clamp(0, 1) for view, draw in draws]
 boxes = torch.cat([draw.boxes for _, draw in draws])
-sheet = figures.views_figure(toys.images[1], boxes, made, columns=3, title="One picture, five views")
-figures.Shown(sheet, "A toy with five boxes A to E on it, and beside it the five views, in other colours.")
+sheet = sheets.views_figure(toys.images[1], boxes, made, columns=3, title="One picture, five views")
+sheets.Shown(sheet, "A toy with five boxes A to E on it, and beside it the five views, in other colours.")
 
 # %% [markdown]
 # Contrastive learning shows a network such views and asks which of them come from one picture. So the views *are* the
@@ -105,8 +115,8 @@ for scale in ((0.4, 1.0), (0.05, 0.4)):
     shades.append(shade.clamp(max=1).expand(3, -1, -1))
 guess.reveal("those in the middle", "a corner lies only in boxes that are pushed all the way into it")
 names = ["global boxes", "local boxes"]
-sheet = figures.contact_sheet(torch.stack(shades), 2, 6, names, 16, "Where 200 boxes fall: white is in all")
-figures.Shown(sheet, "Two grey squares, both brightest in the middle and dark in the corners; the local one is darker.")
+sheet = sheets.contact_sheet(torch.stack(shades), 2, 6, names, 16, "Where 200 boxes fall: white is in all")
+sheets.Shown(sheet, "Two grey squares, both brightest in the middle and dark in the corners; the local one is darker.")
 
 # %% [markdown]
 # Photographers put things in the middle, so this habit suits photographs. What lies in a corner is seen less often.
@@ -146,11 +156,11 @@ for name, count in (("one box for all 64", 1), ("a box each", 64)):
     print(f"{name:20s} mean overlap of a batch: from {found.min():3.0f} % to {found.max():3.0f} %")
 one_box, own_box = crops.sample_boxes(1, *photo).expand(8, 4), crops.sample_boxes(8, *photo)
 yours = torch.stack([cut(image, box, 32) for image, box in zip(eight, own_box.int().tolist(), strict=True)])
-print(f"your cut and crops.cut differ by at most {float((yours - crops.cut(eight, own_box, 32)).abs().max()):.7f}")
+print(f"your cut and crops.cut differ by at most {float((yours - crop_resize(eight, own_box, 32)).abs().max()):.7f}")
 names = ["picture"] * 8 + ["one box"] * 8 + ["own box"] * 8
-rows = torch.cat([eight / 255, crops.cut(eight, one_box, 32), yours])
-sheet = figures.contact_sheet(rows, 8, 2, names, title="The same batch, cut in two ways")
-figures.Shown(sheet, "Three rows: eight pictures; the same box cut out of all of them; a box of its own for each.")
+rows = torch.cat([eight / 255, crop_resize(eight, one_box, 32), yours])
+sheet = sheets.contact_sheet(rows, 8, 2, names, title="The same batch, cut in two ways")
+sheets.Shown(sheet, "Three rows: eight pictures; the same box cut out of all of them; a box of its own for each.")
 
 # %% [markdown]
 # With a box each, every batch is a fair mixture. With one box for all, a batch is all easy or all hopeless, by luck, and a
@@ -167,10 +177,10 @@ still = View(scale=(1.0, 1.0), flip=0.0, jitter_p=0.0, gray=0.0, blur=0.0)
 rows, same = [], toys.images[2:3].expand(8, -1, -1, -1)
 for knob in knobs.values():
     view = dataclasses.replace(still, **knob)
-    rows.append(views.render(same, view, views.sample(view, 8, (32, 32), generator), normalise=False))
+    rows.append(render_view(same, view, sample_params(view, 8, (32, 32), generator), normalise=False))
 names = [name for name in knobs for _ in range(8)]
-sheet = figures.contact_sheet(torch.cat(rows).clamp(0, 1), 8, 2, names, title="One picture, one change at a time")
-figures.Shown(sheet, "Four rows of one toy: mirrored or not, in other colours, grey or not, more or less blurred.")
+sheet = sheets.contact_sheet(torch.cat(rows).clamp(0, 1), 8, 2, names, title="One picture, one change at a time")
+sheets.Shown(sheet, "Four rows of one toy: mirrored or not, in other colours, grey or not, more or less blurred.")
 
 # %% [markdown]
 # These are not there to make pictures prettier or data larger. They say what is *allowed to vary* between two views of one
@@ -181,8 +191,8 @@ figures.Shown(sheet, "Four rows of one toy: mirrored or not, in other colours, g
 # %%
 def colour_kept(view):
     """Correlation of the mean colours of two views of 200 toys: 0 tells nothing, 1 tells all."""
-    pair = [views.sample(view, 200, (32, 32), generator) for _ in range(2)]
-    first, second = (views.render(toys.images, view, draw, normalise=False).mean(dim=(2, 3)) for draw in pair)
+    pair = [sample_params(view, 200, (32, 32), generator) for _ in range(2)]
+    first, second = (render_view(toys.images, view, draw, normalise=False).mean(dim=(2, 3)) for draw in pair)
     first, second = first - first.mean(dim=0), second - second.mean(dim=0)
     return float(((first * second).sum(dim=0) / (first.norm(dim=0) * second.norm(dim=0))).mean())
 
@@ -221,15 +231,15 @@ runs = {"colours never change": train.train(recipe.replace(view=never), splits)}
 
 # %%
 def look(encoder):
-    known, asked = train.evenly(splits.train, 4000), train.evenly(splits.holdout, 1000)
-    bank, queries = (evaluate.features(encoder, part) for part in (known, asked))
+    known, asked = evenly_spaced(splits.train, 4000), evenly_spaced(splits.holdout, 1000)
+    bank, queries = (extract_features(encoder, part) for part in (known, asked))
     toy = knn(bank, known.labels, queries, asked.labels, KnnProtocol(k=20), 10)["top1"]
     factors = [{name: part.factors[name] for name in ("size", "ground_hue")} for part in (known, asked)]
-    found = probes.factor_probe(bank, factors[0], queries, factors[1], toybox.PERIODS)
+    found = linear.factor_probe(bank, factors[0], queries, factors[1], toybox.PERIODS)
     return {"toy": toy} | {name: found[name]["value"] for name in found}
 
 
-untrained = evaluate.with_statistics(methods.build(recipe, 10).backbone, splits.train)
+untrained = recalibrate_batchnorm(build_method(recipe, 10).backbone, splits.train)
 told = {"untrained": look(untrained), "colours never change": look(runs["colours never change"].backbone)}
 for name, values in told.items():
     print(f"{name:22s}", {what: round(value, 2) for what, value in values.items()})
@@ -301,12 +311,12 @@ for low, high in ((0.05, 0.05), (0.1, 0.1), (0.2, 0.2), (0.4, 0.4), (0.4, 1.0), 
 
 # %%
 view = View(scale=(0.6, 1.0), jitter_p=0.0, gray=0.0, blur=0.0)
-whole = views.render(toys.images[:6], view, views.sample(view, 6, (32, 32), generator), normalise=False)
-tiles = patches.divide(whole)  # (6, 3, 32, 32) -> (4, 6, 3, 16, 16)
+whole = render_view(toys.images[:6], view, sample_params(view, 6, (32, 32), generator), normalise=False)
+tiles = grid_patches(whole)  # (6, 3, 32, 32) -> (4, 6, 3, 16, 16)
 rows = [whole, *(F.interpolate(tile, 32, mode="nearest") for tile in tiles)]
 names = [name for name in ("view", "top left", "bottom left", "top right", "bottom right") for _ in range(6)]
-sheet = figures.contact_sheet(torch.cat(rows).clamp(0, 1), 6, 3, names, title="Views and their patches, enlarged")
-figures.Shown(sheet, "Six columns: a view on top, below it its four quarters, enlarged. Some quarters miss the toy.")
+sheet = sheets.contact_sheet(torch.cat(rows).clamp(0, 1), 6, 3, names, title="Views and their patches, enlarged")
+sheets.Shown(sheet, "Six columns: a view on top, below it its four quarters, enlarged. Some quarters miss the toy.")
 
 # %% [markdown]
 # ## Steer it yourself
@@ -316,7 +326,7 @@ figures.Shown(sheet, "Six columns: a view on top, below it its four quarters, en
 # you get?
 
 # %%
-from mnclglf_lite.widgets import CropExplorer
+from mnclglf_lite.explorers import CropExplorer
 
 explorer = CropExplorer(toys, picture=25)
 explorer
@@ -352,11 +362,11 @@ for name, view in (("crops of 5 %", tiny), ("your views", mine)):
     told[name] = look(runs[name].backbone)
 pixels = look(evaluate.Pixels())["toy"]
 note = "toybox, kNN 20 of 1,000 held-back pictures among 4,000; SimCLR, 120 steps of 128, seed 0, a tiny network"
-chart = figures.bars_with_dots(
+chart = plots.bars_with_dots(
     {name: [told[name]["toy"]] for name in runs}, {"raw pixels": pixels, "chance": 0.1},
     "which toy? kNN accuracy, %", "Same network, same loss, same length: the views decide", note,
 )  # fmt: skip
-figures.Shown(chart, "Three bars: colours that never change and tiny crops near chance, your views above raw pixels.")
+sheets.Shown(chart, "Three bars: colours that never change and tiny crops near chance, your views above raw pixels.")
 
 # %% [markdown]
 # The broken lines are marks to measure by: chance, and raw pixels. Either bad choice leaves features that tell toys apart
@@ -364,7 +374,7 @@ figures.Shown(chart, "Three bars: colours that never change and tiny crops near 
 
 # %%
 lines = [[name, *(f"{told[name][key]:.2f}" for key in ("toy", "size", "ground_hue"))] for name in told]
-print(evaluate.layout(["", "toy, kNN", "size, R²", "ground hue, R²"], lines))
+print(format_table(["", "toy, kNN", "size, R²", "ground hue, R²"], lines))
 print(note)
 
 # %% [markdown]

@@ -17,10 +17,12 @@ import math
 import torch
 import torch.nn.functional as F
 
-from mnclglf_lite import data, figures, views
-from mnclglf_lite.checks import check, hint, progress, solution
-from mnclglf_lite.number_table import side_by_side
-from mnclglf_lite.widgets.predict import Predict
+from mnclglf_lite.course.checks import check, hint, progress, solution
+from mnclglf_lite.course.predict import Predict
+from mnclglf_lite.data.dataset import load_dataset
+from mnclglf_lite.drawing import sheets
+from mnclglf_lite.drawing.heatmap import side_by_side
+from mnclglf_lite.views.view import View, render_view, sample_params
 
 # %% [markdown]
 # ## A quiz without labels
@@ -32,18 +34,16 @@ from mnclglf_lite.widgets.predict import Predict
 # beneath it.
 
 # %%
-toys = data.load("toybox").test
+toys = load_dataset("toybox").test
 batch = toys.subset(torch.arange(8))
-view = views.View(scale=(0.4, 1.0), gray=0.2, blur=0.0)
+view = View(scale=(0.4, 1.0), gray=0.2, blur=0.0)
 generator = torch.Generator().manual_seed(2)
-pair = [views.render(batch.images, view, views.sample(view, 8, (32, 32), generator), normalise=False) for _ in range(2)]
+pair = [render_view(batch.images, view, sample_params(view, 8, (32, 32), generator), normalise=False) for _ in range(2)]
 
 # %%
 names = [f"{side}{i + 1}" for side in "ab" for i in range(8)]
-sheet = figures.contact_sheet(
-    torch.cat(pair).clamp(0, 1), columns=8, labels=names, title="Eight pictures, two views of each"
-)
-figures.Shown(
+sheet = sheets.contact_sheet(torch.cat(pair).clamp(0, 1), columns=8, labels=names, title="Eight pictures, two views of each")
+sheets.Shown(
     sheet,
     "Two rows of eight small pictures. Below each other stand two views of the same toy, cut and coloured differently.",
 )
@@ -85,7 +85,7 @@ rng = torch.Generator().manual_seed(0)
 a = torch.randn(8, 16, generator=rng)
 b = a + 0.9 * torch.randn(8, 16, generator=rng)
 s = cosines(a, b)
-figures.Shown(
+sheets.Shown(
     side_by_side(s, s.diag().diag(), ("cosines of a and b", "of those, the eight true pairs")),
     "Two tables of eight by eight numbers. Left: all similarities, largest on the diagonal. Right: the diagonal alone.",
 )
@@ -155,7 +155,7 @@ both = torch.cat([a[:4], b[:4]])
 full = cosines(both, both)
 partner = torch.zeros(8, 8)
 partner[torch.arange(8), torch.arange(8).roll(4)] = 1
-figures.Shown(
+sheets.Shown(
     side_by_side(full, full * partner, ("all 8 views of 4 pictures against all", "the 8 positives")),
     "Left: a table of 8 by 8 similarities with ones on the diagonal. Right: only the two side diagonals, where partners meet.",
 )
@@ -205,7 +205,7 @@ pull_and_push = check("02.4", pull_and_push)
 
 # %%
 gradient = pull_and_push(s, 0.1)
-figures.Shown(
+sheets.Shown(
     side_by_side(s, gradient / gradient.abs().max(), ("similarities", "gradient at T = 0.1, the largest is 1")),
     "Left: similarities of eight anchors and targets. Right: the gradient; blue on the diagonal, orange at a few close negatives.",
 )
@@ -225,7 +225,7 @@ guess_t = Predict(
 guess_t
 
 # %%
-from mnclglf_lite.widgets import LossExplorer
+from mnclglf_lite.explorers import LossExplorer
 
 LossExplorer()
 

@@ -20,28 +20,36 @@ import torch.nn.functional as F
 from matplotlib.figure import Figure
 from torch import nn
 
-from mnclglf_lite import data, evaluate, figures, methods, run_shelf, train, views
-from mnclglf_lite.backbone import ResNet
-from mnclglf_lite.checks import check, hint, progress, solution
-from mnclglf_lite.gauges import spread
-from mnclglf_lite.heads import predictor, projector
+from mnclglf_lite.core.text import format_table
+from mnclglf_lite.course.checks import check, hint, progress, solution
+from mnclglf_lite.course.predict import Predict
+from mnclglf_lite.data.dataset import load_dataset
+from mnclglf_lite.drawing import sheets
+from mnclglf_lite.evaluation.collapse import feature_std
+from mnclglf_lite.evaluation.evaluate import extract_features
 from mnclglf_lite.losses import negative_cosine
-from mnclglf_lite.memory import frozen
-from mnclglf_lite.recipe import TOY_VIEW, preset
-from mnclglf_lite.step import make_views
-from mnclglf_lite.widgets.predict import Predict
+from mnclglf_lite.methods.registry import build_method
+from mnclglf_lite.models.freeze import freeze
+from mnclglf_lite.models.heads import predictor, projector
+from mnclglf_lite.models.resnet import ResNet
+from mnclglf_lite.recipe.recipe import TOY_VIEW, preset
+from mnclglf_lite.results import records
+from mnclglf_lite.results.records import group_by_method, load_records
+from mnclglf_lite.training import train
+from mnclglf_lite.views.batch import make_views
+from mnclglf_lite.views.view import denormalise
 
 # %% [markdown]
 # ## Something to learn from
 # The toy box again, drawn small so that everything here takes seconds. From each picture two views: cut, coloured, 16 pixels.
 
 # %%
-splits = data.load("toybox", side=24)
+splits = load_dataset("toybox", side=24)
 toys, view = splits.train, replace(TOY_VIEW, size=16)
 x1, x2 = make_views(toys.images[:64], [view, view], torch.Generator().manual_seed(0))
-eight = views.denormalise(torch.cat([x1[:8], x2[:8]])).clamp(0, 1)
-sheet = figures.contact_sheet(eight, columns=8, scale=4, title="Eight pictures, two views of each")
-figures.Shown(sheet, "Two rows of eight small pictures; below each other stand two views of the same toy.")
+eight = denormalise(torch.cat([x1[:8], x2[:8]])).clamp(0, 1)
+sheet = sheets.contact_sheet(eight, columns=8, scale=4, title="Eight pictures, two views of each")
+sheets.Shown(sheet, "Two rows of eight small pictures; below each other stand two views of the same toy.")
 
 # %% [markdown]
 # ## One network
@@ -107,7 +115,7 @@ stop_gradient_loss = check("03.1", stop_gradient_loss)
 def lesson(loss_of, momentum=None, steps=60):
     torch.manual_seed(0)
     online, predict = encoder(), predictor(64, 32)
-    twin = frozen(copy.deepcopy(online))
+    twin = freeze(copy.deepcopy(online))
     learner = torch.optim.SGD([*online.parameters(), *predict.parameters()], lr=0.1, momentum=0.9)
     draws, spreads = torch.Generator().manual_seed(0), []
     for batch in toys.images[: 64 * steps].split(64):
@@ -119,7 +127,7 @@ def lesson(loss_of, momentum=None, steps=60):
         if momentum is not None:
             follow(twin, online, momentum)
         with torch.no_grad():
-            spreads.append(float(spread(online(x1))))
+            spreads.append(float(feature_std(online(x1))))
     return spreads
 
 
@@ -203,7 +211,7 @@ axes = figure.add_subplot(xlabel="step", ylabel="spread of the embeddings", ylim
 for (name, spreads), style in zip(seen.items(), ("-", "--", (0, (5, 1, 1, 1)), "-.", ":"), strict=True):
     axes.plot(range(1, 61), spreads, linestyle=style, label=name.replace("_", " "), linewidth=2)
 axes.legend(frameon=False, loc="center right")
-figures.Shown(
+sheets.Shown(
     figure, "Five curves: three fall towards 0; the two stay up whose pupil has a predictor and whose target holds still."
 )
 
@@ -244,10 +252,10 @@ rows = [slots]
 for k in range(4):
     slots, pointer = push(slots, pointer, toys.images[4 * k : 4 * k + 4])
     rows.append(slots)
-sheet = figures.contact_sheet(
+sheet = sheets.contact_sheet(
     torch.cat(rows), columns=10, scale=2, title="A queue of ten: at the start, after 1, 2, 3, 4 pushes"
 )
-figures.Shown(
+sheets.Shown(
     sheet,
     "Five rows of ten slots. Toys fill them from the left; the third push goes round over the first toys.",
 )
@@ -280,9 +288,9 @@ nearest = check("03.4", nearest)
 # %%
 recipe = preset("quick", "simclr", "toybox", view=view, steps=160)
 trained = train.train(recipe, splits, log=lambda text: None).backbone
-nets = {"untrained": methods.build(recipe, 10).backbone, "trained": trained}
+nets = {"untrained": build_method(recipe, 10).backbone, "trained": trained}
 stored, asked = toys.subset(torch.arange(2048)), splits.holdout.subset(torch.arange(500))
-features = {name: [evaluate.features(net, part) for part in (stored, asked)] for name, net in nets.items()}
+features = {name: [extract_features(net, part) for part in (stored, asked)] for name, net in nets.items()}
 for name, (bank, queries) in features.items():
     entries, kinds, pointer = torch.randn(2048, bank.shape[1]), torch.full((2048,), -1), 0
     for count, rows in enumerate(torch.arange(2048).split(64), start=1):
@@ -302,7 +310,7 @@ for name, (bank, queries) in features.items():
 # and press a query to see which entries would be its targets. (The thin lines are queues of other lengths.)
 
 # %%
-from mnclglf_lite.widgets import QueueExplorer
+from mnclglf_lite.explorers import QueueExplorer
 
 explorer = QueueExplorer(features["trained"][0], stored, batch=64)
 explorer.pushed.value, explorer.size.value = 24, 512
@@ -344,7 +352,7 @@ reached = check("03.5", reached)
 # %%
 recipe = preset("quick", "mnclglf", "toybox", view=view, batch=64)
 forms = {"as drawn": recipe, "as released": recipe.replace(local_gradient=False)}
-built = {name: methods.build(each, 10) for name, each in forms.items()}
+built = {name: build_method(each, 10) for name, each in forms.items()}
 three = make_views(toys.images[:64], built["as drawn"].views, torch.Generator().manual_seed(1))
 outputs = {name: method(three) for name, method in built.items()}
 for name, out in outputs.items():
@@ -368,7 +376,7 @@ for name, out in outputs.items():
     for term in ("loss_local", "loss_global"):
         marks = ["yes" if reached(out[term], getattr(built[name], part)) else "-" for part in parts]
         lines.append([f"{name}, {term}", *marks])
-print(evaluate.layout(["taught by", *parts], lines))
+print(format_table(["taught by", *parts], lines))
 guess_detach.reveal("none of them", "its targets never had a gradient, and its predictions are detached: a constant is left")
 
 # %% [markdown]
@@ -393,7 +401,7 @@ for name, out in outputs.items():
 # minute on the toy box (417 steps of 128 pictures), three seeds of each form: its mean over the first and over the last epoch.
 
 # %%
-saved = run_shelf.by_name(run_shelf.shelf(run_shelf.KEPT / "toybox"))
+saved = group_by_method(load_records(records.KEPT / "toybox"))
 for name in ("mnclglf", "mnclglf-released"):
     for record in saved[name]:
         first, last = record.history[0], record.history[-1]
@@ -411,7 +419,7 @@ for name in ("mnclglf", "mnclglf-released"):
 # gives; lines with gradient and lines without differ.
 
 # %%
-from mnclglf_lite.widgets import NetworkDiagram
+from mnclglf_lite.explorers import NetworkDiagram
 
 NetworkDiagram("mnclglf", toys)
 

@@ -20,14 +20,25 @@ import torch
 from IPython.display import Markdown
 from matplotlib.figure import Figure
 
-from mnclglf_lite import answer, data, dotplot, evaluate, figures, methods, patches, plots, run_shelf, toybox, train, views
-from mnclglf_lite.checks import check, hint, progress, solution
-from mnclglf_lite.knn import KnnProtocol, knn
-from mnclglf_lite.losses import info_nce, nt_xent, unit
-from mnclglf_lite.profile import profile
-from mnclglf_lite.recipe import TOY_VIEW, preset
-from mnclglf_lite.step import make_views
-from mnclglf_lite.widgets.predict import Predict
+from mnclglf_lite.course.budget import current_budget
+from mnclglf_lite.course.checks import check, hint, progress, solution
+from mnclglf_lite.course.predict import Predict
+from mnclglf_lite.data import dataset, toybox
+from mnclglf_lite.drawing import plots, sheets
+from mnclglf_lite.drawing.dotplot import dot_plot
+from mnclglf_lite.evaluation import evaluate
+from mnclglf_lite.evaluation.evaluate import extract_features
+from mnclglf_lite.evaluation.knn import KnnProtocol, knn
+from mnclglf_lite.losses import info_nce, l2_normalize, nt_xent
+from mnclglf_lite.methods.registry import build_method
+from mnclglf_lite.recipe.recipe import TOY_VIEW, preset
+from mnclglf_lite.results import paired
+from mnclglf_lite.results.paired import compare_rows
+from mnclglf_lite.results.records import KEPT, group_by_method, load_records
+from mnclglf_lite.training import train
+from mnclglf_lite.views.batch import make_views
+from mnclglf_lite.views.patches import average_combinations
+from mnclglf_lite.views.view import denormalise
 
 # %% [markdown]
 # ## A whole and its parts
@@ -43,15 +54,15 @@ from mnclglf_lite.widgets.predict import Predict
 def box(count, seed, split):
     fixed = {"size": 0.85, "light": 0.0, "contrast": 0.7}
     images, labels, *_ = toybox.draw(count, seed, side=24, fixed=fixed)
-    return data.ImageSet(images, labels, toybox.CLASSES, "toybox", split)
+    return dataset.ImageSet(images, labels, toybox.CLASSES, "toybox", split)
 
 
-splits = data.Splits(box(4000, 1, "train"), box(1000, 2, "holdout"), box(200, 3, "test"))
+splits = dataset.Splits(box(4000, 1, "train"), box(1000, 2, "holdout"), box(200, 3, "test"))
 view = replace(TOY_VIEW, size=16)
 x1, x2, x3 = make_views(splits.train.images[:64], [view] * 3, torch.Generator().manual_seed(4))
-shown = views.denormalise(torch.cat([x1[:8], x2[:8]])).clamp(0, 1)
-sheet = figures.contact_sheet(shown, columns=8, scale=4, title="Above x1, below x2: two views of a picture")
-figures.Shown(sheet, "Two rows of eight small pictures; below each other stand two views of the same toy.")
+shown = denormalise(torch.cat([x1[:8], x2[:8]])).clamp(0, 1)
+sheet = sheets.contact_sheet(shown, columns=8, scale=4, title="Above x1, below x2: two views of a picture")
+sheets.Shown(sheet, "Two rows of eight small pictures; below each other stand two views of the same toy.")
 
 # %% [markdown]
 # ## Divide
@@ -92,8 +103,8 @@ quarters = divide(x2[:3])  # (4, 3, 3, 8, 8)
 large = torch.nn.functional.interpolate(quarters.flatten(0, 1), scale_factor=2).unflatten(0, (4, 3))
 rows = torch.cat([x2[:3][None], large]).transpose(0, 1).flatten(0, 1)  # a view, then its four patches
 names = ["x2", "top left", "bottom left", "top right", "bottom right"] * 3
-sheet = figures.contact_sheet(views.denormalise(rows).clamp(0, 1), columns=5, scale=5, labels=names, gap=8)
-figures.Shown(sheet, "Three rows: a view of a toy, then its four quarters, enlarged to the size of the view.")
+sheet = sheets.contact_sheet(denormalise(rows).clamp(0, 1), columns=5, scale=5, labels=names, gap=8)
+sheets.Shown(sheet, "Three rows: a view of a toy, then its four quarters, enlarged to the size of the view.")
 
 # %% [markdown]
 # ## Encode
@@ -103,7 +114,7 @@ figures.Shown(sheet, "Three rows: a view of a toy, then its four quarters, enlar
 
 # %%
 recipe = preset("quick", "mnclglf", "toybox", view=view, batch=64, temperature=0.2)
-method = methods.build(recipe, 10)
+method = build_method(recipe, 10)
 parts = divide(x2)
 h = method.backbone(parts.flatten(0, 1)).unflatten(0, (4, 64))
 print(f"patches {tuple(parts.shape)} -> features {tuple(h.shape)}: patch, picture, number")
@@ -133,7 +144,7 @@ combine = check("04.2", combine)
 # grey is what it has not:
 
 # %%
-toy = views.denormalise(x2[7:8]).clamp(0, 1)
+toy = denormalise(x2[7:8]).clamp(0, 1)
 covered = []
 for pair in itertools.combinations(range(4), 2):
     part = torch.full_like(toy, 0.93)
@@ -142,8 +153,8 @@ for pair in itertools.combinations(range(4), 2):
         part[place] = toy[place]
     covered.append(part)
 names = ["x2", "0 + 1", "0 + 2", "0 + 3", "1 + 2", "1 + 3", "2 + 3"]
-sheet = figures.contact_sheet(torch.cat([toy, *covered]), columns=7, scale=5, labels=names, gap=8)
-figures.Shown(
+sheet = sheets.contact_sheet(torch.cat([toy, *covered]), columns=7, scale=5, labels=names, gap=8)
+sheets.Shown(
     sheet,
     "A view, then two of its quarters, six times: left half, top half, a diagonal, the other one, lower half, right half.",
 )
@@ -224,7 +235,7 @@ whole_loss = check("04.5", whole_loss)
 # weights are the recipe's. (The release has 1 and 6 and a temperature of 1; for runs this short we take 1, 1 and 0.2.)
 
 # %%
-method = methods.build(recipe, 10)
+method = build_method(recipe, 10)
 out = method([x1, x2, x3])
 weights = (recipe.local_weight, recipe.global_weight)
 c1, c2 = (local_targets(x, method.backbone, method.projector) for x in (x1, x2))
@@ -289,14 +300,14 @@ baselines = {bank: {} for bank in banks}
 
 
 def score(encoder):
-    known, queries = (evaluate.features(encoder, part) for part in (splits.train, splits.holdout))
+    known, queries = (extract_features(encoder, part) for part in (splits.train, splits.holdout))
     labels, truth = splits.train.labels, splits.holdout.labels
     twenty = KnnProtocol(k=20)
     votes = {bank: knn(known[:n], labels[:n], queries, truth, twenty, 10) for bank, n in banks.items()}
     return {bank: found["top1"] for bank, found in votes.items()}
 
 
-for name, encoder in evaluate.baselines(methods.build(recipe, 10).backbone, splits).items():
+for name, encoder in evaluate.baselines(build_method(recipe, 10).backbone, splits).items():
     for bank, value in score(encoder).items():
         baselines[bank][name] = value
         print(f"{name:15s} {bank:15s} {100 * value:.1f} %")
@@ -309,7 +320,7 @@ for name, encoder in evaluate.baselines(methods.build(recipe, 10).backbone, spli
 # the mean, or the one value. Broken lines from top to bottom are what needs no training.
 
 # %%
-steps, runs = round(120 * profile().minutes["mnclglf"]), {}
+steps, runs = round(120 * current_budget().minutes["mnclglf"]), {}
 for name, seeds in {"local only": [0], "global only": [0, 1, 2], "both, as drawn": [0, 1, 2]}.items():
     for seed in seeds:
         run = runs[name, seed] = trained(kinds[name], steps, seed)
@@ -324,9 +335,9 @@ for bank in banks:
 note = f"easy toys, 24 pixels; kNN, k 20, T 0.1, 1,000 of the hold-out; {steps} steps of 64; a dot a seed"
 panels = {f"kNN, {bank} (percent)": scores[bank] for bank in banks}
 lines = {f"kNN, {bank} (percent)": baselines[bank] for bank in banks}
-picture = dotplot.dots(panels, lines, title="A small ablation", note=note)
+picture = dot_plot(panels, lines, title="A small ablation", note=note)
 alt = "Two panels: for each of four recipes one dot or three, and lines for pixels, thumbnails and an untrained network."
-figures.Shown(picture, alt)
+sheets.Shown(picture, alt)
 
 # %% [markdown]
 # Read it with care, in this order.
@@ -357,7 +368,7 @@ def told(records):
     return f"kNN k 20, T 0.1; {result['queries']:,} test pictures, bank {result['bank']:,}; {result['steps']} steps of 128"
 
 
-saved = run_shelf.by_name(run_shelf.shelf(run_shelf.KEPT / "toybox"))
+saved = group_by_method(load_records(KEPT / "toybox"))
 for name in ("mnclglf", "mnclglf-released"):
     protocol = told(saved[name])
 print(f"raw pixels        {100 * knn20(saved['mnclglf'][0].baselines['raw pixels']):.1f} %")
@@ -370,7 +381,7 @@ for name, (label, style, colour) in forms.items():
         points = [(row["step"], 100 * row["knn"]) for row in record.history]
         axes.plot(*zip(*points, strict=True), style, color=colour, label=label if record.seed == 0 else None)
 axes.legend(frameon=False, title="toy box, kNN k 20, T 0.1; three seeds each")
-figures.Shown(axes.figure, "Six rising curves; the three as drawn end above the three as released.")
+sheets.Shown(axes.figure, "Six rising curves; the three as drawn end above the three as released.")
 
 # %% [markdown]
 # Here the three runs as drawn end above the three as released. On *these* pictures, for runs of *this* length, with
@@ -391,11 +402,11 @@ figures.Shown(axes.figure, "Six rising curves; the three as drawn end above the 
 # of 100 such intervals would contain what the mean of endless seeds is. Test pictures, settings and length are held still.
 
 # %%
-record = json.loads((run_shelf.KEPT / "ablation" / "forms" / "compare.json").read_text())
-for measure, (name, _) in answer.MEASURES.items():
-    pairs = answer.difference(record, "drawn", "released", measure)
+record = json.loads((KEPT / "ablation" / "forms" / "compare.json").read_text())
+for measure, (name, _) in paired.MEASURES.items():
+    pairs = compare_rows(record, "drawn", "released", measure)
     print(f"{name:11s} seed by seed: {', '.join(f'{each:+.2f}' for each in pairs.each)} points; mean {pairs.mean:+.2f}")
-Markdown(answer.sentences(record))
+Markdown(paired.sentences(record))
 
 # %% [markdown]
 # By kNN there is nothing to see: the mean is next to nought, and the interval reaches nearly a point to either side. By the linear
@@ -412,19 +423,19 @@ Markdown(answer.sentences(record))
 # neighbours are looked up all the same, and not used.)
 
 # %%
-parts_of_it = json.loads((run_shelf.KEPT / "ablation" / "ask" / "compare.json").read_text())
+parts_of_it = json.loads((KEPT / "ablation" / "ask" / "compare.json").read_text())
 words = "Seven rows of dots with intervals, kNN left, linear right, nought is as drawn: the local term alone far left, "
 words += "without the swap a little to the right; the others near nought or across it."
-figures.Shown(answer.picture(parts_of_it), words)
+sheets.Shown(paired.picture(parts_of_it), words)
 
 # %%
-asked = run_shelf.by_name(run_shelf.shelf(run_shelf.KEPT / "ablation" / "ask"))
+asked = group_by_method(load_records(KEPT / "ablation" / "ask"))
 ways = {f"{name}, seed {r.seed}": r.history for name in ("drawn", "no-swap") for r in asked[name]}
 panels = [("knn", "kNN on the hold-out, %", 100), ("agreement", "neighbours of the right class, %", 100)]
 note = "CIFAR-10, slim network; kNN k 20, T 0.1, on 1,000 of the hold-out, bank 4,000"
 picture = plots.curves(ways, "step", "With and without the swap", note, panels)
 words = "Left: six rising curves of kNN, mixed at first. Right: six curves of agreement, from 20 to 28 percent."
-figures.Shown(picture, words)
+sheets.Shown(picture, words)
 
 # %% [markdown]
 # Two things are far enough from nought. **The local term alone is far behind**: what made sense as a second voice does not do as
@@ -453,9 +464,9 @@ with torch.no_grad():
     p = drawn.embed(one)[1]
     h = drawn.backbone(divide(other).flatten(0, 1)).unflatten(0, (4, 512))
     for k in (1, 2, 3, 4):
-        means = patches.combine(h, k)
+        means = average_combinations(h, k)
         c = drawn.projector(means.flatten(0, 1)).unflatten(0, means.shape[:2])
-        alike = (unit(p) * unit(c)).sum(dim=-1).mean()
+        alike = (l2_normalize(p) * l2_normalize(c)).sum(dim=-1).mean()
         print(f"{k} of 4 patches: mean cosine with the whole other view {float(alike):.2f}; targets: {len(c)}")
 guess_pairs.reveal("all four: they have seen the most", "but of all four there is only one mean")
 
@@ -468,7 +479,7 @@ guess_pairs.reveal("all four: they have seen the most", "but of all four there i
 # pictures'. A pair is recognised if its diamond lies to the right of most lines. Which pairs are, which not?
 
 # %%
-from mnclglf_lite.widgets import CombineExplorer
+from mnclglf_lite.explorers import CombineExplorer
 
 CombineExplorer(splits.holdout, runs["both, as drawn", 0])
 

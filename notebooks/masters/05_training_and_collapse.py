@@ -22,13 +22,20 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from mnclglf_lite import checkpoint, data, figures, gauges, methods, train
-from mnclglf_lite.checks import check, hint, progress, solution
-from mnclglf_lite.evaluate import layout
-from mnclglf_lite.recipe import preset
-from mnclglf_lite.run import start
-from mnclglf_lite.step import make_views, set_rate
-from mnclglf_lite.widgets.predict import Predict
+from mnclglf_lite.core.text import format_table
+from mnclglf_lite.course.checks import check, hint, progress, solution
+from mnclglf_lite.course.predict import Predict
+from mnclglf_lite.data.dataset import batch_order, load_dataset
+from mnclglf_lite.drawing import plots, sheets
+from mnclglf_lite.evaluation import collapse
+from mnclglf_lite.methods import byol, simsiam
+from mnclglf_lite.methods.registry import register_method
+from mnclglf_lite.recipe.recipe import preset
+from mnclglf_lite.training import checkpoint, train
+from mnclglf_lite.training.recorder import monitor
+from mnclglf_lite.training.run import new_run
+from mnclglf_lite.training.step import set_lr
+from mnclglf_lite.views.batch import make_views
 
 # %% [markdown]
 # ## A world small enough to break things in
@@ -37,11 +44,11 @@ from mnclglf_lite.widgets.predict import Predict
 # fails, not how well a method does when it is given its time.
 
 # %%
-splits = data.load("toybox", side=16)
-sheet = figures.contact_sheet(
+splits = load_dataset("toybox", side=16)
+sheet = sheets.contact_sheet(
     splits.test.images[:20], columns=10, scale=4, title="The toy box at 16 pixels: what the network gets"
 )
-figures.Shown(sheet, "Two rows of ten coarse little pictures, each a toy made of twelve bricks.")
+sheets.Shown(sheet, "Two rows of ten coarse little pictures, each a toy made of twelve bricks.")
 
 # %% [markdown]
 # A *recipe* names everything that decides a run. `tiny` makes recipes for this notebook: 120 steps of 64 pictures, on the CPU,
@@ -56,7 +63,7 @@ def tiny(method, **changes):
 
 
 def begin(recipe):
-    return start(recipe, len(splits.train), classes=10, device=torch.device("cpu"))
+    return new_run(recipe, len(splits.train), classes=10, device=torch.device("cpu"))
 
 
 run = begin(tiny("simclr"))
@@ -99,8 +106,8 @@ schedules = {
     for warm in (0.0, 0.1, 0.5)
 }
 panel = ("rate", "share of the full rate", 1)
-plot = figures.curves(schedules, title="A short rise, a long way down", panels=[panel])
-figures.Shown(plot, "Three curves over 120 steps: two rise in a straight line first, all fall along half a cosine.")
+plot = plots.curves(schedules, title="A short rise, a long way down", panels=[panel])
+sheets.Shown(plot, "Three curves over 120 steps: two rise in a straight line first, all fall along half a cosine.")
 
 # %% [markdown]
 # ## One step
@@ -121,7 +128,7 @@ figures.Shown(plot, "Three curves over 120 steps: two rise in a straight line fi
 # %%
 def one_step(run, images):
     #: your turn: the seven things, in this order
-    set_rate(run)
+    set_lr(run)
     views = make_views(images, run.method.views, run.draws)
     outputs = run.method(views)
     run.optimiser.zero_grad()
@@ -146,7 +153,7 @@ def batches(run):
     size, images = run.recipe.batch, splits.train.images
     while not run.finished:
         epoch, place = divmod(run.step, len(images) // size)
-        order = train.batch_order(run.recipe.seed, epoch, len(images))
+        order = batch_order(run.recipe.seed, epoch, len(images))
         yield images[order[place * size : (place + 1) * size]]
 
 
@@ -220,7 +227,7 @@ print("stopped and resumed, the same bits as never stopped:", all(torch.equal(a,
 # panel the line is the mean loss from one look at the run to the next; a dot is the mean of an epoch, drawn in its middle.
 
 # %%
-from mnclglf_lite.widgets import TrainingBoard
+from mnclglf_lite.explorers import TrainingBoard
 
 board = TrainingBoard()
 watched = train.train(tiny("simclr", steps=93), few, device="cpu", log=lambda text: None, watch=board)
@@ -292,9 +299,9 @@ networks = {
 lines = []
 for name, network in networks.items():
     a, b = network(x), network(noisy)
-    four = spread(a), rank(a), gauges.alignment(a, b), gauges.uniformity(a)
+    four = spread(a), rank(a), collapse.alignment(a, b), collapse.uniformity(a)
     lines.append([name, *(f"{float(value):.2f}" for value in four)])
-print(layout(["", "spread", "rank", "alignment", "uniformity"], lines))
+print(format_table(["", "spread", "rank", "alignment", "uniformity"], lines))
 
 # %% [markdown]
 # Look at alignment: the network in one point is the best of the three. That is what a loss sees that only asks for agreement.
@@ -307,19 +314,19 @@ print(layout(["", "spread", "rank", "alignment", "uniformity"], lines))
 
 
 # %%
-class NoStop(methods.SimSiam):
+class NoStop(simsiam.SimSiam):
     def target(self, z):
         return z  # the package says z.detach()
 
 
-class NoPredictor(methods.SimSiam):
+class NoPredictor(simsiam.SimSiam):
     def __init__(self, recipe, classes):
         super().__init__(recipe, classes)
         self.predictor = torch.nn.Identity()
 
 
-methods.add("no-stop", NoStop)
-methods.add("no-predictor", NoPredictor)
+register_method("no-stop", NoStop)
+register_method("no-predictor", NoPredictor)
 
 # %% [markdown]
 # Before you run them:
@@ -346,7 +353,7 @@ def look(outputs):
 def trained(recipe):
     run = begin(recipe)
     rows = loop(run, look)
-    rows[-1]["knn"] = train.monitor(run, splits)["knn"]
+    rows[-1]["knn"] = monitor(run, splits)["knn"]
     return rows
 
 
@@ -358,8 +365,8 @@ results = {
 three = [("loss", "loss", 1), ("spread", "spread", 1), ("rank", "effective rank", 1)]
 note = "Toy box, 16 pixels, 120 steps of 64 pictures, seed 0; gauges of the embeddings z of a batch"
 guess.reveal("it falls lower", "views agree best when there is nothing left to disagree about")
-plot = figures.curves(results, title="The broken runs have the better loss", note=note, panels=three)
-figures.Shown(plot, "Three panels: the broken runs end below SimSiam in loss, in spread and in rank.")
+plot = plots.curves(results, title="The broken runs have the better loss", note=note, panels=three)
+sheets.Shown(plot, "Three panels: the broken runs end below SimSiam in loss, in spread and in rank.")
 
 # %% [markdown]
 # Both broken runs end with a better loss, and with an effective rank of one or two: their embeddings lie nearly on a line.
@@ -373,7 +380,7 @@ figures.Shown(plot, "Three panels: the broken runs end below SimSiam in loss, in
 
 
 # %%
-class BareBYOL(methods.BYOL):
+class BareBYOL(byol.BYOL):
     def __init__(self, recipe, classes):
         super().__init__(recipe, classes)
         self.predictor = torch.nn.Identity()
@@ -385,10 +392,10 @@ def show(names):
         (first, *_, last) = results[name]
         cells = [f"{value:.2f}" for value in (first["loss"], last["loss"], last["spread"], last["rank"])]
         lines.append([name, *cells, f"{100 * last['knn']:.0f}"])
-    print(layout(head, lines))
+    print(format_table(head, lines))
 
 
-methods.add("bare-byol", BareBYOL)
+register_method("bare-byol", BareBYOL)
 results["BYOL"] = trained(tiny("byol"))
 results["BYOL, momentum 0"] = trained(tiny("byol", momentum=0.0, momentum_end=0.0))
 results["BYOL, momentum 1"] = trained(tiny("byol", momentum=0.999999, momentum_end=1.0))

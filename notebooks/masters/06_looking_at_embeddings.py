@@ -17,10 +17,17 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from mnclglf_lite import data, evaluate, figures, maps, methods, plots, shipped, train
-from mnclglf_lite.checks import check, hint, progress, solution
-from mnclglf_lite.recipe import preset
-from mnclglf_lite.widgets.predict import Predict
+from mnclglf_lite.course.checks import check, hint, progress, solution
+from mnclglf_lite.course.predict import Predict
+from mnclglf_lite.data.dataset import load_dataset
+from mnclglf_lite.drawing import plots, sheets
+from mnclglf_lite.evaluation import layouts
+from mnclglf_lite.evaluation.evaluate import extract_features
+from mnclglf_lite.evaluation.layouts import compute_layout, subsample
+from mnclglf_lite.methods.registry import build_method
+from mnclglf_lite.recipe.recipe import preset
+from mnclglf_lite.results.pretrained import load_features
+from mnclglf_lite.training import train
 
 # %% [markdown]
 # ## Something to look at
@@ -28,14 +35,14 @@ from mnclglf_lite.widgets.predict import Predict
 # here is what the backbone says of a picture: a list of numbers, so a point in a space of many dimensions.
 
 # %%
-splits = data.load("toybox")
+splits = load_dataset("toybox")
 recipe = preset("quick", "simclr", "toybox", steps=240)
-untrained = methods.build(recipe, 10).backbone
+untrained = build_method(recipe, 10).backbone
 run = train.train(recipe, splits)
 
 # %%
-toys = splits.test.subset(maps.cap(len(splits.test), 500))
-before, after = (evaluate.features(network, toys) for network in (untrained, run.backbone))
+toys = splits.test.subset(subsample(len(splits.test), 500))
+before, after = (extract_features(network, toys) for network in (untrained, run.backbone))
 print(f"{len(toys)} pictures, each a point in {after.shape[1]} dimensions; run of seed {recipe.seed}, {run.seconds:.0f} s")
 
 # %% [markdown]
@@ -45,11 +52,11 @@ print(f"{len(toys)} pictures, each a point in {after.shape[1]} dimensions; run o
 # things that fall on top of one another may be far apart in a direction you do not see.
 
 # %%
-shadow = maps.pca(after)
+shadow = layouts.pca(after)
 picture = plots.scatter_map(
-    shadow, toys.labels, toys.classes, "PCA: a shadow of the cloud", f"{len(toys)} test toys; {maps.describe('pca')}"
+    shadow, toys.labels, toys.classes, "PCA: a shadow of the cloud", f"{len(toys)} test toys; {layouts.describe('pca')}"
 )
-figures.Shown(picture, "A cloud of markers of ten kinds; the kinds are mixed, none has a place of its own.")
+sheets.Shown(picture, "A cloud of markers of ten kinds; the kinds are mixed, none has a place of its own.")
 
 # %% [markdown]
 # A marker is a toy, and its colour and shape say of which kind. The kinds are mixed. Does the network not tell them apart, or
@@ -101,11 +108,11 @@ nearest = check("06.2", nearest)
 # %%
 true = nearest(after, 8)
 first = [int((toys.labels == label).nonzero()[0]) for label in range(10)]
-strips = figures.neighbour_strips(
+strips = sheets.neighbour_strips(
     toys.images, first, true[first], toys.labels, toys.classes, title="Nearest pictures in the full space"
 )
 alt = "Ten rows: a toy of each kind and its eight nearest pictures; few are of its kind, nearly all as bright or dark as it is."
-figures.Shown(strips, alt)
+sheets.Shown(strips, alt)
 
 # %%
 guess_shared = Predict(
@@ -168,12 +175,12 @@ print(
 
 # %%
 folder = Path("pictures") / "layouts"
-bent = {"t-SNE": maps.layout(after, "tsne", folder, seed=0), "UMAP": maps.layout(after, "umap", folder, seed=0)}
-note = f"{len(toys)} test toys; {maps.describe('tsne', seed=0)}; {maps.describe('umap', seed=0)}"
+bent = {"t-SNE": compute_layout(after, "tsne", folder, seed=0), "UMAP": compute_layout(after, "umap", folder, seed=0)}
+note = f"{len(toys)} test toys; {layouts.describe('tsne', seed=0)}; {layouts.describe('umap', seed=0)}"
 picture = plots.two_maps(
     *bent.values(), toys.labels, toys.classes, tuple(bent), title="The same features, bent twice", note=note
 )
-figures.Shown(picture, "Two maps, each with large islands; on every island the ten kinds of toy are mixed.")
+sheets.Shown(picture, "Two maps, each with large islands; on every island the ten kinds of toy are mixed.")
 
 # %% [markdown]
 # Islands at last, and clear ones. But all ten kinds live on each. What is an island, then? Colour the very same maps by the
@@ -183,7 +190,7 @@ figures.Shown(picture, "Two maps, each with large islands; on every island the t
 sides = ("dark toy, bright ground", "bright toy, dark ground")
 title = "The same maps, coloured by which is brighter"
 picture = plots.two_maps(*bent.values(), bright, sides, tuple(bent), title=title, note=note)
-figures.Shown(picture, "The same two maps in two colours; hardly any island has both.")
+sheets.Shown(picture, "The same two maps in two colours; hardly any island has both.")
 
 # %% [markdown]
 # A map shows what is *strong* in the features, not what you would like to find there. And now the number: how many of the
@@ -218,8 +225,8 @@ drawn = torch.from_numpy(TSNE(perplexity=20, init="pca", random_state=0).fit_tra
 names3 = ("narrow", "ten times as wide", "far away")
 names = ("PCA: as wide and as far as in truth", "t-SNE")
 note3 = "3 groups of 60 points in 10 dimensions; t-SNE: perplexity 20, from PCA, seed 0"
-picture = plots.two_maps(maps.pca(cloud), drawn, member, names3, names, title="Three groups", note=note3)
-figures.Shown(
+picture = plots.two_maps(layouts.pca(cloud), drawn, member, names3, names, title="Three groups", note=note3)
+sheets.Shown(
     picture, "Left: two groups close together and one far off. Right: three islands of similar size at similar distances."
 )
 
@@ -240,7 +247,7 @@ lumps = [torch.from_numpy(TSNE(perplexity=p, init="random", random_state=0).fit_
 none = torch.zeros(250, dtype=torch.int64)
 names, note4 = ("perplexity 3", "perplexity 30"), "250 points in 30 dimensions; t-SNE from a random start, seed 0"
 picture = plots.two_maps(*lumps, none, ("noise",), names, title="One round ball of noise, drawn twice", note=note4)
-figures.Shown(picture, "Left: the noise falls into many small clumps. Right: the same noise as one loose disc.")
+sheets.Shown(picture, "Left: the noise falls into many small clumps. Right: the same noise as one loose disc.")
 
 # %% [markdown]
 # So: never one map alone, never without its settings, and never as a proof. A group on a map is a *question*; the answer
@@ -276,7 +283,7 @@ for name, x in (("before", before), ("after", after)):
 # two: one was trained with labels, SimCLR without.
 
 # %%
-real = shipped.points()
+real = load_features()
 two = ("supervised", "simclr")
 for name in (*two, "mnclglf", "mnclglf-released"):
     near = nearest(real.features[name], 8)
@@ -286,7 +293,7 @@ note5 = f"2,000 CIFAR-10 test pictures, slim network, seed {real.about['seed']};
 maps_of_both = [real.layouts[name] for name in two]
 picture = plots.two_maps(*maps_of_both, real.labels, real.classes, two, title="Real pictures", note=note5)
 words = "Left, with labels: a region for nearly every class. Right, without: ships and planes, cars and trucks, animals, each mixed."
-figures.Shown(picture, words)
+sheets.Shown(picture, words)
 
 # %% [markdown]
 # With labels, three in five neighbours share the class, and every class has its region. Without, it is about three in ten; yet look
@@ -301,7 +308,7 @@ figures.Shown(picture, words)
 # side is the untrained network, the right side the trained one: *the same pictures*, linked.
 
 # %%
-from mnclglf_lite.widgets import EmbeddingMap
+from mnclglf_lite.explorers import EmbeddingMap
 
 explorer = EmbeddingMap(before, toys, other=after, names=("before", "after"), cache_dir=folder)
 explorer

@@ -20,11 +20,20 @@ from statistics import mean
 import torch
 import torch.nn.functional as F
 
-from mnclglf_lite import compare, data, evaluate, figures, knn, methods, probes, run_shelf, shipped, toybox, train
-from mnclglf_lite.checks import check, hint, progress, solution
-from mnclglf_lite.paper_probe import PaperProtocol, paper_probe
-from mnclglf_lite.recipe import PLAIN_VIEW, preset
-from mnclglf_lite.widgets.predict import Predict
+from mnclglf_lite.core.text import format_table
+from mnclglf_lite.course.checks import check, hint, progress, solution
+from mnclglf_lite.course.predict import Predict
+from mnclglf_lite.data import toybox
+from mnclglf_lite.data.dataset import load_dataset
+from mnclglf_lite.drawing import plots, sheets
+from mnclglf_lite.evaluation import evaluate, knn, linear
+from mnclglf_lite.evaluation.evaluate import extract_features
+from mnclglf_lite.evaluation.paper_probe import PaperProtocol, paper_probe
+from mnclglf_lite.methods.registry import build_method
+from mnclglf_lite.recipe.recipe import PLAIN_VIEW, preset
+from mnclglf_lite.results import compare, records
+from mnclglf_lite.results.pretrained import load_features
+from mnclglf_lite.training import train
 
 # %% [markdown]
 # ## Two networks to measure
@@ -36,7 +45,7 @@ from mnclglf_lite.widgets.predict import Predict
 # moves the accuracies by as much as ten points.
 
 # %%
-splits = data.load("toybox", side=24)
+splits = load_dataset("toybox", side=24)
 base = preset("quick", "simclr", "toybox", batch=64, steps=400, lr=0.72, precision="fp32")
 colourful = base.replace(view=replace(base.view, size=24))
 plain = base.replace(view=replace(colourful.view, jitter_p=0.0, gray=0.0))
@@ -49,7 +58,7 @@ runs = {name: train.train(recipe, splits, device="cpu") for name, recipe in runs
 # away. It sees every picture once, whole, in evaluation mode, and its features are kept. All questions go to them.
 
 # %%
-bank, queries = (evaluate.features(runs["SimCLR"].backbone, part) for part in (splits.train, splits.test))
+bank, queries = (extract_features(runs["SimCLR"].backbone, part) for part in (splits.train, splits.test))
 labels, truth = splits.train.labels, splits.test.labels
 print(f"bank {tuple(bank.shape)}, queries {tuple(queries.shape)}, {len(splits.train.classes)} classes")
 
@@ -97,8 +106,8 @@ print(f"kNN, k 20, T 0.1: yours {100 * yours:.2f} %, the package's {100 * packag
 both = torch.cat([splits.test.images[:5], splits.train.images])
 near = 5 + knn.neighbours(bank, queries[:5], 8)[1]
 known = torch.cat([truth[:5], labels])
-strips = figures.neighbour_strips(both, torch.arange(5), near, known, splits.test.classes)
-figures.Shown(strips, "Five rows: a test picture, its eight nearest neighbours, and which of them are of its class.")
+strips = sheets.neighbour_strips(both, torch.arange(5), near, known, splits.test.classes)
+sheets.Shown(strips, "Five rows: a test picture, its eight nearest neighbours, and which of them are of its class.")
 
 # %% [markdown]
 # ## Beside what?
@@ -123,7 +132,7 @@ guess
 # layer, which comes below, and how often the class is among its five best. *spread*, *rank*: the gauges of notebook 05.
 
 # %%
-untrained = methods.build(colourful, 10).backbone
+untrained = build_method(colourful, 10).backbone
 encoders = evaluate.baselines(untrained, splits) | {name: run.backbone for name, run in runs.items()}
 rows = {name: evaluate.evaluate(encoder, splits, "test") for name, encoder in encoders.items()}
 print(evaluate.table(rows))
@@ -142,13 +151,13 @@ guess.reveal("it more than doubles it", why)
 
 # %%
 for name in ("SimCLR", "8x8 thumbnails"):
-    x, y = (evaluate.features(encoders[name], part) for part in (splits.train, splits.test))
+    x, y = (extract_features(encoders[name], part) for part in (splits.train, splits.test))
     lines = []
     for k in (1, 20, 200):
         protocols = [knn.KnnProtocol(k=k, transform=transform) for transform in knn.TRANSFORMS]
         found = [knn.knn(x, labels, y, truth, protocol, 10)["top1"] for protocol in protocols]
         lines.append([f"k {k}", *(f"{100 * value:.1f}" for value in found)])
-    print(evaluate.layout([name, *knn.TRANSFORMS], lines), "\n")
+    print(format_table([name, *knn.TRANSFORMS], lines), "\n")
 
 # %% [markdown]
 # Go down a column: k alone moves an accuracy by several points. Go along a row: whitening moves it by more still. Whoever wants
@@ -187,7 +196,7 @@ standardised = check("07.2", standardised)
 
 # %%
 x, y = standardised(bank, queries)
-weight, bias = probes.fit_linear(x, labels, 10, probes.LinearProtocol())
+weight, bias = linear.fit_linear(x, labels, 10, linear.LinearProtocol())
 right = int(((y @ weight.T + bias).argmax(dim=1) == truth).sum())
 leaky = 0
 for label in range(10):
@@ -224,14 +233,14 @@ half_width = check("07.3", half_width)
 # The package comes with records of three seeds of each method, trained for longer at 32 pixels:
 
 # %%
-saved = json.loads((run_shelf.KEPT / "toybox" / "compare.json").read_text())
+saved = json.loads((records.KEPT / "toybox" / "compare.json").read_text())
 print("linear accuracy, 2,000 test pictures; the range of three seeds, beside the 95 % interval of one run")
 for name in ("simclr", "moco", "mnclglf", "mcl", "supervised"):
     found = [run["linear"]["top1"] for run in saved["rows"][name]["runs"]]
     seeds = f"{100 * min(found):5.1f} to {100 * max(found):5.1f}"
     own = 100 * half_width(mean(found), 2000)
     print(f"{name:11s} {seeds}   one run {100 * mean(found):.1f} ± {own:.1f}")
-real = shipped.points()
+real = load_features()
 known, asked = torch.randperm(2000, generator=torch.Generator().manual_seed(0)).split(1000)
 y = real.labels
 print("\nkNN 20 on the same 1,000 pictures;    bank:   125    250    500  1,000")
@@ -240,7 +249,7 @@ for name in ("simclr", "mnclglf", "supervised"):
     shares = [top1(x[known[:n]], y[known[:n]], x[asked], y[asked], k=20) for n in (125, 250, 500, 1000)]
     print(f"{name:42s}" + "".join(f"{100 * share:7.1f}" for share in shares) + " %")
 words = "A row a method, a dot a seed, kNN left, linear right: supervised far ahead; many rows overlap."
-figures.Shown(compare.picture(saved), words)
+sheets.Shown(compare.picture(saved), words)
 
 # %% [markdown]
 # In the picture, look for rows whose dots overlap. For SimCLR and MCL the seeds lie much farther apart than the interval of
@@ -323,23 +332,23 @@ for name, pictures in (("the bank as it was", before), ("the bank with planted o
 
 # %%
 def taught(each, view):
-    index = probes.few_labels(labels, each, 10, seed=0)
+    index = linear.few_labels(labels, each, 10, seed=0)
     few = splits._replace(train=splits.train.subset(index.repeat(-(-10_000 // len(index)))))
     recipe = preset("quick", "supervised", "toybox", batch=64, steps=200, lr=1.6, precision="fp32")
     run = train.train(recipe.replace(view=replace(view, size=24)), few, device="cpu", log=lambda text: None)
-    logits = run.method.eval().classifier(evaluate.features(run.backbone, splits.test))
+    logits = run.method.eval().classifier(extract_features(run.backbone, splits.test))
     return [float((logits.argmax(dim=1) == truth).double().mean())]
 
 
-frozen = probes.few_label_curve(bank, labels, queries, truth, 10, each=(1, 5, 20, 100))
+frozen = linear.few_label_curve(bank, labels, queries, truth, 10, each=(1, 5, 20, 100))
 curves = {"frozen features, linear": {each: frozen[each] for each in (1, 5, 20, 100)}}
 curves["supervised, plain crops"] = {each: taught(each, PLAIN_VIEW) for each in (5, 20, 100)}
 curves["supervised, SimCLR's views"] = {each: taught(each, colourful.view) for each in (5, 20, 100)}
 note = "Toy box, 24 pixels, 2,000 test pictures, seed 0; frozen: three draws of labels; supervised: one, 200 steps"
-plot = figures.label_curves(curves, chance=0.1, title="Who wins depends on the rival", note=note)
+plot = plots.label_curves(curves, chance=0.1, title="Who wins depends on the rival", note=note)
 words = "Accuracy by labels a class: frozen features rise slowly; plain supervised starts at chance and overtakes; "
 words += "supervised with SimCLR's views is ahead at five labels and gains nothing from more."
-figures.Shown(plot, words)
+sheets.Shown(plot, words)
 
 # %% [markdown]
 # Take five labels a class first. Against the plain rival the frozen features win: it is hardly better than chance. That is the
@@ -368,12 +377,12 @@ guess_2
 # %%
 kept = {}
 for name in ("random encoder", *runs):
-    x, y = (evaluate.features(encoders[name], part) for part in (splits.train, splits.test))
-    kept[name] = probes.factor_probe(x, splits.train.factors, y, splits.test.factors, toybox.PERIODS)
+    x, y = (extract_features(encoders[name], part) for part in (splits.train, splits.test))
+    kept[name] = linear.factor_probe(x, splits.train.factors, y, splits.test.factors, toybox.PERIODS)
 values = {factor: [max(0, each[factor]["value"]) for each in kept.values()] for factor in toybox.FACTORS}
 lines = [[factor, *(f"{value:.2f}" for value in found)] for factor, found in values.items()]
 classes = ["class (accuracy)", *(f"{rows[name]['linear']['top1']:.2f}" for name in kept)]
-print(evaluate.layout(["factor", *kept], [*lines, classes]))
+print(format_table(["factor", *kept], [*lines, classes]))
 guess_2.reveal("the one that never saw them change", "for it, colours told which views belong together")
 
 # %% [markdown]

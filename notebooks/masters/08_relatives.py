@@ -18,12 +18,24 @@ import textwrap
 
 import torch
 
-from mnclglf_lite import compare, data, family, figures, losses, maps, methods, montage, patches, run_shelf, shipped, step
-from mnclglf_lite.checks import check, hint, progress, solution
-from mnclglf_lite.cost import cost_of
-from mnclglf_lite.recipe import preset
-from mnclglf_lite.train import train
-from mnclglf_lite.widgets.predict import Predict
+from mnclglf_lite import losses
+from mnclglf_lite.course import method_traits
+from mnclglf_lite.course.checks import check, hint, progress, solution
+from mnclglf_lite.course.predict import Predict
+from mnclglf_lite.data.dataset import load_dataset
+from mnclglf_lite.drawing import sheets
+from mnclglf_lite.evaluation import layouts
+from mnclglf_lite.losses import cosine_logits, distillation_kl, l2_normalize
+from mnclglf_lite.methods import registry
+from mnclglf_lite.methods.registry import build_method, register_method
+from mnclglf_lite.recipe.recipe import preset
+from mnclglf_lite.results import compare, records
+from mnclglf_lite.results.pretrained import load_features
+from mnclglf_lite.training.cost import cost_of
+from mnclglf_lite.training.train import train
+from mnclglf_lite.views import montage
+from mnclglf_lite.views.batch import make_views
+from mnclglf_lite.views.patches import average_combinations, grid_patches
 
 # %% [markdown]
 # ## The one picture
@@ -40,19 +52,19 @@ from mnclglf_lite.widgets.predict import Predict
 # %%
 def meet(name, **changes):
     recipe = preset("quick", name, "toybox", **changes)
-    price = cost_of(recipe, methods.build(recipe, 10))
-    text = inspect.getmodule(methods.CLASSES[name]).__doc__
+    price = cost_of(recipe, build_method(recipe, 10))
+    text = inspect.getmodule(registry.CLASSES[name]).__doc__
     print(textwrap.dedent(next(part for part in text.split("\n\n") if part.startswith("    "))))
     print(f"\ncost: {price.forward_units:.1f} units a step, {price.parameters:,} numbers to learn")
-    method = methods.build(recipe, 10)  # a fresh one: counting has spoilt the first
-    return method, step.make_views(pictures, method.views, generator), recipe.temperature
+    method = build_method(recipe, 10)  # a fresh one: counting has spoilt the first
+    return method, make_views(pictures, method.views, generator), recipe.temperature
 
 
 def same(by_hand, method, views):
     print(f"loss by hand {by_hand.item():.4f}, the package's {method(views)['loss'].item():.4f}")
 
 
-splits = data.load("toybox")
+splits = load_dataset("toybox")
 pictures, generator = splits.train.images[:64], torch.Generator().manual_seed(0)
 simclr, x, T = meet("simclr")
 z1, z2 = (simclr.projector(simclr.backbone(view)) for view in x)
@@ -63,7 +75,7 @@ same(losses.nt_xent(z1, z2, T), simclr, x)
 # its real shapes. Choose one in its menu as you meet it here; a solid arrow is a way along which a gradient comes back.
 
 # %%
-from mnclglf_lite.widgets import NetworkDiagram
+from mnclglf_lite.explorers import NetworkDiagram
 
 NetworkDiagram("simclr", splits.train)
 
@@ -84,7 +96,7 @@ NetworkDiagram("simclr", splits.train)
 # %%
 def queue_nce(queries, keys, queue, temperature):
     #: your turn: lengths out; own key first, then the queue; cross-entropy with answer 0
-    q, k, entries = losses.unit(queries), losses.unit(keys.detach()), losses.unit(queue)
+    q, k, entries = l2_normalize(queries), l2_normalize(keys.detach()), l2_normalize(queue)
     logits = torch.cat([(q * k).sum(dim=1, keepdim=True), q @ entries.T], dim=1) / temperature
     return torch.nn.functional.cross_entropy(logits, torch.zeros(len(q), dtype=torch.long))
     #: end
@@ -115,7 +127,7 @@ same(queue_nce(q1, k2, moco.queue.entries, T), moco, x)
 # %%
 def swap(z, queue):
     #: your turn: all cosines, the best place of each row, the entries that lie there
-    cosines = losses.unit(z) @ losses.unit(queue).T
+    cosines = l2_normalize(z) @ l2_normalize(queue).T
     return queue[cosines.argmax(dim=1)]
     #: end
 
@@ -176,7 +188,7 @@ guess.reveal("minus the cosine (BYOL, SimSiam)", "-1 is the least it can be; the
 # %%
 def towards(p, z):
     #: your turn: lengths out, a cosine for each row, their mean, a minus; z holds still
-    p, z = losses.unit(p), losses.unit(z.detach())
+    p, z = l2_normalize(p), l2_normalize(z.detach())
     return -(p * z).sum(dim=1).mean()
     #: end
 
@@ -217,9 +229,9 @@ same((towards(p1, z2) + towards(p2, z1)) / 2, simsiam, x)
 
 # %%
 def predict_pairs(method, view):
-    parts = patches.divide(view)  # (N, 3, S, S) -> (4, N, 3, S/2, S/2)
+    parts = grid_patches(view)  # (N, 3, S, S) -> (4, N, 3, S/2, S/2)
     features = method.backbone(parts.flatten(0, 1)).unflatten(0, parts.shape[:2])  # (4, N, dim)
-    pairs = patches.combine(features)  # (6, N, dim)
+    pairs = average_combinations(features)  # (6, N, dim)
     return method.predictor(method.projector(pairs.flatten(0, 1))).unflatten(0, pairs.shape[:2])  # (6, N, D)
 
 
@@ -275,8 +287,8 @@ own = montage.glue(quarters, torch.arange(len(quarters)))
 low, high = quarters.min(), quarters.max()
 rows = (torch.cat([own[:8], montages[:8]]) - low) / (high - low)
 names = ["own quarters"] * 8 + ["montage"] * 8
-sheet = figures.contact_sheet(rows, 8, 3, names, title="Above: quarters of one picture; below: montages of several")
-figures.Shown(sheet, "Above: four quarters of one toy, glued; below: montages, each cell a quarter of another picture.")
+sheet = sheets.contact_sheet(rows, 8, 3, names, title="Above: quarters of one picture; below: montages of several")
+sheets.Shown(sheet, "Above: four quarters of one toy, glued; below: montages, each cell a quarter of another picture.")
 
 # %% [markdown]
 # The loss then says two things: all eight vectors of a picture (four quarters, two sets) belong together, and a small
@@ -314,8 +326,8 @@ cgh, (x, y), _ = meet("cgh")
 cgh.progress.fill_(1.0)  # in the first part of a run MoCo's loss helps; here that is over
 student, teacher = cgh.student(x), cgh.teach(y)
 queues = {name: queue.entries for name, queue in cgh.queues.items()}
-s = {name: losses.similarities(student[name], queues[name], 1.0) for name in queues}
-t = {name: losses.similarities(teacher[name], queues[name], 1.0) for name in queues}
+s = {name: cosine_logits(student[name], queues[name], 1.0) for name in queues}
+t = {name: cosine_logits(teacher[name], queues[name], 1.0) for name in queues}
 by_hand = imitate(s["hyper"], t["global"], 0.08, 0.04) + imitate(s["global"], t["hyper"], 0.10, 0.08)
 same(by_hand / 2, cgh, [x, y])
 
@@ -335,8 +347,8 @@ q, k, queue = [net(x) for net in mcl.online], mcl.keys(y), [memory.entries for m
 z = {(a, b): losses.queue_logits(q[a], k[b], queue[b], T) for a in (0, 1) for b in (0, 1)}
 alone = sum(queue_nce(q[a], k[a], queue[a], T) for a in (0, 1))
 across = sum(queue_nce(q[a], k[1 - a], queue[1 - a], T) for a in (0, 1))
-as_sure = sum(losses.soften(z[a, a], z[1 - a, 1 - a], 3.0) for a in (0, 1))
-as_sure += sum(losses.soften(z[a, 1 - a], z[1 - a, a], 3.0) for a in (0, 1))
+as_sure = sum(distillation_kl(z[a, a], z[1 - a, 1 - a], 3.0) for a in (0, 1))
+as_sure += sum(distillation_kl(z[a, 1 - a], z[1 - a, a], 3.0) for a in (0, 1))
 same(alone + across + as_sure, mcl, [x, y])
 
 # %% [markdown]
@@ -364,12 +376,12 @@ guess_cost
 # a row from left to right and look for blue: that is all in which a method differs from SimCLR.
 
 # %%
-rows = {name: family.traits(preset("quick", name, "toybox")) for name in family.LOSSES}
+rows = {name: method_traits.traits(preset("quick", name, "toybox")) for name in method_traits.LOSSES}
 note = "Read off the methods as `quick` builds them for the toy box. Blue with a bar: not as in SimCLR."
-sheet = family.picture(rows, "Ten methods, each beside SimCLR", note)
+sheet = method_traits.picture(rows, "Ten methods, each beside SimCLR", note)
 guess_cost.reveal("MNCLGLF: three views, patches, a twin", "three views learn, 9 units; patches and twin add 2 each")
 words = "A table, a row a method: views, networks, twins, predictor, negatives, queue, neighbour, parts, loss, cost."
-figures.Shown(sheet, words)
+sheets.Shown(sheet, words)
 
 # %% [markdown]
 # ## Which one is best?
@@ -378,9 +390,9 @@ figures.Shown(sheet, words)
 # equal cost, and what learns fast in a minute need not lead after 200 epochs.
 
 # %%
-saved = json.loads((run_shelf.KEPT / "toybox" / "compare.json").read_text())
+saved = json.loads((records.KEPT / "toybox" / "compare.json").read_text())
 words = "A row a method, a dot a seed, kNN left, linear right; after the supervised row Fast-MoCo leads; many rows overlap."
-figures.Shown(compare.picture(saved), words)
+sheets.Shown(compare.picture(saved), words)
 
 # %% [markdown]
 # What does it support? Seeds of one method lie up to twenty points apart. Where the ranges of two methods overlap, the
@@ -398,8 +410,8 @@ print("overlapping it:       ", [name for name in spans if name not in above + b
 print("below it:             ", below)
 print("not above raw pixels: ", [name for name, span in spans.items() if min(span) <= pixels])
 
-real = shipped.points()
-near = {name: maps.neighbours(found, 8)[0] for name, found in real.features.items()}
+real = load_features()
+near = {name: layouts.neighbours(found, 8)[0] for name, found in real.features.items()}
 print(f"\n8 nearest of 2,000 CIFAR-10 pictures; by chance two methods share {100 * 8 / (len(real.index) - 1):.1f} %")
 for name, own in near.items():
     shared = {
@@ -433,23 +445,23 @@ for name, own in near.items():
 
 
 # %%
-class Patchy(methods.SimCLR):
+class Patchy(simclr.SimCLR):
     def forward(self, views, labels=None):
-        parts = patches.divide(views[0])
+        parts = grid_patches(views[0])
         features = self.backbone(parts.flatten(0, 1)).unflatten(0, parts.shape[:2])
-        pairs = patches.combine(features)  # (6, N, dim)
+        pairs = average_combinations(features)  # (6, N, dim)
         z = self.projector(pairs.flatten(0, 1)).unflatten(0, pairs.shape[:2])
         whole = self.embed(views[1])
         return {"loss": torch.stack([self.loss(one, whole) for one in z]).mean(), "whole": whole}
 
 
-methods.add("patchy", Patchy)
+register_method("patchy", Patchy)
 recipe = preset("quick", "simclr", "toybox", steps=100, batch=128)
 for name in ("simclr", "patchy"):
     train(recipe.replace(method=name), splits)
-pair = {"simclr": rows["simclr"], "patchy": family.traits(recipe.replace(method="patchy"))}
-sheet = family.picture(pair, "A new row", note)
-figures.Shown(sheet, "The first row, SimCLR, and below it the new method: parts of views, about the same cost.")
+pair = {"simclr": rows["simclr"], "patchy": method_traits.traits(recipe.replace(method="patchy"))}
+sheet = method_traits.picture(pair, "A new row", note)
+sheets.Shown(sheet, "The first row, SimCLR, and below it the new method: parts of views, about the same cost.")
 
 # %% [markdown]
 # The logs' kNN, on a part of the hold-out: one seed, seconds, too little to say which of the two is better. Enough to see

@@ -20,12 +20,17 @@ from itertools import combinations
 import torch
 from IPython.display import Markdown
 
-from mnclglf_lite import compare, data, figures, methods, paper_table, published, run_shelf, train
-from mnclglf_lite.checks import check, hint, progress, solution
-from mnclglf_lite.cost import cost_of, step_flops
-from mnclglf_lite.errors import InputError
-from mnclglf_lite.recipe import preset
-from mnclglf_lite.widgets.predict import Predict
+from mnclglf_lite.core.errors import InputError
+from mnclglf_lite.course.checks import check, hint, progress, solution
+from mnclglf_lite.course.predict import Predict
+from mnclglf_lite.data.dataset import load_dataset
+from mnclglf_lite.drawing import sheets
+from mnclglf_lite.methods.registry import build_method
+from mnclglf_lite.recipe.recipe import preset
+from mnclglf_lite.results import compare, paper_table, published, records
+from mnclglf_lite.results.records import load_records
+from mnclglf_lite.training import train
+from mnclglf_lite.training.cost import cost_of, step_flops
 
 # %% [markdown]
 # ## What a recipe says
@@ -81,7 +86,7 @@ hours = check("09.2", hours)
 # 32 pixels, two cores of a cloud machine.
 
 # %%
-speed = json.loads((run_shelf.KEPT / "speed" / "cpu-32px.json").read_text())["methods"]["simclr"]
+speed = json.loads((records.KEPT / "speed" / "cpu-32px.json").read_text())["methods"]["simclr"]
 rate = speed["summary"]["rates"]["ours"]["images_per_s"]["median"]
 steps = steps_of(45_000, recipe.batch, int(recipe.epochs))
 print(f"{steps:,} steps; at {rate:,.0f} pictures a second {hours(steps, recipe.batch, rate):.1f} hours")
@@ -99,8 +104,8 @@ costs = {"slim simclr": slim.replace(view=replace(slim.view, size=32))}
 costs |= {name: preset("standard", name, "cifar10") for name in ("simclr", "byol", "mnclglf")}
 flops = {}
 for name, one in costs.items():
-    flops[name] = step_flops(methods.build(one, 10), 2) / 2  # of one picture
-    cost = cost_of(one, methods.build(one, 10))
+    flops[name] = step_flops(build_method(one, 10), 2) / 2  # of one picture
+    cost = cost_of(one, build_method(one, 10))
     days = hours(steps, recipe.batch, rate * flops["slim simclr"] / flops[name]) / 24
     size = f"{cost.parameters / 1e6:4.1f} M parameters"
     work = f"{flops[name] / 1e9:5.2f} GFLOPs a picture"
@@ -117,7 +122,7 @@ for name, one in costs.items():
 # *start*, each on a single core, not where they end.
 
 # %%
-saved = json.loads((run_shelf.KEPT / "cifar10-slim" / "compare.json").read_text())
+saved = json.loads((records.KEPT / "cifar10-slim" / "compare.json").read_text())
 Markdown(compare.table(saved, markdown=True).split("| published elsewhere")[0])
 
 # %% [markdown]
@@ -129,7 +134,7 @@ Markdown(compare.table(saved, markdown=True).split("| published elsewhere")[0])
 # %%
 words = "A row a method, one dot each, kNN left, linear right: without labels they spread over some ten points, "
 words += "nearly all right of the lines of raw pixels and 8x8 thumbnails; supervised is twenty points ahead."
-figures.Shown(compare.picture(saved), words)
+sheets.Shown(compare.picture(saved), words)
 
 # %% [markdown]
 # **Exercise 09.3** (easy, 3 minutes). A `history` is a list with a row an epoch, such as `{"epoch": 3.0, "knn": 0.52}`, where
@@ -147,7 +152,7 @@ def last_and_best(history):
 last_and_best = check("09.3", last_and_best)
 
 # %%
-for record in run_shelf.shelf(run_shelf.KEPT / "cifar10-slim"):
+for record in load_records(records.KEPT / "cifar10-slim"):
     last, best = last_and_best(record.history)
     epochs = f"{record.history[-1]['epoch']:.1f} epochs"
     print(f"{record.name:18s} {epochs}  kNN on the hold-out: last {100 * last:.1f} %, best {100 * best:.1f} %")
@@ -241,7 +246,7 @@ Markdown(paper_table.table(markdown=True))
 # first menu has the others. Use it to check any claim of this notebook.
 
 # %%
-from mnclglf_lite.widgets import RunComparer
+from mnclglf_lite.explorers import RunComparer
 
 comparer = RunComparer()
 comparer.group.value = next(name for name in comparer.groups if "cifar10-slim" in name)
@@ -257,7 +262,7 @@ comparer
 # %%
 minutes = 10.0
 try:
-    splits = data.load("cifar10")
+    splits = load_dataset("cifar10")
     ready = torch.cuda.is_available()
     print("CIFAR-10 is here" + ("" if ready else "; no GPU is, so nothing is trained: see the days above"))
 except InputError:

@@ -11,10 +11,15 @@
 # %%
 import torch
 
-from mnclglf_lite import data, evaluate, maps, methods, train, widgets
-from mnclglf_lite.recipe import preset
+from mnclglf_lite import explorers
+from mnclglf_lite.data.dataset import load_dataset
+from mnclglf_lite.evaluation.evaluate import extract_features
+from mnclglf_lite.evaluation.layouts import subsample
+from mnclglf_lite.methods.registry import build_method
+from mnclglf_lite.recipe.recipe import preset
+from mnclglf_lite.training import train
 
-splits = data.load("toybox")
+splits = load_dataset("toybox")
 toys = splits.test
 
 # %% [markdown]
@@ -24,7 +29,7 @@ toys = splits.test
 # 20 % while 90 % of them touch the object.
 
 # %%
-crops = widgets.CropExplorer(toys)
+crops = explorers.CropExplorer(toys)
 crops
 
 # %% [markdown]
@@ -39,7 +44,7 @@ crops.views
 # happens to the push on the hardest negative when the temperature goes to 2? Press a letter at the left to look at its row.
 
 # %%
-widgets.LossExplorer()
+explorers.LossExplorer()
 
 # %% [markdown]
 # ## 3 · Networks
@@ -48,7 +53,7 @@ widgets.LossExplorer()
 # see the tensor behind it.
 
 # %%
-widgets.NetworkDiagram(pictures=toys)
+explorers.NetworkDiagram(pictures=toys)
 
 # %% [markdown]
 # ## 4 · Training
@@ -57,8 +62,8 @@ widgets.NetworkDiagram(pictures=toys)
 
 # %%
 recipe = preset("quick", "mnclglf", "toybox", steps=120)
-untrained = methods.build(recipe, 10).backbone
-board = widgets.TrainingBoard()
+untrained = build_method(recipe, 10).backbone
+board = explorers.TrainingBoard()
 run = train.train(recipe, splits, watch=board)
 
 # %% [markdown]
@@ -67,7 +72,7 @@ run = train.train(recipe, splits, watch=board)
 # just trained. **Predict:** is a pair's embedding closer to its own picture's prediction than to other pictures'?
 
 # %%
-widgets.CombineExplorer(toys, run)
+explorers.CombineExplorer(toys, run)
 
 # %% [markdown]
 # ## 6 · The queue
@@ -76,7 +81,7 @@ widgets.CombineExplorer(toys, run)
 
 # %%
 some = toys.subset(torch.arange(1024))
-widgets.QueueExplorer(evaluate.features(run.backbone, some), some)
+explorers.QueueExplorer(extract_features(run.backbone, some), some)
 
 # %% [markdown]
 # ## 7 · The embedding
@@ -84,9 +89,9 @@ widgets.QueueExplorer(evaluate.features(run.backbone, some), some)
 # with Shift held selects, the legend isolates a class.
 
 # %%
-part = toys.subset(maps.cap(len(toys), 1000))
-before, after = (evaluate.features(network, part) for network in (untrained, run.backbone))
-embedding = widgets.EmbeddingMap(before, part, other=after, names=("before", "after"))
+part = toys.subset(subsample(len(toys), 1000))
+before, after = (extract_features(network, part) for network in (untrained, run.backbone))
+embedding = explorers.EmbeddingMap(before, part, other=after, names=("before", "after"))
 embedding
 
 # %% [markdown]
@@ -101,4 +106,4 @@ embedding.selected
 # several networks. Mind the words below the picture: they say under which protocol each number was found.
 
 # %%
-widgets.RunComparer(pictures=part, encoders={"untrained": untrained, "MNCLGLF": run.backbone})
+explorers.RunComparer(pictures=part, encoders={"untrained": untrained, "MNCLGLF": run.backbone})

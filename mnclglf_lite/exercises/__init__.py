@@ -1,1 +1,0 @@
-"""What each notebook asks, the typical slips, and the hints: one file a notebook, read by `checks`."""

@@ -1,0 +1,154 @@
+"""The picture of one step with what lies behind one of its boxes: the diagram above, the tensor below.
+
+The tensor is shown as it is: rows of numbers as rows of small squares (blue above zero, orange below), feature maps as
+pictures of their channels, views as views.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...core.errors import unknown
+from ...drawing import canvas
+from ...drawing.canvas import MARGIN, SMALL, TEXT, new_canvas
+from ...drawing.palette import AGREE, DISAGREE, FAINT, GREY, INK
+from ...views.view import denormalise
+from .diagram import diagram
+from .graph import Graph, Node
+from .layout import Rect
+from .words import describe, describe_node, facts, name
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+WIDE, HIGH = 512, 160  # pixels: the most that a heat map takes
+STEP = 17  # pixels from line to line
+LEFT = 270  # pixels: where the tensor's picture begins
+COLOURS = "blue: above 0, orange: below; full colour from \u00b1"
+CHANNELS, PICTURES = 24, 10  # of maps, of views: how many are shown at most (ours)
+
+
+class Figure(NamedTuple):
+    """The picture, where each node stands on it (shares of its sides: left, top, width, height), and what it says."""
+
+    picture: Image
+    places: dict[str, tuple[float, float, float, float]]
+    labels: dict[str, str]
+    words: str
+    chosen: str
+
+
+def step_figure(graph: Graph, title: str, picture: int = 0, show: str = "everything", chosen: str = "") -> Figure:
+    """The diagram, and below it the tensor behind the node `chosen`; "" takes the first thing that a network gave."""
+    if not chosen:
+        chosen = next((key for key, node in graph.nodes.items() if node.names and node.kind == "call"), "loss")
+    if chosen not in graph.nodes:
+        raise unknown("box", chosen, graph.nodes)
+    head = f"{title}: one step on {graph.pictures} pictures, {graph.progress:.0%} of the run done"
+    drawn = diagram(graph, picture, show, chosen, head)
+    below = panel(graph, chosen, picture)
+    sheet = _stacked(drawn.picture, below)
+    places = {key: _shares(rect, sheet) for key, rect in drawn.boxes.items()}
+    labels = {key: name(graph, key) for key in places}
+    words = f"Looking at {describe_node(graph, chosen)}\n{title}: {describe(graph)}"
+    return Figure(sheet, places, labels, words, chosen)
+
+
+def panel(graph: Graph, key: str, picture: int = 0) -> Image:
+    """What is behind a node: what is measured of its tensor on the left, its numbers on the right."""
+    node = graph.nodes[key]
+    found = facts(graph, key)
+    shown, caption = portrait(node, picture, graph.pictures)
+    sheet, draw, top = new_canvas(LEFT + WIDE, 26 + HIGH + 2 * STEP + 4, "", "")
+    draw.line((MARGIN, 6, sheet.width - MARGIN, 6), FAINT, 2)
+    draw.text((MARGIN, top), name(graph, key), INK, canvas.font(TEXT + 2))
+    for i, (head, value) in enumerate(found):
+        y = top + 26 + STEP * i
+        draw.text((MARGIN, y), head, GREY, canvas.font(SMALL))
+        draw.text((MARGIN + 116, y), value, INK, canvas.font(SMALL))
+    if shown:
+        sheet.paste(shown, (MARGIN + LEFT, top + 26))
+        if node.tensor.ndim == 2 and len(node.tensor) == graph.pictures and node.kind != "memory":  # a row is a picture
+            y = top + 26 + (picture + 0.5) * shown.height / graph.pictures
+            draw.polygon((MARGIN + LEFT - 10, y - 5, MARGIN + LEFT - 10, y + 5, MARGIN + LEFT - 2, y), INK)
+        for i, line in enumerate(caption.split("\n")):
+            draw.text((MARGIN + LEFT, top + 30 + shown.height + STEP * i), line, GREY, canvas.font(SMALL))
+    return sheet
+
+
+def portrait(node: Node, picture: int, pictures: int) -> tuple[Image | None, str]:
+    """A tensor's numbers as a picture, and what it shows."""
+    x = node.tensor
+    if x.numel() == 1 or not x.is_floating_point():
+        return None, ""
+    if node.kind == "view":
+        views = x[: min(len(x), PICTURES)]
+        tiles = canvas.pixels(denormalise(views).clamp(0, 1))
+        scale = max(1, min(3, WIDE // (len(tiles) * (tiles.shape[2] + 4))))
+        return _row([canvas.enlarged(tile, scale) for tile in tiles]), f"this view of the first {len(tiles)} pictures"
+    if x.ndim == 4 and x.shape[-1] * x.shape[-2] > 1:
+        maps = x[picture % len(x)][:CHANNELS]
+        most = _limit(maps)
+        scale = max(1, min(8, WIDE * 2 // (len(maps) * (maps.shape[2] + 2)), 64 // maps.shape[2]))
+        tiles = [canvas.enlarged(_coloured(channel, most), scale) for channel in maps]
+        half = -(-len(tiles) // 2)
+        both = _column([_row(tiles[:half]), _row(tiles[half:])]) if len(tiles) > 12 else _row(tiles)
+        return both, f"picture {picture}: its first {len(maps)} of {x.shape[1]} channels\n{COLOURS}{most:.2g}"
+    table = x.flatten(0, -2) if x.ndim > 1 else x[None]
+    part = table[:HIGH, :WIDE]
+    most = _limit(part)
+    across, down = max(1, min(16, WIDE // part.shape[1])), max(1, min(16, HIGH // len(part)))
+    tile = _coloured(part, most).repeat(down, 0).repeat(across, 1)
+    kept = [f"{some:,}" if some == all_ else f"the first {some} of {all_:,}" for some, all_ in zip(part.shape, table.shape)]  # noqa: B905
+    row = ", a row for each picture" if len(table) == pictures and node.kind != "memory" else ""
+    return canvas.enlarged(tile, 1), f"{kept[0]} rows of {kept[1]} numbers{row}\n{COLOURS}{most:.2g}"
+
+
+def _limit(x: Tensor) -> float:
+    """Where the colours end: 99 of 100 numbers lie within."""
+    x = x.abs().flatten().float()
+    return max(float(torch.quantile(x[:100_000], 0.99)), 1e-12)
+
+
+def _coloured(x: Tensor, most: float) -> np.ndarray:
+    """Numbers (h, w) as colours (h, w, 3): from orange over white to blue."""
+    share = np.clip(np.nan_to_num(x.float().numpy()) / most, -1, 1)[..., None]
+    blue, orange = (np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) for colour in (AGREE, DISAGREE))
+    return np.rint(255 - np.abs(share) * (255 - np.where(share > 0, blue, orange))).astype(np.uint8)
+
+
+def _row(tiles: list[Image], gap: int = 4) -> Image:
+    return _joined(tiles, [(i, 0) for i in range(len(tiles))], gap)
+
+
+def _column(tiles: list[Image], gap: int = 4) -> Image:
+    return _joined(tiles, [(0, i) for i in range(len(tiles))], gap)
+
+
+def _joined(tiles: list[Image], cells: list[tuple[int, int]], gap: int) -> Image:
+    from PIL import Image
+
+    width, height = tiles[0].width + gap, tiles[0].height + gap
+    size = ((1 + max(x for x, _ in cells)) * width - gap, (1 + max(y for _, y in cells)) * height - gap)
+    sheet = Image.new("RGB", size, "white")
+    for tile, (x, y) in zip(tiles, cells, strict=True):
+        sheet.paste(tile, (x * width, y * height))
+    return sheet
+
+
+def _stacked(above: Image, below: Image) -> Image:
+    from PIL import Image
+
+    sheet = Image.new("RGB", (max(above.width, below.width), above.height + below.height), "white")
+    sheet.paste(above, (0, 0))
+    sheet.paste(below, (0, above.height))
+    return sheet
+
+
+def _shares(rect: Rect, sheet: Image) -> tuple[float, float, float, float]:
+    x0, y0, x1, y1 = rect
+    return x0 / sheet.width, y0 / sheet.height, (x1 - x0) / sheet.width, (y1 - y0) / sheet.height

@@ -1,0 +1,61 @@
+"""The combine explorer: which patches of a view make which embedding, and whether it tells the picture from others."""
+
+from __future__ import annotations
+
+from ...data.dataset import ImageSet, load_dataset
+from ...methods.mnclglf import MNCLGLF
+from ...methods.registry import build_method
+from ...recipe.recipe import preset
+from ...training.run import Run
+from .. import shell
+from . import compute, figure
+from .words import ALT, describe
+
+
+class CombineExplorer(shell.Explorer):
+    """A view cut into patches, their combinations, and what a real encoder makes of each.
+
+    Args:
+        pictures: an image set of at least 2 pictures, uint8 (N, 3, H, W); the toy box's test set if none is given.
+        method: of mnclglf, or a run of it; the quick preset's, untrained, if none is given. It is left as it is.
+        picture: position of the picture that is shown first.
+
+    `explorer.found` is a `combine_draws.Combined`: patches, members, embeddings (C, D), cosines (C, N). Press a
+    combination, or Tab to it and Enter, and its patches are outlined.
+
+        before, after = CombineExplorer(splits.test), CombineExplorer(splits.test, run)
+        before
+    """
+
+    def __init__(self, pictures: ImageSet | None = None, method: MNCLGLF | Run | None = None, picture: int = 0):
+        pictures = load_dataset("toybox").test if pictures is None else pictures
+        if method is None:
+            method = build_method(preset("quick", "mnclglf", pictures.name), len(pictures.classes))
+            self.encoder = "an untrained network"
+        elif isinstance(method, Run):
+            self.encoder, method = f"the network after step {method.step} of {method.total_steps}", method.method
+        else:
+            self.encoder = "the method as given"
+        compute.check(pictures, method)
+        self.pictures, self.method = pictures, method
+        recipe, last = method.recipe, len(pictures) - 1
+        grids = sorted({2, 3, recipe.grid})
+        self.index = shell.slider("picture", min(picture, last), 0, last, 1)
+        self.seed = shell.slider("seed", 0, 0, 999, 1)
+        self.grid = shell.choice("grid", [(f"{side}x{side}", side) for side in grids], recipe.grid)
+        self.combine = shell.slider("combine", recipe.combine, 1, max(grids) ** 2, 1)
+        controls = [self.index, self.seed, self.grid, self.combine]
+        super().__init__(controls, controls)
+
+    def draw(self) -> shell.Drawing:
+        index, chosen = self.index.value, self.picture.chosen
+        self.found = compute.combined(
+            self.pictures, self.method, index, self.seed.value, self.grid.value, self.combine.value
+        )
+        sheet = figure.combine_figure(self.found, chosen)
+        label = self.pictures.classes[int(self.pictures.labels[index])]
+        head = f"Picture {index}, {label}, seed {self.seed.value}, through {self.encoder}. "
+        names = dict(zip(sheet.places, self.found.names, strict=False))
+        places = [shell.Place(name, box, f"{name}: {names[name]}") for name, box in sheet.shares().items()]
+        words = head + describe(self.found, chosen)
+        return shell.Drawing(sheet.picture, words, ALT, places)

@@ -1,0 +1,258 @@
+"""Several methods, several seeds, one image set, one table: baselines, spread and cost; what others published, apart."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from statistics import mean
+from typing import TYPE_CHECKING, Any
+
+from .. import __version__
+from ..core.device import pick_device
+from ..core.errors import InputError
+from ..core.files import save_json
+from ..core.text import format_table, short_count
+from ..data import dataset
+from ..drawing.dotplot import dot_plot
+from ..evaluation import evaluate
+from ..evaluation.evaluate import query_split
+from ..methods.registry import build_method
+from ..recipe.recipe import Recipe, check_holdout_unseen
+from ..training import train
+from ..training.cost import Cost, cost_of, steps_for_views
+from ..training.prepare import check_recipe
+from ..training.run import new_run
+from .published import Published, published
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COLUMNS = (
+    "whitened: kNN 20 on whitened features; / SimCLR: linear over SimCLR's; spread: 0 is collapse; views/s: whole views "
+    "a second; params: learnable; units: FLOPs of a step over those of showing its pictures to the backbone once"
+)
+
+
+def compare(
+    recipes: dict[str, Recipe],
+    seeds: list[int],
+    splits: dataset.Splits,
+    out: str | Path,
+    on: str = "holdout",
+    minutes: float | None = None,
+    device: str = "auto",
+    log: Callable[[str], None] = print,
+    image_views: int | None = None,
+    engine: str = "auto",
+) -> dict[str, Any]:
+    """Train every recipe with every seed and evaluate them, with the baselines, under the same protocols.
+
+    What is held equal is the minutes of training, or the whole views shown (`image_views`, see `cost`), or what the recipes
+    say. Each run lives in `out/<name>-seed<seed>`; what is finished there is not trained again, what was stopped goes on.
+    Writes `out/compare.json` and returns the same: {"rows": {name: {"runs": [...]}}, "baselines": {...}, ...}. Raises
+    `InputError` before anything is trained where a run in `out` has another recipe, or was sized in another way.
+    """
+    if not recipes or not seeds:
+        raise InputError("nothing to compare: name at least one method and one seed")
+    if len(set(seeds)) < len(seeds):
+        raise InputError(f"a seed stands twice in {seeds}; the second run would be the first again")
+    if minutes is not None and image_views is not None:
+        raise InputError("minutes and image_views each size the runs: give one of the two")
+    out, classes, where = Path(out), len(splits.train.classes), pick_device(device)
+    splits = dataset.Splits(*(part.to(where) for part in splits))
+    for recipe in recipes.values():  # refuses what cannot be asked before anything is trained
+        check_holdout_unseen(recipe, on)
+    sized, costs = sized_by_views(recipes, splits, image_views)
+    budget = {"minutes": minutes, "image_views": image_views}
+    check_same(out, sized, seeds, budget)
+    first = next(iter(sized.values()))
+    random = build_method(first.replace(seed=seeds[0]), classes).to(where).backbone
+    result: dict[str, Any] = {
+        "version": __version__,
+        "dataset": splits.train.name,
+        "on": on,
+        "budget": budget,
+        "baselines": evaluate.baseline_rows(random, splits, on, first.test_size or None, log),
+        "rows": {},
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    save_json(out / "budget.json", budget)  # compare.json is written when the first method is through
+    for name, recipe in sized.items():
+        how = {"minutes": minutes, "device": device, "engine": engine, "log": log}
+        runs = [
+            run_of(recipe.replace(seed=seed), splits, folder_of(out, name, seed), on, costs[name].views, **how)
+            for seed in seeds
+        ]
+        result["rows"][name] = {"recipe": recipe.to_dict(), "cost": asdict(costs[name]), "runs": runs}
+        save_json(out / "compare.json", result)
+    return result
+
+
+def sized_by_views(
+    recipes: dict[str, Recipe], splits: dataset.Splits, image_views: int | None
+) -> tuple[dict[str, Recipe], dict[str, Cost]]:
+    """The recipes with as many steps as show `image_views` whole views (None: as they are), and what each costs.
+
+    Refuses what cannot be trained.
+    """
+    pictures, classes, where = len(splits.train), len(splits.train.classes), splits.train.device
+    costs = {name: cost_of(recipe, new_run(recipe, pictures, classes, where).method) for name, recipe in recipes.items()}
+    if image_views is None:
+        return dict(recipes), costs
+    steps = {name: steps_for_views(image_views, recipe, costs[name].views) for name, recipe in recipes.items()}
+    return {name: recipe.replace(steps=steps[name]) for name, recipe in recipes.items()}, costs
+
+
+def folder_of(out: Path, name: str, seed: int) -> Path:
+    """Where a run of a comparison lives."""
+    return out / f"{name}-seed{seed}"
+
+
+def run_of(
+    recipe: Recipe, splits: dataset.Splits, folder: Path, on: str, views: float, minutes: float | None = None,
+    device: str = "auto", engine: str = "auto", log: Callable[[str], None] = print,
+) -> dict[str, Any]:  # fmt: skip
+    """One run of a comparison: trained in `folder` and evaluated, or read from there where an earlier call did both.
+
+    `views` is how many whole views a step shows of a picture (`cost`). An interrupt is raised again, when all is kept.
+    """
+    if minutes is None and (found := measured(folder, recipe, splits, on)):
+        return found
+    run = train.train(recipe, splits, out=folder, resume=True, device=device, minutes=minutes, engine=engine, log=log)
+    if not run.finished:
+        raise KeyboardInterrupt  # the run said where it stopped; comparing goes on from there next time
+    found = evaluate.evaluate(run.backbone, splits, on, size=recipe.test_size or None)
+    shown = run.step * recipe.batch * views
+    found |= {"seed": recipe.seed, "steps": run.step, "train_seconds": round(run.seconds, 1), "image_views": round(shown)}
+    found["image_views_per_second"] = round(shown / max(run.seconds, 1e-9), 1)
+    save_json(folder / "result.json", {"recipe": run.recipe.to_dict(), **found})
+    return found
+
+
+def measured(folder: Path, recipe: Recipe, splits: dataset.Splits, on: str) -> dict[str, Any] | None:
+    """What an earlier call found out about this very run, if the run is still there and the same was asked."""
+    path = folder / "result.json"
+    if not path.exists() or not (folder / "checkpoint.pt").exists():
+        return None
+    kept = json.loads(path.read_text())
+    asked = {"recipe": recipe.to_dict(), "seed": recipe.seed, "dataset": splits.train.name, "on": on}
+    asked |= {"bank": len(splits.train), "queries": len(query_split(splits, on))}
+    asked |= {"protocols": evaluate.protocols(len(splits.train))}
+    if any(kept.get(key) != value for key, value in json.loads(json.dumps(asked)).items()):  # tuples are lists there
+        return None
+    return {key: value for key, value in kept.items() if key != "recipe"}
+
+
+def check_same(out: Path, recipes: dict[str, Recipe], seeds: list[int], budget: dict[str, Any]) -> None:
+    """Refuse a folder whose runs were sized in another way, or made with another recipe."""
+    path = out / "budget.json"
+    if path.exists() and (kept := json.loads(path.read_text())) != budget:
+        raise InputError(f"the runs in {out} have another budget ({kept}, asked for now: {budget}); give another --out")
+    for name, recipe in recipes.items():
+        for seed in seeds:
+            path = folder_of(out, name, seed) / "recipe.json"
+            if not path.exists():
+                continue
+            asked, kept = recipe.replace(seed=seed), Recipe.from_dict(json.loads(path.read_text()))
+            if budget["minutes"] is not None:
+                asked = asked.replace(steps=kept.steps)  # calibrated when the run was begun
+            check_recipe(path.parent, kept, asked)
+
+
+def cell(values: list[float]) -> str:
+    """Percent: the mean of the seeds, with half their range where there are several."""
+    text = f"{100 * mean(values):.1f}"
+    return text if len(values) == 1 else f"{text} ±{50 * (max(values) - min(values)):.1f}"
+
+
+def table(result: dict[str, Any], markdown: bool = False) -> str:
+    """The comparison as text or Markdown, what its numbers are, and what is published, apart."""
+    rows = {name: [entry] for name, entry in result["baselines"].items()}
+    rows |= {name: entry["runs"] for name, entry in result["rows"].items()}
+    reference = result["rows"].get("simclr", {}).get("runs")
+    base = mean(run["linear"]["top1"] for run in reference) if reference else None
+    head = ["", "kNN 200", "kNN 20", "whitened", "linear", "top-5", "/ SimCLR", "spread", "seconds", "views/s", "params"]
+    lines = []
+    for name, runs in rows.items():
+        linear = [run["linear"]["top1"] for run in runs]
+        trained = result["rows"].get(name)
+        lines.append([
+            name,
+            cell([run["knn"]["raw"]["top1"] for run in runs]),
+            cell([run["knn20"]["raw"]["top1"] for run in runs]),
+            cell([run["knn20"]["whitened"]["top1"] for run in runs]),
+            cell(linear),
+            cell([run["linear"]["top5"] for run in runs]),
+            f"{mean(linear) / base:.3f}" if base else "-",
+            f"{mean(run['spread'] for run in runs):.2f}",
+            f"{mean(run['train_seconds'] for run in runs):.0f}" if trained else "-",
+            f"{mean(run['image_views_per_second'] for run in runs):,.0f}" if trained else "-",
+            short_count(trained["cost"]["parameters"]) if trained else "-",
+            f"{trained['cost']['forward_units']:.1f}" if trained else "-",
+        ])  # fmt: skip
+    parts = [format_table([*head, "units"], lines, markdown), note(result), COLUMNS]
+    return "\n\n".join([*parts, *published_table(result, markdown)])
+
+
+def note(result: dict[str, Any]) -> str:
+    """What the numbers are: image set, protocol, budget, seeds, hardware."""
+    runs = next(iter(result["rows"].values()))["runs"]
+    first, knn, budget = runs[0], runs[0]["protocols"]["knn"], result["budget"]
+    equal = "as long as each recipe says"
+    if budget["minutes"] is not None:
+        equal = f"{budget['minutes']:g} min each"
+    if budget["image_views"] is not None:
+        equal = f"{budget['image_views']:,} whole views each"
+    labels = [name for name, entry in result["rows"].items() if taught(entry["recipe"])]
+    return (
+        f"{result['dataset']}, asked on {result['on']} ({first['queries']:,} pictures, bank {first['bank']:,}); kNN: "
+        f"cosine, weighted, T {knn['temperature']}; linear: L-BFGS on cached features; last step, percent; trained {equal}; "
+        f"seeds {', '.join(str(run['seed']) for run in runs)}{', mean ± half the range' if len(runs) > 1 else ''}; "
+        f"{'with labels: ' + ', '.join(labels) + '; ' if labels else ''}{first['hardware']}"
+    )
+
+
+def taught(recipe: dict[str, Any]) -> bool:
+    """Does this recipe train with labels?"""
+    return recipe["method"] == "supervised" or (recipe["method"] == "mcl" and recipe["with_labels"])
+
+
+def published_table(result: dict[str, Any], markdown: bool = False) -> list[str]:
+    """Others' numbers for the same methods and image set: heading, table, sources. Nothing where nothing is published."""
+    lines, sources = [], []
+    for name, entry in result["rows"].items():
+        for row in published(name, result["dataset"]):
+            ours = [(run["knn"]["raw"] if row.measure == "knn" else run["linear"])["top1"] for run in entry["runs"]]
+            sources += [] if _from(row) in sources else [_from(row)]
+            letter = f"[{sources.index(_from(row)) + 1}]"
+            top5 = "-" if row.top5 is None else f"{row.top5:.2f}"
+            lines.append([f"{name}: {row.protocol}", cell(ours), f"{row.top1:.2f}", top5, str(row.epochs or "-"), letter])
+    if not lines:
+        return []
+    head = ["published elsewhere for a ResNet-18, under other protocols", "ours, above", "theirs", "top-5", "epochs", "from"]
+    return [
+        format_table(head, lines, markdown),
+        ("\n\n" if markdown else "\n").join(f"[{i}] {text}" for i, text in enumerate(sources, start=1)),
+    ]
+
+
+def _from(row: Published) -> str:
+    return f"{row.source}: {row.note}"
+
+
+def picture(result: dict[str, Any]) -> Figure:
+    """The comparison as a dot plot: kNN and linear accuracy side by side."""
+    first = next(iter(result["rows"].values()))["runs"][0]
+    reads = {
+        f"kNN accuracy, % (k {first['protocols']['knn']['k']})": lambda run: run["knn"]["raw"]["top1"],
+        "linear top-1 accuracy, %": lambda run: run["linear"]["top1"],
+    }
+    rows = {name: entry["runs"] for name, entry in result["rows"].items()}
+    panels = {what: {name: [read(run) for run in runs] for name, runs in rows.items()} for what, read in reads.items()}
+    marks = {what: {name: read(row) for name, row in result["baselines"].items()} for what, read in reads.items()}
+    labels = [name for name, entry in result["rows"].items() if taught(entry["recipe"])]
+    title = f"{len(rows)} way{'s' * (len(rows) != 1)} to learn, on {result['dataset']}"
+    text = "A dot is a seed, a bar their mean" + "; open squares: with labels" * bool(labels) + ". " + note(result)
+    return dot_plot(panels, marks, labels, title, text)

@@ -1,0 +1,162 @@
+"""Taking a backbone away: one safetensors file under torchvision's key names, and back.
+
+    torchvision.models.resnet18().load_state_dict(safetensors.torch.load_file(path), strict=False)
+
+works for a backbone of width 64, blocks (2, 2, 2, 2) and stem "imagenet": only fc.weight and fc.bias are
+missing.
+The file's metadata say what the weights are and how pictures must be normalised for them. In half precision a file is half
+as large; a large one may be cut into parts, NAME-1-of-3.safetensors and so on, each of which says the same of itself and is
+a file that safetensors reads. `load_backbone` takes NAME.safetensors, or any of the parts, for all of them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from .. import __version__
+from ..core.errors import InputError
+from ..core.files import write_atomically
+from ..models.resnet import ResNet
+from ..recipe.recipe import Recipe
+from ..views import view
+
+if TYPE_CHECKING:
+    from ..training.run import Run
+
+FORMAT = "mnclglf_lite backbone 1"
+HEADER = 64_000  # bytes kept free in a part for names, shapes and metadata: a ResNet-18's take 20,000
+OURS = ("format", "width", "blocks", "stem", "mean", "std", "version", "part")  # written by `export_backbone` itself
+PART = re.compile(r"(.+)-(\d+)-of-(\d+)")  # the name of a part, without its ending
+
+
+def export_backbone(
+    backbone: ResNet,
+    path: str | Path,
+    metadata: Mapping[str, Any] | None = None,
+    half: bool = False,
+    part_bytes: int | None = None,
+) -> Path:
+    """Write the weights with `metadata` (values that are no strings become JSON); each file whole or not at all.
+
+    `half`: float16 in place of float32. `part_bytes`: no file is larger, if no single tensor is; None: one file. Returns
+    `path`, by which `parts` and `load_backbone` find what was written. The package adds format, width, blocks, stem, the
+    normalisation's mean and std, and its version.
+    """
+    from safetensors.torch import save
+
+    path, metadata = Path(path), dict(metadata or {})
+    if not isinstance(backbone, ResNet):
+        raise InputError(f"only a mnclglf_lite ResNet can be exported; got {type(backbone).__name__}")
+    if path.suffix != ".safetensors":
+        raise InputError(f"the file's name must end in .safetensors; got {path.name!r}")
+    if taken := [key for key in metadata if key in OURS]:
+        raise InputError(f"metadata {', '.join(taken)}: the export writes these itself; use other names")
+    tensors = {key: value.detach().cpu().contiguous() for key, value in backbone.state_dict().items()}
+    if half:
+        tensors = {key: value.half() if value.is_floating_point() else value for key, value in tensors.items()}
+    if broken := [key for key, value in tensors.items() if not torch.isfinite(value).all()]:
+        why = "a number is too large for float16: export without half" if half else "the run diverged; export an earlier one"
+        raise InputError(f"the weights {broken[0]} are not finite: {why}")
+    told = {
+        "format": FORMAT,
+        "width": backbone.width,
+        "blocks": backbone.blocks,
+        "stem": backbone.stem,
+        "mean": view.MEAN,
+        "std": view.STD,
+        "version": __version__,
+        **metadata,
+    }
+    text = {key: value if isinstance(value, str) else json.dumps(value) for key, value in told.items()}
+    if not path.parent.is_dir():
+        raise InputError(f"there is no folder {path.parent} to write {path.name} into; create it first")
+    groups = cut(tensors, part_bytes - HEADER if part_bytes else None)
+    for number, group in enumerate(groups, start=1):
+        whole = len(groups) == 1
+        file = path if whole else path.with_name(f"{path.stem}-{number}-of-{len(groups)}.safetensors")
+        said = text if whole else text | {"part": f"{number} of {len(groups)}"}
+        write_atomically(file, save({key: tensors[key] for key in group}, said))
+    return path
+
+
+def cut(tensors: Mapping[str, torch.Tensor], most: int | None) -> list[list[str]]:
+    """Names in order, in groups of at most `most` bytes, or of one larger tensor."""
+    groups: list[list[str]] = [[]]
+    room = most
+    for key, value in tensors.items():
+        size = value.numel() * value.element_size()
+        if most is not None and size > room and groups[-1]:
+            groups.append([])
+            room = most
+        groups[-1].append(key)
+        room = None if room is None else room - size
+    return groups
+
+
+def export_run(run: Run, path: str | Path, half: bool = False, part_bytes: int | None = None) -> Path:
+    """The backbone of a run, with its recipe, image set, seed, steps and seconds of training."""
+    recipe = run.recipe
+    told = {"recipe": recipe.to_dict(), "method": recipe.method, "dataset": recipe.dataset}
+    told |= {"seed": recipe.seed, "steps": run.step, "train_seconds": round(run.seconds, 1)}
+    return export_backbone(run.backbone, path, told, half, part_bytes)
+
+
+def parts(path: Path) -> list[Path]:
+    """All files of one export, from its name or from that of one part; `InputError` where one is missing."""
+    match = PART.fullmatch(path.stem)
+    name = match[1] if match else path.stem
+    if not match and path.is_file():
+        return [path]
+    counts = {
+        int(found[3]) for each in path.parent.glob(f"{name}-*-of-*.safetensors") if (found := PART.fullmatch(each.stem))
+    }
+    if not counts:
+        raise InputError(f"there is no file {path}; mnclglf-lite export RUN {path} makes one")
+    if len(counts) > 1:
+        raise InputError(f"beside {path} lie parts of several exports ({sorted(counts)} parts); remove the older ones")
+    count = counts.pop()
+    files = [path.with_name(f"{name}-{number}-of-{count}.safetensors") for number in range(1, count + 1)]
+    if missing := [file.name for file in files if not file.is_file()]:
+        raise InputError(f"{path}: of its {count} parts {', '.join(missing)} is missing; export it again")
+    return files
+
+
+def read_metadata(path: str | Path) -> dict[str, str]:
+    """What the file says of itself, without reading the weights."""
+    from safetensors import SafetensorError, safe_open
+
+    path = parts(Path(path))[0]
+    try:
+        with safe_open(path, "pt") as file:
+            told = file.metadata() or {}
+    except SafetensorError as error:
+        raise InputError(f"{path} is damaged or no safetensors file ({error})") from error
+    if told.get("format") != FORMAT:
+        raise InputError(f"{path} was not written by mnclglf-lite export (its metadata: {sorted(told)})")
+    return told
+
+
+def recipe_of(told: Mapping[str, str], path: str | Path) -> Recipe:
+    """The recipe that stands in the metadata; `InputError` where there is none."""
+    if "recipe" not in told:
+        raise InputError(f"{path} does not say how it was trained; only what mnclglf-lite export RUN wrote can be measured")
+    return Recipe.from_dict(json.loads(told["recipe"]))
+
+
+def load_backbone(path: str | Path) -> ResNet:
+    """The backbone of what `export_backbone` wrote, on the CPU, in float32 and in eval mode."""
+    from safetensors.torch import load_file
+
+    told = read_metadata(path)
+    try:
+        backbone = ResNet(json.loads(told["width"]), json.loads(told["blocks"]), told["stem"])
+        backbone.load_state_dict({key: value for file in parts(Path(path)) for key, value in load_file(file).items()})
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{path}: weights and metadata do not fit together ({error})") from error
+    return backbone.eval()

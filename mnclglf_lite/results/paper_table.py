@@ -1,0 +1,147 @@
+"""The paper's table again: what its authors print, and what our own kept runs say, side by side and never mixed.
+
+Three blocks of columns, each under a protocol of its own, which the lines below the table name:
+
+    printed        the README of MNCLGLF's code: ResNet-18, pictures enlarged to 224 pixels, linear, the best test
+    ours, GPU      ResNet-18 at 32 pixels, `standard` preset, by `benchmarks.gpu_queue`: data/runs/gpu/c10-NAME-final/,
+                   trained on all 50,000, asked on test, where that is complete, else c10-NAME/, asked on the hold-out
+    ours, CPU      the slim network, a run a core, as many whole views for each: data/runs/cifar10-slim/
+
+Within a block the ratio to SimCLR can be compared with that of another block; accuracies cannot. It is taken of runs that
+were asked on the same pictures. "-" is what nobody has run.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from ..core.text import format_table
+from .published import PAPER
+from .records import KEPT
+
+# name of a kept run: its row. The printed table does not say which form of MNCLGLF it shows.
+ROWS = {
+    "supervised": "supervised (with labels)", "simclr": "SimCLR", "moco": "MoCo v2", "simsiam": "SimSiam", "byol": "BYOL",
+    "nnclr": "NNCLR", "fastmoco": "Fast-MoCo", "mnclglf": "MNCLGLF as drawn", "mnclglf-released": "MNCLGLF as released",
+    "mcl": "MCL", "cgh": "CGH", "glnet": "GLNet",
+}  # fmt: skip
+ON_GPU = {"mnclglf": "c10-drawn", "mnclglf-released": "c10-released"}  # else c10-METHOD
+HEAD = [
+    "CIFAR-10",
+    "printed",
+    "/ SimCLR",
+    "GPU: linear",
+    "kNN",
+    "/ SimCLR",
+    "minutes",
+    "CPU: linear",
+    "kNN",
+    "/ SimCLR",
+    "s",
+]
+
+
+def complete(item: Path) -> bool:
+    """Has the queue ended this item well, and is there a result?"""
+    if not (item / "result.json").exists():
+        return False
+    return json.loads((item / "item.json").read_text())["state"] == "complete"
+
+
+def on_gpu(folder: Path) -> dict[str, dict[str, Any]]:
+    """What the queue's complete items measured: linear (the paper's protocol, last epoch), kNN (k 200), seconds.
+
+    Of a run on all pictures and one that kept the hold-out apart the first.
+    """
+    found = {}
+    for name in ROWS:
+        kept = folder / "gpu" / ON_GPU.get(name, f"c10-{name}")
+        item = next((item for item in (kept.with_name(f"{kept.name}-final"), kept) if complete(item)), None)
+        if item is None:
+            continue
+        result = json.loads((item / "result.json").read_text())
+        row = list(result["rows"].values())[-1]
+        found[name] = {
+            "linear": result["paper_linear"]["last"]["top1"],
+            "knn": row["knn"]["raw"]["top1"],
+            "seconds": result["train_seconds"],
+            "seed": result["recipe"]["seed"],
+            "epochs": result["recipe"]["epochs"],
+            "on": row["on"],
+            "hardware": row["hardware"],
+        }
+    return found
+
+
+def on_cpu(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The slim network's rows, from a comparison's record: means over their seeds."""
+    return {
+        name: {
+            "linear": mean(run["linear"]["top1"] for run in row["runs"]),
+            "knn": mean(run["knn"]["raw"]["top1"] for run in row["runs"]),
+            "seconds": mean(run["train_seconds"] for run in row["runs"]),
+        }
+        for name, row in result.get("rows", {}).items()
+    }
+
+
+def table(folder: Path = KEPT, markdown: bool = False) -> str:
+    """The table and, below it, the protocols of its three blocks."""
+    path = folder / "cifar10-slim" / "compare.json"
+    result = json.loads(path.read_text()) if path.exists() else {}
+    gpu, cpu = on_gpu(folder), on_cpu(result)
+    printed = {name: top1 / 100 for name, ((top1, _), *_) in PAPER.items()}
+
+    def share(value: float | None, digits: int = 1) -> str:
+        return "-" if value is None else f"{100 * value:.{digits}f}"
+
+    def ratio(value: float | None, base: float | None) -> str:
+        return "-" if value is None or base is None else f"{value / base:.3f}"
+
+    bases = [printed["simclr"], None, cpu.get("simclr", {}).get("linear")]
+    yardstick = gpu.get("simclr", {})
+    lines = []
+    for name, title in ROWS.items():
+        theirs, large, small = printed.get(name), gpu.get(name, {}), cpu.get(name, {})
+        linear = [theirs, large.get("linear"), small.get("linear")]
+        bases[1] = yardstick.get("linear") if large.get("on") == yardstick.get("on") else None
+        over = [ratio(value, base) for value, base in zip(linear, bases, strict=True)]
+        minutes, seconds = (f"{large['seconds'] / 60:.0f}" if large else "-"), (f"{small['seconds']:.0f}" if small else "-")
+        lines.append([
+            title, share(theirs, 2), over[0],
+            share(linear[1], 2), share(large.get("knn")), over[1], minutes,
+            share(linear[2]), share(small.get("knn")), over[2], seconds,
+        ])  # fmt: skip
+    return "\n\n".join([format_table(HEAD, lines, markdown), *notes(result, gpu)])
+
+
+def notes(result: dict[str, Any], gpu: dict[str, dict[str, Any]]) -> list[str]:
+    """What the numbers of each block are."""
+    said = [
+        "*printed*: README of the code of Li, Long, Li 2023 (arXiv 2306.15930): ResNet-18, 224 pixels, ImageNet stem, "
+        "linear top-1 of 90 epochs of crops, the best test; one number each; drawn or released is not said."
+    ]
+    if gpu:
+        each = {key: ", ".join(sorted({f"{row[key]:g}" if key == "epochs" else str(row[key]) for row in gpu.values()}))
+                for key in ("epochs", "seed", "hardware")}  # fmt: skip
+        parts = {"test": "trained on all 50,000 pictures and asked on test", "holdout": "on 45,000, asked on the hold-out"}
+        asked = {on: [ROWS[name] for name, row in gpu.items() if row["on"] == on] for on in parts}
+        pictures = "; ".join(f"{parts[on]}: {', '.join(rows)}" for on, rows in asked.items() if rows)
+        said.append(
+            f"*GPU*: ResNet-18, 32 pixels, CIFAR stem, {each['epochs']} epochs, linear by the paper's protocol at its "
+            f"*last* epoch, kNN k 200; {pictures}; seed {each['seed']}; {each['hardware']}."
+        )
+    else:
+        said.append("*GPU*: not run yet; `python -m benchmarks.gpu_queue` is what will fill it.")
+    if result:
+        runs = next(iter(result["rows"].values()))["runs"]
+        said.append(
+            f"*CPU*: the slim network, {result['budget']['image_views']:,} whole views each, linear by L-BFGS on features, "
+            f"kNN k 200, asked on {result['on']}; seeds {', '.join(str(run['seed']) for run in runs)}; "
+            f"{runs[0]['hardware']}. MNCLGLF's temperature and rate are the best of twelve on the hold-out, those of the "
+            "others of a handful of trials: no ranking."
+        )
+    return said

@@ -1,0 +1,175 @@
+"""What a training run is: a method, its optimiser and its position, all of which one checkpoint holds."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..core.device import pick_device
+from ..core.errors import InputError, TrainingError
+from ..core.files import read_lines
+from ..core.schedules import cosine_decay
+from ..methods.base import Method
+from ..methods.registry import build_method
+from ..models.batchnorm import sync_batchnorm
+from ..recipe.recipe import Recipe
+from . import checkpoint
+
+NEVER = 2**62  # a step that is never reached
+
+
+class Meter:
+    """Sums over the current epoch, kept on the device: reading them costs one synchronisation an epoch, not one a step."""
+
+    def __init__(self, device: torch.device):
+        self.sums: dict[str, Tensor] = {}
+        self.count = 0
+        self.seconds = 0.0
+        self.first_bad = torch.full((), NEVER, dtype=torch.long, device=device)
+
+    def add(self, outputs: dict[str, Tensor], step: int) -> None:
+        for name, value in outputs.items():
+            if value.ndim == 0:
+                self.sums[name] = self.sums.get(name, 0) + value.detach().float()
+        bad = torch.where(torch.isfinite(outputs["loss"].detach()), NEVER, step)
+        self.first_bad = torch.minimum(self.first_bad, bad)
+        self.count += 1
+
+    def means(self) -> dict[str, float]:
+        return {name: float(value) / self.count for name, value in self.sums.items()}
+
+    def state(self) -> dict[str, Any]:
+        return {"sums": self.sums, "count": self.count, "seconds": self.seconds}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.sums, self.count, self.seconds = dict(state["sums"]), state["count"], state["seconds"]
+
+
+@dataclass
+class Run:
+    """A training run, finished or not. `method.backbone` is the network to evaluate; `history` one dict an epoch."""
+
+    recipe: Recipe
+    method: Method
+    optimiser: torch.optim.Optimizer
+    classes: int
+    draws: torch.Generator  # every view's crop and colour comes from this one, on the training device
+    total_steps: int
+    meter: Meter
+    step: int = 0
+    seconds: float = 0.0  # spent training, monitoring left out
+    history: list[dict[str, Any]] = field(default_factory=list)
+    out: Path | None = None
+    per_epoch: int = 0  # steps; known once it is trained
+    live: bool = False  # is the loop at it right now?
+
+    @property
+    def finished(self) -> bool:
+        return self.step >= self.total_steps
+
+    @property
+    def backbone(self) -> nn.Module:
+        return self.method.backbone
+
+    @property
+    def seconds_left(self) -> float | None:
+        """How long the rest takes at this epoch's pace, or the last one's when it begins; None before the first step."""
+        if self.meter.count and self.meter.seconds:
+            return (self.total_steps - self.step) * self.meter.seconds / self.meter.count
+        if self.history:
+            return (self.total_steps - self.step) * self.recipe.batch / self.history[-1]["images_per_second"]
+        return None
+
+    def state(self) -> dict[str, Any]:
+        """Everything that decides how the run goes on, as tensors and plain values."""
+        return {
+            "recipe": self.recipe.to_dict(),
+            "classes": self.classes,
+            "step": self.step,
+            "total_steps": self.total_steps,
+            "seconds": self.seconds,
+            "meter": self.meter.state(),
+            "method": self.method.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "draws": self.draws.get_state(),
+            "torch_random": torch.get_rng_state(),  # the package draws nothing from it, but a method of your own may
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.method.load_state_dict(state["method"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.draws.set_state(state["draws"].cpu())
+        torch.set_rng_state(state["torch_random"].cpu())
+        self.meter.restore(state["meter"])
+        self.step, self.seconds = state["step"], state["seconds"]
+
+    def check_finite(self) -> None:
+        """Raise when a loss since the last look was not a finite number."""
+        step = int(self.meter.first_bad)
+        if step < NEVER:
+            path = self.out / "checkpoint.pt" if self.out else None
+            good = f"the last good checkpoint is {path}" if path and path.exists() else "there is no checkpoint yet"
+            raise TrainingError(
+                f"the loss was no longer a finite number at step {step} of {self.total_steps}; {good}. "
+                f"Try a smaller lr (now {self.recipe.lr}), a larger temperature (now {self.recipe.temperature}), or clip=1."
+            )
+
+
+def new_run(recipe: Recipe, pictures: int, classes: int, device: torch.device) -> Run:
+    """A run at step 0: weights drawn from the recipe's seed, nothing trained yet."""
+    if recipe.batch > pictures:
+        raise InputError(
+            f"the batch ({recipe.batch}) is larger than the training set ({pictures} pictures); "
+            f"make batch at most {pictures}"
+        )
+    method = build_method(recipe, classes).to(device, memory_format=torch.channels_last)
+    sync_batchnorm(method, device)
+    steps = recipe.steps or max(1, math.floor(recipe.epochs * (pictures // recipe.batch)))
+    draws = method.draws = torch.Generator(device).manual_seed(recipe.seed)
+    return Run(recipe, method, make_optimiser(recipe, method), classes, draws, steps, Meter(device))
+
+
+def make_optimiser(recipe: Recipe, method: nn.Module) -> torch.optim.SGD:
+    """SGD, one kernel for all parameters. Biases and BatchNorm go without weight decay unless `decay_all`; the predictor may
+    keep its rate constant."""
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in method.named_parameters():
+        if parameter.requires_grad:
+            decays = recipe.decay_all or parameter.ndim > 1
+            constant = recipe.predictor_lr == "constant" and name.startswith("predictor.")
+            groups.setdefault((decays, constant), []).append(parameter)
+    return torch.optim.SGD(
+        [
+            {"params": params, "weight_decay": recipe.weight_decay if decays else 0.0, "constant": constant}
+            for (decays, constant), params in groups.items()
+        ],
+        lr=recipe.lr,
+        momentum=recipe.sgd_momentum,
+        nesterov=recipe.nesterov,
+        fused=next(method.parameters()).device.type in ("cpu", "cuda"),
+    )
+
+
+def lr_factor(recipe: Recipe, step: int, total_steps: int) -> float:
+    """The share of the full learning rate at a step: linear warm-up, then half a cosine down to 0."""
+    warm = recipe.warmup * total_steps
+    if step < warm:
+        return (step + 1) / (warm + 1)
+    return cosine_decay(step - warm, total_steps - warm)
+
+
+def load_run(folder: str | Path, device: str = "auto") -> Run:
+    """A run from its folder, finished or not, to look at or to evaluate (to go on with it: `train(..., resume=True)`)."""
+    where, folder = pick_device(device), Path(folder)
+    state = checkpoint.load(folder / "checkpoint.pt", where)
+    recipe = Recipe.from_dict(state["recipe"])
+    run = new_run(recipe, recipe.batch, state["classes"], where)
+    run.restore(state)
+    run.total_steps, run.out = state["total_steps"], folder
+    run.history = read_lines(folder / "history.jsonl")
+    return run
