@@ -39,7 +39,7 @@ def _data_flags(parser: argparse.ArgumentParser, dataset: str | None = "toybox")
 
 def _run_flags(parser: argparse.ArgumentParser, without: tuple[str, ...] = ()) -> None:
     from ..recipe.flags import add_recipe_flags
-    from ..recipe.recipe import PRESETS
+    from ..recipe.presets import PRESETS
 
     parser.add_argument("--preset", default="quick", help=f"one of {', '.join(PRESETS)} (default: quick)")
     parser.add_argument(
@@ -51,13 +51,17 @@ def _run_flags(parser: argparse.ArgumentParser, without: tuple[str, ...] = ()) -
     add_recipe_flags(parser, without)
 
 
-def _on_flag(parser: argparse.ArgumentParser, default: str) -> None:
-    parser.add_argument("--on", default=default, help=f"holdout (for choices) or test (last line) (default: {default})")
+def _split_flag(parser: argparse.ArgumentParser, default: str) -> None:
+    parser.add_argument(
+        "--split",
+        default=default,
+        help=f"holdout (for choices) or test (once, for the number reported) (default: {default})",
+    )
 
 
 def parser() -> argparse.ArgumentParser:
     """All commands with their flags; defaults and units are in the help."""
-    from ..recipe.recipe import METHODS, VARIANTS
+    from ..methods.registry import METHODS, VARIANTS
 
     main = Parser("mnclglf-lite", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     main.add_argument("--version", action="version", version=__version__)
@@ -87,7 +91,7 @@ def parser() -> argparse.ArgumentParser:
     one = command("evaluate", evaluate, "measure a run, beside raw pixels and a random encoder")
     one.add_argument("folder", type=Path, nargs="?", help="folder of the run")
     one.add_argument("--weights", type=Path, metavar="FILE", help="in place of a run: what export wrote (default: none)")
-    _on_flag(one, "holdout")
+    _split_flag(one, "holdout")
     one.add_argument(
         "--few-labels", action="store_true", help="linear accuracy by labels a class, 3 draws each (default: off)"
     )
@@ -114,7 +118,7 @@ def parser() -> argparse.ArgumentParser:
         "--out", type=Path, metavar="DIR", help="folder (default: runs/compare-DATASET, and the budget where one is given)"
     )
     one.add_argument("--markdown", action="store_true", help="print the table as Markdown (default: text)")
-    _on_flag(one, "holdout")
+    _split_flag(one, "holdout")
     _data_flags(one)
     one.add_argument("--image-views", type=int, metavar="N", help=(
         "size the runs by whole views shown, the same for every method; not with --minutes (default: by --epochs)"
@@ -127,7 +131,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--map", default="umap", help="umap, tsne or pca; the page has pca too (default: umap)")
     one.add_argument("--points", type=int, default=2000, help="pictures on the map (default: 2000)")
     one.add_argument("--seed", type=int, help="fixes the layout, on one thread, slower (default: none)")
-    _on_flag(one, "test")
+    _split_flag(one, "test")
     _data_flags(one, None)
 
     one = command("export", export, "the backbone as safetensors under torchvision's key names")
@@ -184,11 +188,11 @@ def train(args: argparse.Namespace) -> int:
     with init_distributed(args.device) as args.device:  # one of many processes where torchrun has started this one
         one_size(args)
         recipe = recipe_from(args, args.method)
-        out = args.out or Path("runs") / f"{recipe.method}-{slug(recipe.dataset)}-seed{recipe.seed}"
+        out = args.out or Path("runs") / f"{recipe.method.name}-{slug(recipe.data.dataset)}-seed{recipe.seed}"
         check_folder(out, args.resume)
         check_divides(recipe)
         run = room.train(
-            recipe, _splits(args, recipe.dataset), out=out, resume=args.resume, device=args.device, minutes=args.minutes,
+            recipe, _splits(args, recipe.data.dataset), out=out, resume=args.resume, device=args.device, minutes=args.minutes,
             engine=args.engine,
         )  # fmt: skip
         if distributed.rank() == 0:
@@ -220,29 +224,28 @@ def evaluate(args: argparse.Namespace) -> None:
     from ..evaluation import evaluate as room
     from ..evaluation import linear, paper_probe
     from ..evaluation.evaluate import extract_features, query_split
-    from ..methods.registry import build_method
-    from ..recipe.recipe import check_holdout_unseen
+    from ..recipe.recipe import build_method, check_holdout_unseen
 
     recipe, backbone, steps, seconds = _measured(args)
-    elsewhere = args.dataset and args.dataset != recipe.dataset  # transfer: the run's own result stays
+    elsewhere = args.dataset and args.dataset != recipe.data.dataset  # transfer: the run's own result stays
     if not elsewhere:
-        check_holdout_unseen(recipe, args.on)
+        check_holdout_unseen(recipe, args.split)
     name = f"result-{slug(args.dataset)}.json" if elsewhere else "result.json"
     path = args.json or (args.folder / name if args.folder else None)
     if path and not path.parent.is_dir():
         raise InputError(f"there is no folder {path.parent} for the results (--json); make it first")
     protocol = paper_probe.PaperProtocol(epochs=args.paper) if args.paper else None
-    splits = _splits(args, args.dataset or recipe.dataset)
-    asked, size = query_split(splits, args.on), recipe.test_size or None
+    splits = _splits(args, args.dataset or recipe.data.dataset)
+    asked, size = query_split(splits, args.split), recipe.views.eval_size or None
     if args.factors and splits.train.factors is None:
         raise InputError(f"{splits.train.name} has no known factors; they are the toy box's: --dataset toybox")
     random = build_method(recipe, len(splits.train.classes)).to(splits.train.device).backbone
     known = splits
-    if not recipe.holdout and not elsewhere:  # what the network has trained on is the bank
+    if not recipe.data.holdout and not elsewhere:  # what the network has trained on is the bank
         known = splits._replace(train=joined(splits.train, splits.holdout))
-    rows = room.baseline_rows(random, known, args.on, size)
-    label = recipe.method + ("" if recipe.local_gradient or recipe.method != "mnclglf" else " as released")
-    rows[label] = room.evaluate(backbone, known, args.on, size=size)
+    rows = room.baseline_rows(random, known, args.split, size)
+    label = recipe.method.name + ("" if getattr(recipe.method, "local_gradient", True) else " as released")
+    rows[label] = room.evaluate(backbone, known, args.split, size=size)
     result: dict[str, Any] = {
         "recipe": recipe.to_dict(),
         "step": steps,
@@ -252,7 +255,7 @@ def evaluate(args: argparse.Namespace) -> None:
     row = rows[label]
     print(room.table(rows))
     print(
-        f"\n{splits.train.name}, asked on {args.on} ({row['queries']:,} pictures, bank {row['bank']:,}); kNN: cosine, "
+        f"\n{splits.train.name}, asked on {args.split} ({row['queries']:,} pictures, bank {row['bank']:,}); kNN: cosine, "
         f"weighted, T 0.1; linear: L-BFGS on cached features; percent; seed {recipe.seed}, {steps} steps in "
         f"{format_duration(seconds)}, {row['hardware']}"
     )
@@ -289,8 +292,8 @@ def evaluate(args: argparse.Namespace) -> None:
 
 def compare(args: argparse.Namespace) -> None:
     from ..drawing import sheets
+    from ..methods.registry import METHODS, variant
     from ..recipe.flags import recipe_from
-    from ..recipe.recipe import METHODS, variant
     from ..results import compare as room
     from ..results import paper_table
 
@@ -301,15 +304,15 @@ def compare(args: argparse.Namespace) -> None:
     except ValueError:
         raise InputError(f"--seeds takes whole numbers with commas between, such as 0,1,2; got {args.seeds!r}") from None
     one_size(args)
-    recipes = {}
+    recipes, others = {}, tuple(variant(name)[0] for name in names)
     for name in names:
         method, changes = variant(name)
-        recipes[name] = recipe_from(args, method, **changes)
+        recipes[name] = recipe_from(args, method, others, **changes)
     sized = f"-{args.minutes:g}min" if args.minutes else f"-{args.image_views}views" if args.image_views else ""
     out = args.out or Path("runs") / f"compare-{slug(args.dataset)}{sized}"
     splits = _splits(args, args.dataset)
     result = room.compare(
-        recipes, seeds, splits, out, args.on, args.minutes, args.device, image_views=args.image_views, engine=args.engine
+        recipes, seeds, splits, out, args.split, args.minutes, args.device, image_views=args.image_views, engine=args.engine
     )
     text = room.table(result, args.markdown)
     (out / "compare.md").write_text(room.table(result, markdown=True) + "\n")
@@ -327,14 +330,14 @@ def explore(args: argparse.Namespace) -> None:
     from ..training.run import load_run
 
     run = load_run(args.folder, args.device)
-    splits = _splits(args, args.dataset or run.recipe.dataset)
-    pictures = query_split(splits, args.on)
+    splits = _splits(args, args.dataset or run.recipe.data.dataset)
+    pictures = query_split(splits, args.split)
     out = args.out or args.folder / "explore"
-    caption = f"{run.recipe.method}, seed {run.recipe.seed}, {run.step} steps in {format_duration(run.seconds)}"
-    found = extract_features(run.backbone, pictures, size=run.recipe.test_size or None)
+    caption = f"{run.recipe.method.name}, seed {run.recipe.seed}, {run.step} steps in {format_duration(run.seconds)}"
+    found = extract_features(run.backbone, pictures, size=run.recipe.views.eval_size or None)
     paths = room.explore(
         found, pictures, out, kind=args.map, seed=args.seed, points=args.points,
-        title=f"{run.recipe.method} on {pictures.name}", caption=caption,
+        title=f"{run.recipe.method.name} on {pictures.name}", caption=caption,
     )  # fmt: skip
     print("open in a browser or viewer:\n" + "\n".join(f"  {path}" for path in paths))
 

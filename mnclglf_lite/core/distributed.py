@@ -23,7 +23,7 @@ import contextlib
 import gc
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.distributed as dist
@@ -46,6 +46,11 @@ def world_size() -> int:
 def rank() -> int:
     """The number of this process, from 0. Rank 0 writes the files, watches and talks."""
     return _rank
+
+
+def first_rank_only(log: Callable[[str], None]) -> Callable[[str], None]:
+    """`log` on rank 0; on the others nothing is said."""
+    return log if _rank == 0 else lambda text: None
 
 
 def local_rows(n: int) -> slice:

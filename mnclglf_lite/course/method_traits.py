@@ -19,10 +19,10 @@ from ..drawing import canvas
 from ..drawing.canvas import new_canvas
 from ..drawing.palette import AGREE, FAINT, GREY, INK
 from ..methods.base import Method
-from ..methods.registry import build_method
+from ..methods.registry import METHODS
 from ..models.memory_queue import Queue
 from ..models.resnet import ResNet
-from ..recipe.recipe import Recipe
+from ..recipe.recipe import Recipe, build_method
 from ..training.cost import cost_of
 
 if TYPE_CHECKING:
@@ -30,18 +30,6 @@ if TYPE_CHECKING:
 
 PICTURES = 4  # in the batch of the experiment (ours): one to look at, three to exchange
 NOTICED = 1e-3  # relative change of a gradient that is no rounding (ours): what notices changes by a tenth and more
-LOSSES = {  # as the file of each method writes it
-    "simclr": "NT-Xent",
-    "moco": "InfoNCE",
-    "nnclr": "InfoNCE",
-    "byol": "cosine",
-    "simsiam": "cosine",
-    "fastmoco": "InfoNCE",
-    "mnclglf": "InfoNCE + NT-Xent",
-    "glnet": "same picture + place",
-    "cgh": "soft shares",
-    "mcl": "InfoNCE + soft shares",
-}
 
 
 @dataclass(frozen=True)
@@ -93,8 +81,8 @@ def traits(recipe: Recipe) -> MethodTraits:
         queues=len(queues),
         negatives=negatives(method, views, queues),
         neighbour="agreement" in outputs,
-        parts=smallest < recipe.view.size,
-        units=cost.forward_units,
+        parts=smallest < recipe.views.view.size,
+        units=cost.relative_flops,
     )
 
 
@@ -112,7 +100,7 @@ def negatives(method: Method, views: list[Tensor], queues: Sequence[Queue]) -> s
 
 def gradient(method: Method, views: list[Tensor]) -> Tensor:
     """What the loss sends back to the first picture's views, all in one row."""
-    method.draws = torch.Generator().manual_seed(0)  # a method that shuffles does it alike each time
+    method.generator = torch.Generator().manual_seed(0)  # a method that shuffles does it alike each time
     leaves = [view.clone().requires_grad_() for view in views]
     method(leaves, None)["loss"].backward()
     return torch.cat([leaf.grad[0].flatten() for leaf in leaves if leaf.grad is not None])
@@ -164,4 +152,10 @@ def cells(name: str, row: MethodTraits) -> list[str]:
     """What stands in a row, but for the bar at its end."""
     yes = {True: "yes", False: "-"}
     counts = [f"{row.views:.3g}", str(row.learning), str(row.twins or "-"), yes[row.predictor], row.negatives]
-    return [*counts, str(row.queues or "-"), yes[row.neighbour], yes[row.parts], LOSSES.get(name, "its own")]
+    return [
+        *counts,
+        str(row.queues or "-"),
+        yes[row.neighbour],
+        yes[row.parts],
+        METHODS[name].loss_name if name in METHODS else "its own",
+    ]

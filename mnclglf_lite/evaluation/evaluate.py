@@ -40,7 +40,7 @@ def extract_features(encoder: Encoder, pictures: ImageSet, batch: int = 500, siz
     """Features of whole pictures, normalised as in training: float32 (N, D), on the pictures' device.
 
     `size` is the side in pixels at which the encoder sees them; by default their own. A network that was
-    trained on much enlarged views must be asked at their size (`recipe.test_size`), or it meets objects at a
+    trained on much enlarged views must be asked at their size (`recipe.views.eval_size`), or it meets objects at a
     scale it has never seen. An encoder that is no `nn.Module` (a lambda, say) is called as it is: put what is
     inside into eval mode yourself.
     """

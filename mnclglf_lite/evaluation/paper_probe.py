@@ -99,7 +99,7 @@ def paper_probe(
     weight = (0.01 * torch.randn(classes, dim, generator=generator, device=train.device)).requires_grad_()
     bias = torch.zeros(classes, device=train.device, requires_grad=True)
     buffers = [torch.zeros_like(weight), torch.zeros_like(bias)]
-    view = View(size=size or train.side, scale=protocol.scale, jitter_p=0.0, gray=0.0, blur=0.0, filter="bicubic")
+    view = View(size=size or train.side, scale=protocol.scale, jitter_p=0.0, gray_p=0.0, blur_p=0.0, interpolation="bicubic")
     batch = min(protocol.batch, len(train))
     per_epoch = len(train) // batch
     total, begun, tests = protocol.epochs * per_epoch, time.perf_counter(), []

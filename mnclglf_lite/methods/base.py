@@ -2,48 +2,104 @@
 
 A method is a module that says which views it wants, turns a batch of them into a loss, and does its bookkeeping afterwards:
 
-    method.views                     a tuple of `View`: how many, how large, how strong
+    method.slots                     which views: a tuple of `Slot`, the whole view or one of the method's own
     method(views, labels) -> dict    "loss" (a scalar with gradient) and every named intermediate (z, p, c, n, ...)
     method.after_step(outputs)       moving averages and queues, after the optimiser's step, without gradient
     method.backbone                  the network that is evaluated
 
+    method.config                    its settings, a frozen dataclass of its own (`Config`)
     method.progress                  0-d tensor: share of the run that is done, set by the loop before each step (for ramps)
-    method.draws                     the run's random generator, for a method that shuffles; its state is in the checkpoint
+    method.generator                 the run's random generator, for a method that shuffles; its state is in the checkpoint
 
-All its other state (networks, twins, queues) is in `state_dict()`, so an exact resume is one file. Nothing in the forward
-pass or in `after_step` reads a tensor's value into Python.
+All its other state (networks, momentum encoders, queues) is in `state_dict()`, so an exact resume is one file. Nothing in the
+forward pass or in `after_step` reads a tensor's value into Python.
 
-Where many processes share a batch (`ranks`), `views` are this rank's rows and `labels` those of the whole batch. A method
-gathers whatever a loss, a queue or a gauge looks at (`ranks.gathered`), and then computes the same on all ranks; what it
-returns for looking alone may stay this rank's rows.
+Where many processes share a batch (`core.distributed`), `views` are this rank's rows and `labels` those of the whole batch. A
+method gathers whatever a loss, a queue or a gauge looks at (`all_gather_rows`), and then computes the same on all ranks; what
+it returns for looking alone may stay this rank's rows.
 """
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
 import torch
 from torch import Tensor, nn
 
+from ..models.encoder import EncoderConfig
 from ..views.view import View
+from .knobs import MethodConfig
 
 Outputs = dict[str, Tensor]
 
 
+@dataclass(frozen=True)
+class Slot:
+    """One view that a method wants of each image: the recipe's whole view with changes, or a view of the method's own.
+
+        Slot("whole")                                  the recipe's view, at the size that it has at this step
+        Slot("whole", changes={"solarize_p": 0.2})     the same, drawn in another way
+        Slot("patch", share=0.5)                       half as large along each side
+        Slot("small", view=config.small_view)          a view of its own: its size never changes
+
+    kind: what it is called in figures and words.
+    """
+
+    kind: str = "whole"
+    view: View | None = None
+    share: float = 1.0
+    changes: Mapping[str, Any] = field(default_factory=dict)
+
+    def resolve(self, whole: View) -> View:
+        """The view that is drawn where whole views are now `whole`."""
+        if self.view is not None:
+            return self.view
+        size = whole.size if self.share == 1 else int(whole.size * self.share)
+        return dataclasses.replace(whole, **{"size": size, **self.changes}) if self.changes or size != whole.size else whole
+
+
 class Method(nn.Module):
-    """The contract above, and nothing more. `labels` are for methods that say so (supervised, MCL's labelled form)
-    and for gauges, never for a loss that calls itself self-supervised."""
+    """The contract above, and nothing more. `labels` are for methods that say so (`uses_labels`) and for gauges, never for a
+    loss that calls itself self-supervised.
+
+    A method's class also says what the rest of the package shows of it: `title`, `loss_name`, its `presets` (settings that a
+    preset has for it, by preset, then by image set, "" for all) and `variants` (names for it with some settings changed).
+    """
+
+    Config: ClassVar[type[MethodConfig]] = MethodConfig
+    title: ClassVar[str] = ""
+    loss_name: ClassVar[str] = ""
+    presets: ClassVar[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {}
+    variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    supports_distributed: ClassVar[bool] = False  # True where it is written for many processes, as said above
 
     backbone: nn.Module
-    views: tuple[View, ...]
-    draws: torch.Generator | None = None
-    gathers = False  # True where the method is written for many processes, as said above
-    mixes_batch = False  # True where a random draw mixes the pictures of a batch, so that their order matters
+    slots: tuple[Slot, ...]
+    generator: torch.Generator | None = None
+    shuffles_batch = False  # True where a random draw mixes the images of a batch, so that their order matters
 
-    def __init__(self) -> None:
+    def __init__(self, config: MethodConfig, encoder: EncoderConfig, view: View, num_classes: int) -> None:
+        """Build the networks. `config`: its settings. `encoder`: builds backbones. `view`: the recipe's whole view.
+        `num_classes`: for methods that use labels."""
         super().__init__()
+        self.config, self.whole_view = config, view
         self.register_buffer("progress", torch.zeros(()), persistent=False)
 
+    @classmethod
+    def uses_labels(cls, config: MethodConfig) -> bool:
+        """Whether the loss reads labels under these settings."""
+        return False
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """The views of its slots, at the recipe's own size."""
+        return tuple(slot.resolve(self.whole_view) for slot in self.slots)
+
     def forward(self, views: list[Tensor], labels: Tensor | None = None) -> Outputs:
-        """One float tensor (N, 3, S, S) for each entry of `self.views`, in that order; labels (N,) or None."""
+        """One float tensor (N, 3, S, S) for each entry of `self.slots`, in that order; labels (N,) or None."""
         raise NotImplementedError
 
     @torch.no_grad()

@@ -7,15 +7,15 @@
     l(p, m) = (1/N) sum_i | p_i / |p_i| - m_i / |m_i| |^2 = 2 - 2 (1/N) sum_i s(p_i, m_i)     Grill et al. 2020, equation 2
     L = l(p1, m2) + l(p2, m1)                                     a sum, 0 to 8                (arXiv 2006.07733)
 
-    twin <- tau * twin + (1 - tau) * online,     tau from `momentum` up to `momentum_end` by half a cosine (section 3.3)
+    twin <- tau * twin + (1 - tau) * online,     tau from `ema` up to `ema_end` by half a cosine (section 3.3)
 
 The twin starts as a copy and has no predictor; that asymmetry and its slowness keep the constant answer, L = 0, from being
-reached. Raising tau lets the twin change fast while it knows little, and settle at the end; `momentum_end=0` keeps tau.
+reached. Raising tau lets the twin change fast while it knows little, and settle at the end; `ema_end=0` keeps tau.
 
 The paper draws its two views differently (blur, solarisation); here both are drawn alike, as CIFAR recipes do. Those often
 average the two terms, which is the same as half the learning rate and twice the weight decay here.
 
-With n `local_views`, x3, x4, ... are small, predict what the twin says of x1 and of x2, and are never a target (`multicrop`;
+With n `small_views`, x3, x4, ... are small, predict what the twin says of x1 and of x2, and are never a target (`multicrop`;
 in BYOL: ours):
 
     L = 2 * mean of l(p_v, m_g) over g = 1, 2 and all v != g
@@ -24,35 +24,49 @@ in BYOL: ours):
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ..core.distributed import all_gather_rows
 from ..losses import negative_cosine
+from ..models.encoder import EncoderConfig
 from ..models.freeze import freeze
 from ..models.heads import predictor, projector
 from ..models.momentum import ema_schedule, update_ema
-from ..models.resnet import ResNet
-from ..recipe.recipe import Recipe
-from .base import Method, Outputs
+from ..views.view import View
+from .base import Method, Outputs, Slot
+from .knobs import EmaScheduleKnobs, PredictorKnobs, ProjectorNormKnobs, SmallViewKnobs
 from .multicrop import cross_view_mean, forward_together
 
 
+@dataclass(frozen=True)
+class BYOLConfig(SmallViewKnobs, EmaScheduleKnobs, PredictorKnobs, ProjectorNormKnobs):
+    name = "byol"
+
+
 class BYOL(Method):
-    """BYOL as a recipe says: online network with predictor, twin that follows it, small views. `classes` is not used."""
+    """BYOL as a recipe says: online network with predictor, twin that follows it, small views. `num_classes` is not used."""
 
-    gathers = True
+    Config = BYOLConfig
+    title, loss_name = "BYOL", "cosine"
+    presets = {
+        "quick": {"": {"projector_last_norm": False, "lr": 1.8, "batch_size": 64, "ema": 0.9, "ema_end": 1.0}},
+        "standard": {
+            "": {"projector": (1024, 256), "projector_last_norm": False, "predictor_hidden": 1024, "ema_end": 1.0},
+        },
+    }
+    supports_distributed = True
 
-    def __init__(self, recipe: Recipe, classes: int):
-        super().__init__()
-        self.recipe = recipe
-        self.backbone = ResNet(recipe.width, recipe.blocks, recipe.stem)
-        self.projector = projector((self.backbone.dim, *recipe.projector), recipe.projector_last_norm)
-        self.predictor = predictor(recipe.projector[-1], recipe.predictor)
+    def __init__(self, config: BYOLConfig, encoder: EncoderConfig, view: View, num_classes: int):
+        super().__init__(config, encoder, view, num_classes)
+        self.backbone = encoder.build()
+        self.projector = projector((self.backbone.dim, *config.projector), config.projector_last_norm)
+        self.predictor = predictor(config.projector[-1], config.predictor_hidden)
         self.momentum_backbone = freeze(copy.deepcopy(self.backbone))
         self.momentum_projector = freeze(copy.deepcopy(self.projector))
-        self.views = (recipe.view,) * 2 + (recipe.local_view,) * recipe.local_views
+        self.slots = (Slot(), Slot()) + (Slot("small", config.small_view),) * config.small_views
 
     def embed(self, x: Tensor) -> Tensor:
         return self.projector(self.backbone(x))  # (N, 3, S, S) -> (N, D)
@@ -73,7 +87,7 @@ class BYOL(Method):
 
     def tau(self) -> float | Tensor:
         """The moving average's momentum at this moment of the run."""
-        start, end = self.recipe.momentum, self.recipe.momentum_end
+        start, end = self.config.ema, self.config.ema_end
         return ema_schedule(start, end, self.progress) if end else start
 
     @torch.no_grad()

@@ -32,22 +32,28 @@ spreads over: K would be a teacher with no opinion.
 from __future__ import annotations
 
 import copy
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..core.config import knob
 from ..core.distributed import all_gather_rows, local_rows, world_size
 from ..core.errors import InputError
 from ..losses import cosine_logits, queue_logits, soft_cross_entropy
 from ..models.batchnorm import split_batchnorm
+from ..models.encoder import EncoderConfig
 from ..models.freeze import freeze
 from ..models.heads import mlp
 from ..models.memory_queue import Queue
 from ..models.momentum import update_ema
-from ..models.resnet import ResNet
-from ..recipe.recipe import Recipe
-from .base import Method, Outputs
+from ..views.named_views import PLAIN_VIEW, WEAK_VIEW
+from ..views.view import View
+from .base import Method, Outputs, Slot
+from .knobs import BatchNormKnobs, EmaKnobs, ProjectorNormKnobs, QueueKnobs, TemperatureKnobs, check_side
 
 NCE_TEMPERATURE = 0.2  # of the start (release)
 TEACHER_OF = {
@@ -57,21 +63,46 @@ TEACHER_OF = {
 }
 
 
+@dataclass(frozen=True)
+class CGHConfig(QueueKnobs, EmaKnobs, BatchNormKnobs, ProjectorNormKnobs, TemperatureKnobs):
+    name = "cgh"
+    context: str = knob(
+        "cross", "who teaches whom: cross is CGH, ressl and same its controls", "release; controls ours",
+        choices=("cross", "same", "ressl"),
+    )  # fmt: skip
+    teacher_temperature: float = knob(0.04, "of the teacher's global distribution", "release", above=0)
+    hyper_temperatures: tuple[float, ...] = knob(
+        (0.08, 0.08), "hypercolumn: teacher's, student's", "release", above=0, count=2
+    )  # fmt: skip
+    ramp: float = knob(
+        0.025, "share of the steps over which InfoNCE gives way", "release: 5 epochs of 200", low=0, below=1
+    )  # fmt: skip
+    teacher_view: View = knob(
+        View(jitter_p=0.0, gray_p=0.0, blur_p=0.0), "the teacher's views", "release: crop and flip alone"
+    )  # fmt: skip
+
+    def check(self, recipe: Any) -> None:
+        super().check(recipe)
+        check_side("teacher_view", self.teacher_view, recipe.encoder.smallest_view)
+        if len(recipe.encoder.blocks) < 2:
+            raise InputError(
+                f"a hypercolumn needs two stages; got blocks={recipe.encoder.blocks}, give at least two numbers"
+            )
+
+
 class Contexts(nn.Module):
     """Views in, one embedding for each context out: what the student is made of, and the teacher too."""
 
-    def __init__(self, recipe: Recipe):
+    def __init__(self, config: CGHConfig, encoder: EncoderConfig):
         super().__init__()
-        if len(recipe.blocks) < 2:
-            raise InputError(f"a hypercolumn needs two stages; got blocks={recipe.blocks}, give at least two numbers")
-        self.backbone = ResNet(recipe.width, recipe.blocks, recipe.stem)
+        self.backbone = encoder.build()
         dim = self.backbone.dim
-        self.projector = mlp((dim, *recipe.projector), recipe.projector_last_norm)
-        self.hyper = recipe.context != "ressl"
+        self.projector = mlp((dim, *config.projector), config.projector_last_norm)
+        self.hyper = config.context != "ressl"
         if self.hyper:
             conv = nn.Conv2d(dim // 2 + dim, dim, 1, bias=False)  # the stage before the last has half its channels
             self.mix = nn.Sequential(conv, nn.BatchNorm2d(dim), nn.ReLU(inplace=True))
-            self.hyper_projector = mlp((dim, *recipe.projector), recipe.projector_last_norm)
+            self.hyper_projector = mlp((dim, *config.projector), config.projector_last_norm)
 
     def column(self, maps: dict[str, Tensor]) -> Tensor:
         """The last two maps as one: (N, dim / 2, 2h, 2w) and (N, dim, h, w) -> (N, 3 dim / 2, h, w)."""
@@ -90,21 +121,34 @@ class Contexts(nn.Module):
 
 
 class CGH(Method):
-    """CGH as a recipe says, or one of its controls (`context`). `classes` is not used."""
+    """CGH as a recipe says, or one of its controls (`context`). `num_classes` is not used."""
 
-    gathers = True
+    Config = CGHConfig
+    title, loss_name = "CGH", "soft cross-entropy"
+    presets = {
+        "quick": {
+            "": {"temperature": 0.1, "lr": 0.36, "batch_size": 128, "ema": 0.9, "ramp": 0.3, "teacher_view": WEAK_VIEW},
+            "toybox": {"teacher_view": PLAIN_VIEW},
+        },
+        "standard": {
+            "": {"projector": (2048, 128), "projector_last_norm": False, "temperature": 0.1, "bn_splits": 8},
+            "tinyimagenet": {"teacher_view": dataclasses.replace(CGHConfig.teacher_view, size=64)},
+        },
+        "as_released": {"": {"teacher_view": dataclasses.replace(CGHConfig.teacher_view, size=224)}},
+    }
+    variants = {"ressl": {"context": "ressl"}, "cgh-same": {"context": "same"}}
+    supports_distributed = True
 
-    def __init__(self, recipe: Recipe, classes: int):
-        super().__init__()
-        self.recipe = recipe
-        self.mixes_batch = recipe.norm_groups > 1
-        self.student = split_batchnorm(Contexts(recipe), recipe.norm_groups)
+    def __init__(self, config: CGHConfig, encoder: EncoderConfig, view: View, num_classes: int):
+        super().__init__(config, encoder, view, num_classes)
+        self.shuffles_batch = config.bn_splits > 1
+        self.student = split_batchnorm(Contexts(config, encoder), config.bn_splits)
         self.teacher = freeze(copy.deepcopy(self.student))
-        self.teacher_of = TEACHER_OF[recipe.context]
-        self.queues = nn.ModuleDict({name: Queue(recipe.queue, recipe.projector[-1]) for name in self.teacher_of})
-        self.student_temperatures = {"global": recipe.temperature, "hyper": recipe.hyper_temperatures[1]}
-        self.teacher_temperatures = {"global": recipe.teacher_temperature, "hyper": recipe.hyper_temperatures[0]}
-        self.views = (recipe.view, recipe.weak_view)
+        self.teacher_of = TEACHER_OF[config.context]
+        self.queues = nn.ModuleDict({name: Queue(config.queue, config.projector[-1]) for name in self.teacher_of})
+        self.student_temperatures = {"global": config.temperature, "hyper": config.hyper_temperatures[1]}
+        self.teacher_temperatures = {"global": config.teacher_temperature, "hyper": config.hyper_temperatures[0]}
+        self.slots = (Slot(), Slot("teacher", config.teacher_view))
 
     @property
     def backbone(self) -> nn.Module:
@@ -112,11 +156,11 @@ class CGH(Method):
 
     @torch.no_grad()
     def teach(self, y: Tensor) -> dict[str, Tensor]:
-        """The teacher's embeddings, computed in shuffled order: with `norm_groups`, student and teacher see a picture in
+        """The teacher's embeddings, computed in shuffled order: with `bn_splits`, student and teacher see a picture in
         different company; without, the shuffle changes nothing."""
-        if not self.recipe.shuffle:
+        if not self.config.shuffle_bn:
             return {name: all_gather_rows(t) for name, t in self.teacher(y).items()}
-        order = torch.randperm(len(y) * world_size(), generator=self.draws, device=y.device)
+        order = torch.randperm(len(y) * world_size(), generator=self.generator, device=y.device)
         mixed, back = all_gather_rows(y)[order[local_rows(len(order))]], order.argsort()
         return {name: all_gather_rows(t)[back] for name, t in self.teacher(mixed).items()}
 
@@ -143,12 +187,12 @@ class CGH(Method):
 
     def share(self) -> Tensor:
         """a of the formula: 0 at the first step, 1 from `ramp` of the run on."""
-        if not self.recipe.ramp:
+        if not self.config.ramp:
             return torch.ones_like(self.progress)
-        return (self.progress / self.recipe.ramp).clamp(max=1.0)
+        return (self.progress / self.config.ramp).clamp(max=1.0)
 
     @torch.no_grad()
     def after_step(self, outputs: Outputs) -> None:
-        update_ema(self.teacher, self.student, self.recipe.momentum)
+        update_ema(self.teacher, self.student, self.config.ema)
         for name, queue in self.queues.items():
             queue.push(outputs[f"t_{name}"])

@@ -21,46 +21,59 @@ and this file at the end of the step before, which differs in the very first ste
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
 from ..core.distributed import all_gather_rows
 from ..losses import info_nce
+from ..models.encoder import EncoderConfig
 from ..models.freeze import freeze
 from ..models.heads import predictor, projector
 from ..models.momentum import update_ema
-from ..models.resnet import ResNet
-from ..recipe.recipe import Recipe
 from ..views.patches import average_combinations, grid_patches
-from .base import Method, Outputs
+from ..views.view import View
+from .base import Method, Outputs, Slot
+from .knobs import EmaKnobs, GridKnobs, PredictorKnobs, ProjectorNormKnobs, TemperatureKnobs
+
+
+@dataclass(frozen=True)
+class FastMoCoConfig(GridKnobs, EmaKnobs, PredictorKnobs, ProjectorNormKnobs, TemperatureKnobs):
+    name = "fastmoco"
 
 
 class FastMoCo(Method):
-    """Fast-MoCo as a recipe says: `grid` and `combine` make the patches' combinations. `classes` is not used."""
+    """Fast-MoCo as a recipe says: `grid` and `combine` make the patches' combinations. `num_classes` is not used."""
 
-    gathers = True
+    Config = FastMoCoConfig
+    title, loss_name = "Fast-MoCo", "InfoNCE"
+    presets = {
+        "quick": {"": {"temperature": 0.1, "lr": 0.9, "batch_size": 64, "ema": 0.8}},
+        "standard": {"": {"projector": (2048, 2048, 2048), "predictor_hidden": 512}},
+    }
+    supports_distributed = True
 
-    def __init__(self, recipe: Recipe, classes: int):
-        super().__init__()
-        self.recipe = recipe
-        self.backbone, self.projector = self._encoder(recipe)
-        self.predictor = predictor(recipe.projector[-1], recipe.predictor)
-        self.momentum_backbone, self.momentum_projector = map(freeze, self._encoder(recipe))  # not a copy: release
-        self.views = (recipe.view, recipe.view)
+    def __init__(self, config: FastMoCoConfig, encoder: EncoderConfig, view: View, num_classes: int):
+        super().__init__(config, encoder, view, num_classes)
+        self.backbone, self.projector = self._encoder(config, encoder)
+        self.predictor = predictor(config.projector[-1], config.predictor_hidden)
+        self.momentum_backbone, self.momentum_projector = map(freeze, self._encoder(config, encoder))  # not a copy: release
+        self.slots = (Slot(), Slot())
 
     @staticmethod
-    def _encoder(recipe: Recipe) -> tuple[nn.Module, nn.Module]:
-        backbone = ResNet(recipe.width, recipe.blocks, recipe.stem)
-        return backbone, projector((backbone.dim, *recipe.projector), recipe.projector_last_norm)
+    def _encoder(config: FastMoCoConfig, encoder: EncoderConfig) -> tuple[nn.Module, nn.Module]:
+        backbone = encoder.build()
+        return backbone, projector((backbone.dim, *config.projector), config.projector_last_norm)
 
     def embed(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The online branch: whole views (N, 3, S, S) -> projections z and predictions p of all combinations, (C, N, D).
 
         With many processes the predictions are those of all ranks, the projections this rank's.
         """
-        patches = grid_patches(x, self.recipe.grid)  # (N, 3, S, S) -> (P, N, 3, s, s)
+        patches = grid_patches(x, self.config.grid)  # (N, 3, S, S) -> (P, N, 3, s, s)
         features = self.backbone(patches.flatten(0, 1)).unflatten(0, patches.shape[:2])  # -> (P, N, dim)
-        pairs = average_combinations(features, self.recipe.combine)  # (P, N, dim) -> (C, N, dim)
+        pairs = average_combinations(features, self.config.combine)  # (P, N, dim) -> (C, N, dim)
         z = self.projector(pairs.flatten(0, 1))  # (C*N, D): one batch, and BatchNorm over all of it (release)
         p = self.predictor(z).unflatten(0, pairs.shape[:2])
         return z.unflatten(0, pairs.shape[:2]), all_gather_rows(p, dim=1)
@@ -74,11 +87,11 @@ class FastMoCo(Method):
         x1, x2 = views
         (z1, p1), (z2, p2) = self.embed(x1), self.embed(x2)
         m1, m2 = self.target(x1), self.target(x2)
-        pairs = [info_nce(p, m2, self.recipe.temperature) for p in p1]
-        pairs += [info_nce(p, m1, self.recipe.temperature) for p in p2]
+        pairs = [info_nce(p, m2, self.config.temperature) for p in p1]
+        pairs += [info_nce(p, m1, self.config.temperature) for p in p2]
         return {"loss": torch.stack(pairs).mean(), "z1": z1, "z2": z2, "p1": p1, "p2": p2, "m1": m1, "m2": m2}
 
     @torch.no_grad()
     def after_step(self, outputs: Outputs) -> None:
-        update_ema(self.momentum_backbone, self.backbone, self.recipe.momentum)
-        update_ema(self.momentum_projector, self.projector, self.recipe.momentum)
+        update_ema(self.momentum_backbone, self.backbone, self.config.ema)
+        update_ema(self.momentum_projector, self.projector, self.config.ema)

@@ -23,7 +23,7 @@ T / 0.07 = 4.286, adds the two and weighs L_location by 1; in the means above, t
 
 `flip_patches="after"` mirrors each patch after the cut, as read there: left and right cannot be told apart any more, and no
 location head can be right more than half the time. "before" is our variant: one coin a picture mirrors the whole picture
-before both cuts, so that all four places can be told. `base="simclr"` stands for the abstract's claim that the method suits
+before both cuts, so that all four places can be told. `framework="simclr"` stands for the abstract's claim that the method suits
 other frames; how it was tried there is unknown. Here: no twin, no predictor, L_global = SC(z1, z2), gradient on both sides.
 
 Ours: SGD, not LARS; the recipe's blur for both views (read: 0.5 and 0.1); linear layers keep their biases, which a BatchNorm
@@ -33,21 +33,23 @@ makes idle in all but the predictor's last. The plain backbone is evaluated, on 
 from __future__ import annotations
 
 import copy
-import dataclasses
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..core.config import knob
 from ..core.distributed import all_gather_rows, local_rows, world_size
 from ..losses import l2_normalize
+from ..models.encoder import EncoderConfig
 from ..models.freeze import freeze
 from ..models.heads import predictor, projector
 from ..models.momentum import ema_schedule, update_ema
-from ..models.resnet import ResNet
-from ..recipe.recipe import Recipe
 from ..views import montage
-from .base import Method, Outputs
+from ..views.view import View
+from .base import Method, Outputs, Slot
+from .knobs import EmaScheduleKnobs, PredictorKnobs, ProjectorNormKnobs, TemperatureKnobs
 
 SOLARIZE = (0.5, 0.2)  # probability in view 1 and in view 2, whatever the recipe's view says (release)
 
@@ -66,52 +68,74 @@ def multi_positive_nt_xent(a: Tensor, b: Tensor, temperature: float) -> Tensor:
         return (logits.logsumexp(dim=1) - alike).mean()
 
 
+@dataclass(frozen=True)
+class GLNetConfig(EmaScheduleKnobs, PredictorKnobs, ProjectorNormKnobs, TemperatureKnobs):
+    name = "glnet"
+    flip_patches: str = knob("after", "mirrored after the cut, or before it", "release", choices=("after", "before"))
+    same_order: bool = knob(True, "both views' montages shuffled alike", "release")
+    location_weight: float = knob(
+        0.117, "weight of the location loss", "release, as a share of the mean-form loss", low=0
+    )  # fmt: skip
+    framework: str = knob(
+        "moco_v3", "what the montages train: momentum network and predictor, or SimCLR", "paper", choices=("moco_v3", "simclr")
+    )  # fmt: skip
+
+
 class GLNet(Method):
-    """GLNet as a recipe says, on MoCo v3's frame or on SimCLR's (`base`). `classes` is not used."""
+    """GLNet as a recipe says, on MoCo v3's frame or on SimCLR's (`framework`). `num_classes` is not used."""
 
-    gathers = True
-    mixes_batch = True
+    Config = GLNetConfig
+    title, loss_name = "GLNet", "NT-Xent + location"
+    presets = {
+        "quick": {"": {"temperature": 0.3, "lr": 0.72, "batch_size": 128, "ema": 0.9}},
+        "standard": {"": {"projector": (2048, 256), "predictor_hidden": 2048, "temperature": 0.3, "ema_end": 1.0}},
+    }
+    variants = {"glnet-before": {"flip_patches": "before"}}
+    supports_distributed = True
+    shuffles_batch = True
 
-    def __init__(self, recipe: Recipe, classes: int):
-        super().__init__()
-        self.recipe = recipe
-        self.backbone = ResNet(recipe.width, recipe.blocks, recipe.stem)
-        widths = (self.backbone.dim, *recipe.projector)
-        self.projector = projector(widths, recipe.projector_last_norm, last_affine=False)
+    def __init__(self, config: GLNetConfig, encoder: EncoderConfig, view: View, num_classes: int):
+        super().__init__(config, encoder, view, num_classes)
+        self.backbone = encoder.build()
+        widths = (self.backbone.dim, *config.projector)
+        self.projector = projector(widths, config.projector_last_norm, last_affine=False)
         self.location = nn.Linear(self.backbone.dim, 4)
-        if recipe.base == "moco_v3":
-            self.predictor = predictor(recipe.projector[-1], recipe.predictor)
+        if config.framework == "moco_v3":
+            self.predictor = predictor(config.projector[-1], config.predictor_hidden)
             self.momentum_backbone = freeze(copy.deepcopy(self.backbone))  # they start as copies: MoCo v3
             self.momentum_projector = freeze(copy.deepcopy(self.projector))
-        flip = recipe.view.flip if recipe.flip_patches == "after" else 0.0
-        patch = dataclasses.replace(recipe.view, size=recipe.view.size // 2, flip=flip)
+        once = {} if config.flip_patches == "after" else {"flip_p": 0.0}  # the whole image is mirrored, once for both views
         # view 1: TL, BL, TR, BR; view 2: the same
-        self.views = tuple(dataclasses.replace(patch, region=r, solarize=p) for p in SOLARIZE for r in montage.REGIONS)
+        self.slots = tuple(
+            Slot("patch", share=0.5, changes={"source_region": region, "solarize_p": p, **once})
+            for p in SOLARIZE
+            for region in montage.REGIONS
+        )
 
     def patches_of(self, views: list[Tensor]) -> Tensor:
         """The quadrants of both views: 8 x (N, 3, s, s) -> (V, 4N, 3, s, s), number quadrant * N + picture."""
         patches = torch.stack(views).unflatten(0, (2, 4))  # 8 x (N, 3, s, s) -> (V, P, N, 3, s, s)
-        if self.recipe.flip_patches == "before":
+        if self.config.flip_patches == "before":
             x = views[0]
             whole = len(x) * world_size()
             coin = (
-                torch.rand(whole, generator=self.draws, device=x.device)[local_rows(whole)] < self.recipe.view.flip
+                torch.rand(whole, generator=self.generator, device=x.device)[local_rows(whole)] < self.whole_view.flip_p
             )  # (N,)
             patches = torch.stack([montage.mirror(each, coin) for each in patches])
         return all_gather_rows(patches, dim=2).flatten(1, 2)  # (V, P, N, 3, s, s) -> (V, 4N, 3, s, s)
 
     def orders(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """A permutation (4N,) for each view's patches: the same one (release), or one each."""
-        first = torch.randperm(len(x), generator=self.draws, device=x.device)
-        return first, first if self.recipe.one_order else torch.randperm(len(x), generator=self.draws, device=x.device)
+        first = torch.randperm(len(x), generator=self.generator, device=x.device)
+        return first, first if self.config.same_order else torch.randperm(len(x), generator=self.generator, device=x.device)
 
     @staticmethod
-    def encode(backbone: ResNet, montages: Tensor) -> Tensor:
+    def encode(backbone: nn.Module, montages: Tensor) -> Tensor:
         """Montages (N, 3, S, S) -> a feature vector of each of their cells (4N, dim), number cell * N + montage."""
         return montage.split(backbone.maps(montages)[backbone.stages[-1]])  # (N, dim, h, w) -> (4N, dim)
 
     def forward(self, views: list[Tensor], labels: Tensor | None = None) -> Outputs:
-        temperature, (x1, x2) = self.recipe.temperature, self.patches_of(views)
+        temperature, (x1, x2) = self.config.temperature, self.patches_of(views)
         order1, order2 = self.orders(x1)
         x1, x2 = montage.glue(x1, montage.some(order1)), montage.glue(x2, montage.some(order2))  # (N, 3, S, S) each
 
@@ -127,7 +151,7 @@ class GLNet(Method):
         z = [self.projector(cells) for cells in h]
         (h1, h2), (z1, z2) = home(*h), home(*z)  # (4N, dim) and (4N, D) each
         outputs = {"h1": h1, "h2": h2, "z1": z1, "z2": z2}
-        if self.recipe.base == "moco_v3":
+        if self.config.framework == "moco_v3":
             p1, p2 = home(*map(self.predictor, z))
             with torch.no_grad():
                 k1, k2 = home(*(self.momentum_projector(self.encode(self.momentum_backbone, x)) for x in (x1, x2)))
@@ -140,7 +164,7 @@ class GLNet(Method):
         quadrant = torch.arange(4, device=guess.device).repeat_interleave(len(guess) // 4)  # (4N,), N of each
         loss_location = F.cross_entropy(guess, quadrant)
         return outputs | {
-            "loss": loss_global + self.recipe.location_weight * loss_location,
+            "loss": loss_global + self.config.location_weight * loss_location,
             "loss_global": loss_global,
             "loss_location": loss_location,
             "location": (guess.argmax(dim=1) == quadrant).float().mean(),  # a gauge: 0.25 is chance
@@ -148,8 +172,8 @@ class GLNet(Method):
 
     @torch.no_grad()
     def after_step(self, outputs: Outputs) -> None:
-        if self.recipe.base == "moco_v3":
-            start = self.recipe.momentum
-            momentum = ema_schedule(start, self.recipe.momentum_end or start, self.progress)
+        if self.config.framework == "moco_v3":
+            start = self.config.ema
+            momentum = ema_schedule(start, self.config.ema_end or start, self.progress)
             update_ema(self.momentum_backbone, self.backbone, momentum)
             update_ema(self.momentum_projector, self.projector, momentum)

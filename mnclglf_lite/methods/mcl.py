@@ -10,7 +10,7 @@ among the other networks' keys, and each tries to be as sure, and as unsure, as 
 
     VCL = sum_m CE(z_mm, 0)              soft VCL = sum_{a != b} D(z_aa, z_bb)             D: `losses.soften`
     ICL = sum_{a != b} CE(z_ab, 0)       soft ICL = sum_{a != b} D(z_ab, z_ba)
-    L   = VCL + ICL + soft VCL + soft ICL                   plain sums; `mutual` says which of them are on
+    L   = VCL + ICL + soft VCL + soft ICL                   plain sums; `losses` says which of them are on
 
 All networks see the same x and the same y, so slot j holds the same picture in every queue, which is what gives D a meaning
 (the random entries of the start are unaligned until they have left). With one network VCL alone is left: one-way MoCo.
@@ -37,23 +37,28 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..core.config import knob
 from ..core.distributed import all_gather_rows, local_rows, world_size
 from ..core.errors import InputError
 from ..losses import cosine_logits, distillation_kl, queue_logits, supervised_contrastive
 from ..models.batchnorm import split_batchnorm
+from ..models.encoder import EncoderConfig
 from ..models.freeze import freeze
 from ..models.heads import mlp
 from ..models.memory_queue import Queue
 from ..models.momentum import update_ema
-from ..models.resnet import ResNet
-from ..recipe.recipe import Recipe
-from .base import Method, Outputs
+from ..views.view import View
+from .base import Method, Outputs, Slot
+from .knobs import BatchNormKnobs, EmaKnobs, ProjectorNormKnobs, QueueKnobs, TemperatureKnobs
 
+LOSSES = ("vcl", "icl", "soft_vcl", "soft_icl")
 LABELLED = {"vcl": 0.1, "icl": 0.1, "soft_vcl": 1.0, "soft_icl": 1.0}  # weights: alpha, beta, gamma, lambda of the release
 
 
@@ -69,41 +74,65 @@ def mutual_losses(z: list[list[Tensor]], hard: Callable[[Tensor], Tensor], tempe
     return losses
 
 
-class MCL(Method):
-    """MCL as a recipe says: `networks` of them, of which network 0 is evaluated. `classes` is for the supervised form alone.
+@dataclass(frozen=True)
+class MCLConfig(QueueKnobs, EmaKnobs, BatchNormKnobs, ProjectorNormKnobs, TemperatureKnobs):
+    name = "mcl"
+    num_networks: int = knob(2, "networks that are taught together", "release", low=1)
+    losses: tuple[str, ...] = knob(LOSSES, "losses that are on", "release", choices=LOSSES)
+    soft_temperature: float = knob(3.0, "of the two soft losses, which its square multiplies", "release", above=0)
+    with_labels: bool = knob(False, "the supervised form", "release")
 
-    All four losses are reported, also those that `mutual` leaves out of the sum: how far apart are networks that never talk?
+    def check(self, recipe: Any) -> None:
+        super().check(recipe)
+        if not self.with_labels and (not self.losses or (self.num_networks == 1 and "vcl" not in self.losses)):
+            raise InputError(
+                f"losses={self.losses} leaves nothing to learn from; add 'vcl', or another loss and num_networks=2"
+            )
+
+
+class MCL(Method):
+    """MCL as a recipe says: `num_networks` of them, of which network 0 is evaluated. `num_classes` is for the supervised form alone.
+
+    All four losses are reported, also those that `losses` leaves out of the sum: how far apart are networks that never talk?
     """
 
-    gathers = True
+    Config = MCLConfig
+    title, loss_name = "MCL", "InfoNCE + KL"
+    presets = {
+        "quick": {"": {"temperature": 0.1, "lr": 0.18, "batch_size": 32, "ema": 0.98}},
+        "standard": {"": {"projector": (128,), "projector_last_norm": False, "temperature": 0.1, "bn_splits": 8}},
+    }
+    variants = {"mcl-one": {"num_networks": 1}, "mcl-labels": {"with_labels": True}}
+    supports_distributed = True
 
-    def __init__(self, recipe: Recipe, classes: int):
-        super().__init__()
-        alone = recipe.networks == 1 and "vcl" not in recipe.mutual
-        if (alone or not recipe.mutual) and not recipe.with_labels:
-            raise InputError(
-                f"mutual={recipe.mutual} leaves nothing to learn from; add 'vcl', or another loss and networks=2"
-            )
-        self.recipe = recipe
-        self.mixes_batch = recipe.norm_groups > 1 and not recipe.with_labels
-        self.online = nn.ModuleList(self._encoder(recipe) for _ in range(recipe.networks))  # each drawn on its own
-        if recipe.with_labels:
-            self.views = (recipe.view,)
-            self.classifiers = nn.ModuleList(nn.Linear(self.backbone.dim, classes) for _ in self.online)
-            if alone or not recipe.mutual:  # no loss reaches the heads
+    def __init__(self, config: MCLConfig, encoder: EncoderConfig, view: View, num_classes: int):
+        super().__init__(config, encoder, view, num_classes)
+        alone = config.num_networks == 1 and "vcl" not in config.losses
+        self.shuffles_batch = config.bn_splits > 1 and not config.with_labels
+        self.online = nn.ModuleList(
+            self._network(config, encoder) for _ in range(config.num_networks)
+        )  # each drawn on its own
+        if config.with_labels:
+            self.slots = (Slot(),)
+            self.classifiers = nn.ModuleList(nn.Linear(self.backbone.dim, num_classes) for _ in self.online)
+            if alone or not config.losses:  # no loss reaches the heads
                 for _, head in self.online:
                     freeze(head)
         else:
-            self.views = (recipe.view, recipe.view)
+            self.slots = (Slot(), Slot())
             self.twins = nn.ModuleList(freeze(copy.deepcopy(network)) for network in self.online)
-            self.queues = nn.ModuleList(Queue(recipe.queue, recipe.projector[-1]) for _ in self.online)
+            self.queues = nn.ModuleList(Queue(config.queue, config.projector[-1]) for _ in self.online)
 
     @staticmethod
-    def _encoder(recipe: Recipe) -> nn.Sequential:
-        backbone = ResNet(recipe.width, recipe.blocks, recipe.stem)
-        head = mlp((backbone.dim, *recipe.projector), recipe.projector_last_norm)
+    def _network(config: MCLConfig, encoder: EncoderConfig) -> nn.Sequential:
+        backbone = encoder.build()
+        head = mlp((backbone.dim, *config.projector), config.projector_last_norm)
         # The labelled form has no keys that could be told by their company: one group (release).
-        return split_batchnorm(nn.Sequential(backbone, head), 1 if recipe.with_labels else recipe.norm_groups)
+        return split_batchnorm(nn.Sequential(backbone, head), 1 if config.with_labels else config.bn_splits)
+
+    @classmethod
+    def uses_labels(cls, config: MCLConfig) -> bool:
+        return config.with_labels
 
     @property
     def backbone(self) -> nn.Module:
@@ -113,53 +142,53 @@ class MCL(Method):
     def keys(self, y: Tensor) -> list[Tensor]:
         """Views (N, 3, S, S) -> each twin's keys (N, D), computed in one shuffled order that all twins share (release).
 
-        With `norm_groups` the shuffle puts query and key of a picture among different company; without, it changes nothing.
+        With `bn_splits` the shuffle puts query and key of a picture among different company; without, it changes nothing.
         """
-        if not self.recipe.shuffle:
+        if not self.config.shuffle_bn:
             return [all_gather_rows(twin(y)) for twin in self.twins]
-        order = torch.randperm(len(y) * world_size(), generator=self.draws, device=y.device)
+        order = torch.randperm(len(y) * world_size(), generator=self.generator, device=y.device)
         mixed, back = all_gather_rows(y)[order[local_rows(len(order))]], order.argsort()
         return [all_gather_rows(twin(mixed))[back] for twin in self.twins]
 
     def forward(self, views: list[Tensor], labels: Tensor | None = None) -> Outputs:
-        return self.with_labels(views[0], labels) if self.recipe.with_labels else self.without_labels(*views)
+        return self.with_labels(views[0], labels) if self.config.with_labels else self.without_labels(*views)
 
     def without_labels(self, x: Tensor, y: Tensor) -> Outputs:
-        recipe = self.recipe
+        config = self.config
         q = [all_gather_rows(network(x)) for network in self.online]  # (N, 3, S, S) -> M times (N, D)
         k = self.keys(y)  # (N, 3, S, S) -> M times (N, D)
         keys = list(zip(k, self.queues, strict=True))
-        z = [[queue_logits(a, b, queue.entries, recipe.temperature) for b, queue in keys] for a in q]  # M x M of (N, 1 + K)
+        z = [[queue_logits(a, b, queue.entries, config.temperature) for b, queue in keys] for a in q]  # M x M of (N, 1 + K)
         first = torch.zeros(len(q[0]), dtype=torch.long, device=x.device)  # the right answer is always index 0
-        losses = mutual_losses(z, lambda logits: F.cross_entropy(logits, first), recipe.soft_temperature)
-        outputs = {"loss": sum(losses[name] for name in losses if name in recipe.mutual)}
+        losses = mutual_losses(z, lambda logits: F.cross_entropy(logits, first), config.soft_temperature)
+        outputs = {"loss": sum(losses[name] for name in losses if name in config.losses)}
         outputs |= {f"loss_{name}": value for name, value in losses.items()}
-        for m in range(recipe.networks):
+        for m in range(config.num_networks):
             outputs |= {f"q{m}": q[m], f"k{m}": k[m]}
         return outputs
 
     def with_labels(self, x: Tensor, labels: Tensor | None) -> Outputs:
         if labels is None:
             raise InputError("MCL with_labels needs labels, and got none; pass the image set's labels")
-        recipe = self.recipe
+        config = self.config
         features = [backbone(x) for backbone, _ in self.online]  # (N, 3, S, S) -> M times (N, dim)
         e = [all_gather_rows(head(h)) for (_, head), h in zip(self.online, features, strict=True)]  # M times (N, D)
         guesses = [classifier(h).float() for classifier, h in zip(self.classifiers, features, strict=True)]  # (N, classes)
         guesses = [all_gather_rows(guess) for guess in guesses]
-        s = [[cosine_logits(a, b, recipe.temperature) for b in e] for a in e]  # M x M of (N, N)
-        losses = mutual_losses(s, lambda logits: supervised_contrastive(logits, labels), recipe.soft_temperature)
+        s = [[cosine_logits(a, b, config.temperature) for b in e] for a in e]  # M x M of (N, N)
+        losses = mutual_losses(s, lambda logits: supervised_contrastive(logits, labels), config.soft_temperature)
         outputs = {"loss_labels": sum(F.cross_entropy(guess, labels) for guess in guesses)}
         outputs |= {f"loss_{name}": value for name, value in losses.items()}
-        taught = sum(LABELLED[name] * losses[name] for name in losses if name in recipe.mutual)
+        taught = sum(LABELLED[name] * losses[name] for name in losses if name in config.losses)
         outputs |= {"loss": outputs["loss_labels"] + taught, "accuracy": (guesses[0].argmax(1) == labels).float().mean()}
-        for m in range(recipe.networks):
+        for m in range(config.num_networks):
             outputs |= {f"e{m}": e[m], f"logits{m}": guesses[m]}
         return outputs
 
     @torch.no_grad()
     def after_step(self, outputs: Outputs) -> None:
-        if self.recipe.with_labels:
+        if self.config.with_labels:
             return
         for m, (twin, network, queue) in enumerate(zip(self.twins, self.online, self.queues, strict=True)):
-            update_ema(twin, network, self.recipe.momentum)
+            update_ema(twin, network, self.config.ema)
             queue.push(outputs[f"k{m}"])

@@ -26,73 +26,105 @@ batch is never among its own neighbours), moving average 0.99 of parameters only
 start. Inferred: that the paper's text says the same. The release moves the twin at the start of a step and this file at the
 end of the one before, which differs in the very first step alone.
 
-Ours, to ask what each network and each view is worth; `networks=2` and `local_views=0` are the method above:
+Ours, to ask what each network and each view is worth; `num_networks=2` and `small_views=0` are the method above:
 
-    networks=1        no twin: m1, m3 are z1, z3 held constant, the queue holds z3 (after NNCLR, Dwibedi et al. 2021)
-    networks=1+T      T twins i = 0..T-1, each with its own random start and queue; L_GG is the mean over them. So that they
+    num_networks=1    no twin: m1, m3 are z1, z3 held constant, the queue holds z3 (after NNCLR, Dwibedi et al. 2021)
+    num_networks=1+T  T twins i = 0..T-1, each with its own random start and queue; L_GG is the mean over them. So that they
                       do not all say the same, twin i has momentum 1 - (1 - momentum) / 2^i: half as fast as twin i-1
-    local_views=n     n small views x4, x5, ... go the online way as well, to be further anchors of the global term:
+    small_views=n     n small views x4, x5, ... go the online way as well, to be further anchors of the global term:
                       L_GG = 1/(2 + 2n) [ NTX(n3, p1) + NTX(n1, p3) + sum_{v >= 4} (NTX(n1, p_v) + NTX(n3, p_v)) ]
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
+from ..core.config import knob
 from ..core.distributed import all_gather_rows
 from ..losses import info_nce, nt_xent
+from ..models.encoder import EncoderConfig
 from ..models.freeze import freeze
 from ..models.heads import predictor, projector
 from ..models.memory_queue import Queue
 from ..models.momentum import update_ema
-from ..models.resnet import ResNet
-from ..recipe.recipe import Recipe
 from ..views.patches import average_combinations, grid_patches
 from ..views.view import View
-from .base import Method, Outputs
+from .base import Method, Outputs, Slot
+from .knobs import EmaKnobs, GridKnobs, PredictorKnobs, ProjectorNormKnobs, QueueKnobs, SmallViewKnobs, TemperatureKnobs
 from .multicrop import cross_view_mean, forward_together
 
 
-def views_of(recipe: Recipe) -> tuple[View, ...]:
+@dataclass(frozen=True)
+class MNCLGLFConfig(GridKnobs, SmallViewKnobs, QueueKnobs, EmaKnobs, PredictorKnobs, ProjectorNormKnobs, TemperatureKnobs):
+    name = "mnclglf"
+    num_networks: int = knob(2, "sets of weights: online and momentum networks", "release", low=1)
+    local: str = knob("grid", "what the local targets see", "release", choices=("grid", "crops"))
+    local_weight: float = knob(1.0, "weight of L_GL", "release", low=0)
+    global_weight: float = knob(6.0, "weight of L_GG", "release", low=0)
+    local_gradient: bool = knob(True, "True: as drawn, False: as released", "paper")
+    neighbour_swap: bool = knob(True, "momentum embeddings swapped for their nearest neighbours in the queue", "paper")
+
+    @property
+    def cells(self) -> int:
+        return self.grid if self.local == "grid" else 1
+
+    def reads_small_view(self) -> bool:
+        return self.small_views > 0 or self.local == "crops"
+
+
+def slots_of(config: MNCLGLFConfig) -> tuple[Slot, ...]:
     """The views it wants: x1, x2, x3, then the small ones; then, with random local crops, those of x1 and of x2."""
-    crops = recipe.grid**2 if recipe.local == "crops" else 0
-    return (recipe.view,) * 3 + (recipe.local_view,) * (recipe.local_views + 2 * crops)
+    crops = config.grid**2 if config.local == "crops" else 0
+    return (Slot(),) * 3 + (Slot("small", config.small_view),) * (config.small_views + 2 * crops)
 
 
-def patches_of(views: list[Tensor], recipe: Recipe) -> tuple[Tensor, Tensor]:
+def patches_of(views: list[Tensor], config: MNCLGLFConfig) -> tuple[Tensor, Tensor]:
     """The patches of x1 and of x2, (P, N, 3, s, s) each: a grid cut out of the view, or random local crops."""
-    if recipe.local == "grid":
-        return grid_patches(views[0], recipe.grid), grid_patches(views[1], recipe.grid)
-    crops = views[3 + recipe.local_views :]
+    if config.local == "grid":
+        return grid_patches(views[0], config.grid), grid_patches(views[1], config.grid)
+    crops = views[3 + config.small_views :]
     first, second = torch.stack(crops).chunk(2)  # 2P x (N, 3, s, s) -> (P, N, 3, s, s) twice
     return first, second
 
 
 class MNCLGLF(Method):
-    """MNCLGLF as a recipe says, as drawn or as released (`local_gradient`). `classes` is not used."""
+    """MNCLGLF as a recipe says, as drawn or as released (`local_gradient`). `num_classes` is not used."""
 
-    gathers = True
+    Config = MNCLGLFConfig
+    title, loss_name = "MNCLGLF as drawn", "InfoNCE + NT-Xent"
+    presets = {
+        "quick": {
+            "": {"temperature": 0.1, "lr": 0.9, "batch_size": 128, "global_weight": 1.0, "ema": 0.8},
+            # chosen on CIFAR-10's hold-out among 0.18, 0.36 and 0.9, four temperatures each: results.md, ablation/choose
+            "cifar10": {"lr": 0.36},
+        },
+        "standard": {"": {"projector": (2048, 2048, 2048), "predictor_hidden": 512, "queue": 16384}},
+    }
+    variants = {"mnclglf-released": {"local_gradient": False}, "mnclglf-crops": {"local": "crops"}}
+    supports_distributed = True
 
-    def __init__(self, recipe: Recipe, classes: int):
-        super().__init__()
-        self.recipe = recipe
-        self.backbone, self.projector = self._encoder(recipe)
-        dim = recipe.projector[-1]
-        self.predictor = predictor(dim, recipe.predictor)
-        self.endings = ["", *(f"_{i}" for i in range(2, recipe.networks))]  # of each twin's names: queue, then queue_2, ...
+    def __init__(self, config: MNCLGLFConfig, encoder: EncoderConfig, view: View, num_classes: int):
+        super().__init__(config, encoder, view, num_classes)
+        self.backbone, self.projector = self._encoder(config, encoder)
+        dim = config.projector[-1]
+        self.predictor = predictor(dim, config.predictor_hidden)
+        # what the names of each momentum network end in: queue, then queue_2, ...
+        self.endings = ["", *(f"_{i}" for i in range(2, config.num_networks))]
         for end in self.endings:
             # Drawn on its own, not copied: release. The difference is forgotten in a few hundred steps.
-            backbone, head = map(freeze, self._encoder(recipe)) if recipe.networks > 1 else (None, None)
+            backbone, head = map(freeze, self._encoder(config, encoder)) if config.num_networks > 1 else (None, None)
             self.add_module(f"momentum_backbone{end}", backbone)
             self.add_module(f"momentum_projector{end}", head)
-            self.add_module(f"queue{end}", Queue(recipe.queue, dim))
-        self.views = views_of(recipe)
+            self.add_module(f"queue{end}", Queue(config.queue, dim))
+        self.slots = slots_of(config)
 
     @staticmethod
-    def _encoder(recipe: Recipe) -> tuple[nn.Module, nn.Module]:
-        backbone = ResNet(recipe.width, recipe.blocks, recipe.stem)
-        return backbone, projector((backbone.dim, *recipe.projector), recipe.projector_last_norm)
+    def _encoder(config: MNCLGLFConfig, encoder: EncoderConfig) -> tuple[nn.Module, nn.Module]:
+        backbone = encoder.build()
+        return backbone, projector((backbone.dim, *config.projector), config.projector_last_norm)
 
     def embed(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The online branch: views (N, 3, S, S) -> projection z (N, D) and prediction p (N, D)."""
@@ -108,7 +140,7 @@ class MNCLGLF(Method):
         """
         p, n = patches.shape[:2]
         features = self.backbone(patches.flatten(0, 1)).unflatten(0, (p, n))  # (P, N, 3, s, s) -> (P, N, dim)
-        pairs = average_combinations(features, self.recipe.combine)  # (P, N, dim) -> (C, N, dim)
+        pairs = average_combinations(features, self.config.combine)  # (P, N, dim) -> (C, N, dim)
         return all_gather_rows(self.projector(pairs.flatten(0, 1)).unflatten(0, pairs.shape[:2]), dim=1)  # (C, N, D)
 
     def twin(self, end: str) -> tuple[nn.Module | None, nn.Module | None, Queue]:
@@ -124,17 +156,17 @@ class MNCLGLF(Method):
         backbone, head, queue = self.twin(end)
         m = all_gather_rows(z.detach() if backbone is None else head(backbone(x)))
         nearest, labels = queue.nearest(m)
-        return m, nearest if self.recipe.swap else m, labels
+        return m, nearest if self.config.neighbour_swap else m, labels
 
     def patches_of(self, views: list[Tensor]) -> tuple[Tensor, Tensor]:
         """See `patches_of` above."""
-        return patches_of(views, self.recipe)
+        return patches_of(views, self.config)
 
     def forward(self, views: list[Tensor], labels: Tensor | None = None) -> Outputs:
-        recipe, temperature = self.recipe, self.recipe.temperature
-        x1, x2, x3, *small = views[: 3 + recipe.local_views]
+        config, temperature = self.config, self.config.temperature
+        x1, x2, x3, *small = views[: 3 + config.small_views]
         z1, p1 = self.embed(x1)
-        with torch.set_grad_enabled(recipe.local_gradient and torch.is_grad_enabled()):
+        with torch.set_grad_enabled(config.local_gradient and torch.is_grad_enabled()):
             z2, p2 = self.embed(x2)  # used by the local term alone
         z3, p3 = self.embed(x3)
         z_small = forward_together(lambda x: self.projector(self.backbone(x)), small)
@@ -142,7 +174,7 @@ class MNCLGLF(Method):
         p1, p2, p3, *p_small = map(all_gather_rows, (p1, p2, p3, *p_small))
         c1, c2 = (self.local_targets(patches) for patches in self.patches_of(views))
 
-        a1, a2 = (p1, p2) if recipe.local_gradient else (p1.detach(), p2.detach())
+        a1, a2 = (p1, p2) if config.local_gradient else (p1.detach(), p2.detach())
         pairs = [info_nce(a1, c, temperature) for c in c2] + [info_nce(a2, c, temperature) for c in c1]
         loss_local = torch.stack(pairs).mean()
         terms, targets, found = [], {}, []
@@ -154,7 +186,7 @@ class MNCLGLF(Method):
             found += [label1, label3]
         loss_global = torch.stack(terms).mean()
         outputs = {
-            "loss": recipe.local_weight * loss_local + recipe.global_weight * loss_global,
+            "loss": config.local_weight * loss_local + config.global_weight * loss_global,
             "loss_local": loss_local,
             "loss_global": loss_global,
             **{f"z{v}": z for v, z in enumerate((z1, z2, z3, *z_small), start=1)},
@@ -171,7 +203,7 @@ class MNCLGLF(Method):
         for i, end in enumerate(self.endings):
             backbone, head, queue = self.twin(end)
             if backbone is not None:
-                momentum = 1 - (1 - self.recipe.momentum) / 2**i  # ours: each half as fast as the one before
+                momentum = 1 - (1 - self.config.ema) / 2**i  # ours: each half as fast as the one before
                 update_ema(backbone, self.backbone, momentum)
                 update_ema(head, self.projector, momentum)
             queue.push(outputs[f"m3{end}"], outputs.get("labels"))

@@ -18,8 +18,8 @@ In the symmetric form both look-ups see the same queue, and only then k1 and k2 
 batch thus fills 2N places). An enqueue between the two look-ups would offer the second query the first one's key of its own
 picture as a wrong answer.
 
-BatchNorm lets the pictures of a batch see each other, so query and key could be matched by their company: `norm_groups`
-gives each part of the batch statistics of its own, as on as many graphics cards, and `shuffle` has the keys computed in
+BatchNorm lets the pictures of a batch see each other, so query and key could be matched by their company: `bn_splits`
+gives each part of the batch statistics of its own, as on as many graphics cards, and `shuffle_bn` has the keys computed in
 another order and puts them back, so that query and key were in different company (`norms`). With one group every picture
 meets all others whatever the order, and the shuffle changes nothing but rounding.
 
@@ -30,38 +30,56 @@ start equal. BatchNorm's running statistics are each network's own.
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from ..core.config import knob
 from ..core.distributed import all_gather_rows, local_rows, world_size
 from ..losses import info_nce_queue
 from ..models.batchnorm import split_batchnorm
+from ..models.encoder import EncoderConfig
 from ..models.freeze import freeze
 from ..models.heads import mlp
 from ..models.memory_queue import Queue
 from ..models.momentum import update_ema
-from ..models.resnet import ResNet
-from ..recipe.recipe import Recipe
-from .base import Method, Outputs
+from ..views.view import View
+from .base import Method, Outputs, Slot
+from .knobs import BatchNormKnobs, EmaKnobs, ProjectorNormKnobs, QueueKnobs, TemperatureKnobs
+
+
+@dataclass(frozen=True)
+class MoCoConfig(QueueKnobs, EmaKnobs, BatchNormKnobs, ProjectorNormKnobs, TemperatureKnobs):
+    name = "moco"
+    symmetric: bool = knob(True, "each view is the query once", "ours; paper one-way")
 
 
 class MoCo(Method):
-    """MoCo v2 as a recipe says: one-way or symmetric, with groups and shuffle or without. `classes` is not used."""
+    """MoCo v2 as a recipe says: one-way or symmetric, with groups and shuffle or without. `num_classes` is not used."""
 
-    gathers = True
+    Config = MoCoConfig
+    title, loss_name = "MoCo v2", "InfoNCE"
+    presets = {
+        # Small batches: in a run of minutes the number of steps counts for more than what each of them sees (measured). A
+        # momentum encoder must be quick there: 0.99 remembers a hundred steps.
+        "quick": {"": {"temperature": 0.1, "lr": 0.36, "batch_size": 64, "ema": 0.95}},
+        # Eight parts of the batch with BatchNorm statistics of their own: MoCo's authors' CIFAR-10 notebook.
+        "standard": {"": {"projector": (512, 128), "projector_last_norm": False, "bn_splits": 8}},
+    }
+    variants = {"moco-oneway": {"symmetric": False}}
+    supports_distributed = True
 
-    def __init__(self, recipe: Recipe, classes: int):
-        super().__init__()
-        self.recipe = recipe
-        self.mixes_batch = recipe.norm_groups > 1
-        self.backbone = split_batchnorm(ResNet(recipe.width, recipe.blocks, recipe.stem), recipe.norm_groups)
-        head = mlp((self.backbone.dim, *recipe.projector), recipe.projector_last_norm)
-        self.projector = split_batchnorm(head, recipe.norm_groups)
+    def __init__(self, config: MoCoConfig, encoder: EncoderConfig, view: View, num_classes: int):
+        super().__init__(config, encoder, view, num_classes)
+        self.shuffles_batch = config.bn_splits > 1
+        self.backbone = split_batchnorm(encoder.build(), config.bn_splits)
+        head = mlp((self.backbone.dim, *config.projector), config.projector_last_norm)
+        self.projector = split_batchnorm(head, config.bn_splits)
         self.momentum_backbone = freeze(copy.deepcopy(self.backbone))
         self.momentum_projector = freeze(copy.deepcopy(self.projector))
-        self.queue = Queue(recipe.queue, recipe.projector[-1])
-        self.views = (recipe.view, recipe.view)
+        self.queue = Queue(config.queue, config.projector[-1])
+        self.slots = (Slot(), Slot())
 
     def queries(self, x: Tensor) -> Tensor:
         return all_gather_rows(self.projector(self.backbone(x)))  # (N, 3, S, S) -> (N, D)
@@ -69,9 +87,9 @@ class MoCo(Method):
     @torch.no_grad()
     def keys(self, x: Tensor) -> Tensor:
         """The twin's branch, in a random order that is undone: views (N, 3, S, S) -> keys (N, D), row i of picture i."""
-        if not self.recipe.shuffle:
+        if not self.config.shuffle_bn:
             return all_gather_rows(self.momentum_projector(self.momentum_backbone(x)))
-        order = torch.randperm(len(x) * world_size(), generator=self.draws, device=x.device)
+        order = torch.randperm(len(x) * world_size(), generator=self.generator, device=x.device)
         mixed = all_gather_rows(x)[order[local_rows(len(order))]]
         shuffled = all_gather_rows(self.momentum_projector(self.momentum_backbone(mixed)))
         return shuffled[order.argsort()]
@@ -79,16 +97,16 @@ class MoCo(Method):
     def forward(self, views: list[Tensor], labels: Tensor | None = None) -> Outputs:
         x1, x2 = views
         q1, k2 = self.queries(x1), self.keys(x2)
-        loss = info_nce_queue(q1, k2, self.queue.entries, self.recipe.temperature)
-        if not self.recipe.symmetric:
+        loss = info_nce_queue(q1, k2, self.queue.entries, self.config.temperature)
+        if not self.config.symmetric:
             return {"loss": loss, "q1": q1, "k2": k2}
         q2, k1 = self.queries(x2), self.keys(x1)
-        back = info_nce_queue(q2, k1, self.queue.entries, self.recipe.temperature)
+        back = info_nce_queue(q2, k1, self.queue.entries, self.config.temperature)
         return {"loss": (loss + back) / 2, "q1": q1, "q2": q2, "k1": k1, "k2": k2}
 
     @torch.no_grad()
     def after_step(self, outputs: Outputs) -> None:
-        update_ema(self.momentum_backbone, self.backbone, self.recipe.momentum)
-        update_ema(self.momentum_projector, self.projector, self.recipe.momentum)
-        for name in ("k1", "k2") if self.recipe.symmetric else ("k2",):
+        update_ema(self.momentum_backbone, self.backbone, self.config.ema)
+        update_ema(self.momentum_projector, self.projector, self.config.ema)
+        for name in ("k1", "k2") if self.config.symmetric else ("k2",):
             self.queue.push(outputs[name])

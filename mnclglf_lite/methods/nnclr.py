@@ -19,31 +19,45 @@ similarities of a side with itself are negatives too, 2N - 2 in all), and so has
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from ..core.distributed import all_gather_rows
 from ..losses import info_nce
+from ..models.encoder import EncoderConfig
 from ..models.heads import predictor, projector
 from ..models.memory_queue import Queue
-from ..models.resnet import ResNet
-from ..recipe.recipe import Recipe
-from .base import Method, Outputs
+from ..views.view import View
+from .base import Method, Outputs, Slot
+from .knobs import PredictorKnobs, ProjectorNormKnobs, QueueKnobs, TemperatureKnobs
+
+
+@dataclass(frozen=True)
+class NNCLRConfig(QueueKnobs, PredictorKnobs, ProjectorNormKnobs, TemperatureKnobs):
+    name = "nnclr"
 
 
 class NNCLR(Method):
-    """NNCLR as a recipe says: backbone, projector, predictor, queue of positives. `classes` is not used."""
+    """NNCLR as a recipe says: backbone, projector, predictor, queue of positives. `num_classes` is not used."""
 
-    gathers = True
+    Config = NNCLRConfig
+    title, loss_name = "NNCLR", "InfoNCE"
+    presets = {
+        "quick": {"": {"temperature": 0.1, "lr": 0.72, "batch_size": 128, "queue": 2048}},
+        "standard": {"": {"projector": (2048, 2048, 256), "predictor_hidden": 4096}},
+    }
+    supports_distributed = True
 
-    def __init__(self, recipe: Recipe, classes: int):
-        super().__init__()
-        self.backbone = ResNet(recipe.width, recipe.blocks, recipe.stem)
-        self.projector = projector((self.backbone.dim, *recipe.projector), recipe.projector_last_norm)
-        self.predictor = predictor(recipe.projector[-1], recipe.predictor)
-        self.queue = Queue(recipe.queue, recipe.projector[-1])
-        self.views = (recipe.view, recipe.view)
-        self.temperature = recipe.temperature
+    def __init__(self, config: NNCLRConfig, encoder: EncoderConfig, view: View, num_classes: int):
+        super().__init__(config, encoder, view, num_classes)
+        self.backbone = encoder.build()
+        self.projector = projector((self.backbone.dim, *config.projector), config.projector_last_norm)
+        self.predictor = predictor(config.projector[-1], config.predictor_hidden)
+        self.queue = Queue(config.queue, config.projector[-1])
+        self.slots = (Slot(), Slot())
+        self.temperature = config.temperature
 
     def forward(self, views: list[Tensor], labels: Tensor | None = None) -> Outputs:
         z1, z2 = (self.projector(self.backbone(x)) for x in views)  # (N, 3, S, S) -> (N, D) each

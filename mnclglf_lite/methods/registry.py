@@ -1,12 +1,17 @@
-"""One file a method. `build(recipe, classes)` is a dictionary look-up; `add` puts a method of your own in."""
+"""Every method by name. A twelfth is one file and one line in `BUILT_IN`; `register_method` adds one of your own.
+
+METHODS    name -> class, of the package and registered; read-only
+VARIANTS   name -> (method, settings that differ), wherever methods are compared; read-only
+"""
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 from ..core.errors import InputError, unknown
-from ..recipe.recipe import METHODS, VARIANTS, Recipe
-from .base import Method, Outputs
+from .base import Method
 from .byol import BYOL
 from .cgh import CGH
 from .fastmoco import FastMoCo
@@ -19,62 +24,51 @@ from .simclr import SimCLR
 from .simsiam import SimSiam
 from .supervised import Supervised
 
-CLASSES: dict[str, type[Method]] = {
-    "supervised": Supervised,
-    "simclr": SimCLR,
-    "moco": MoCo,
-    "simsiam": SimSiam,
-    "byol": BYOL,
-    "nnclr": NNCLR,
-    "fastmoco": FastMoCo,
-    "mnclglf": MNCLGLF,
-    "mcl": MCL,
-    "cgh": CGH,
-    "glnet": GLNet,
+BUILT_IN: tuple[type[Method], ...] = (
+    Supervised, SimCLR, MoCo, SimSiam, BYOL, NNCLR, FastMoCo, MNCLGLF, MCL, CGH, GLNet,
+)  # fmt: skip
+_methods: dict[str, type[Method]] = {method.Config.name: method for method in BUILT_IN}
+_variants: dict[str, tuple[str, dict[str, Any]]] = {
+    variant: (method.Config.name, changes) for method in BUILT_IN for variant, changes in method.variants.items()
 }
-assert set(CLASSES) == set(METHODS)  # `recipe` names them without importing them
-
-__all__ = [
-    "BYOL",
-    "CGH",
-    "CLASSES",
-    "FastMoCo",
-    "GLNet",
-    "MCL",
-    "MNCLGLF",
-    "Method",
-    "MoCo",
-    "NNCLR",
-    "Outputs",
-    "SimCLR",
-    "SimSiam",
-    "Supervised",
-    "register_method",
-    "build_method",
-]
+METHODS: Mapping[str, type[Method]] = MappingProxyType(_methods)
+VARIANTS: Mapping[str, tuple[str, dict[str, Any]]] = MappingProxyType(_variants)
+Kind = TypeVar("Kind", bound=type[Method])
 
 
-def build_method(recipe: Recipe, classes: int) -> Method:
-    """The recipe's method with freshly drawn weights: the same seed always draws the same ones.
-
-    `classes` is the number of labels, which the supervised reference and MCL's labelled form use. The global random
-    state is left as it was.
-    """
-    if recipe.method not in CLASSES:
-        raise unknown("method", recipe.method, CLASSES)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.seed)
-        return CLASSES[recipe.method](recipe, classes)
-
-
-def register_method(name: str, method: type[Method]) -> None:
-    """Make a method of your own known under a name, until this process ends: recipes, training and comparing then take it.
-
-    A run of it can be loaded or gone on with once it has been added again. The same name may be added anew (a notebook's
-    cell is run often); the package's own names are taken.
-    """
-    if name in VARIANTS or (name in CLASSES and CLASSES[name].__module__.startswith(__package__)):
-        raise InputError(f"{name!r} is a name of the package; give your method another one")
-    CLASSES[name] = method
+def find_method(name: str) -> type[Method]:
+    """The class of a method; `InputError` with the nearest names for one that is not known."""
     if name not in METHODS:
-        METHODS.append(name)
+        raise unknown("method", name, METHODS)
+    return METHODS[name]
+
+
+def variant(name: str) -> tuple[str, dict[str, Any]]:
+    """What a name stands for wherever methods are compared: the method, and the settings that differ.
+
+    >>> variant("mnclglf-released")
+    ('mnclglf', {'local_gradient': False})
+    """
+    if name not in METHODS and name not in VARIANTS:
+        raise unknown("method", name, (*METHODS, *VARIANTS))
+    return VARIANTS.get(name, (name, {}))
+
+
+def methods_with(setting: str) -> list[str]:
+    """The methods that have a setting, in the registry's order."""
+    return [name for name, method in METHODS.items() if setting in method.Config.settings()]
+
+
+def register_method(method: Kind) -> Kind:
+    """Make a method of your own known by its `Config.name`, until this process ends; also a class decorator.
+
+    Recipes, training, evaluation, the command line's comparison and the explorers then take it like any other. The same name
+    may be registered anew, since a notebook's cell is run often; the package's own names are taken.
+    """
+    name = method.Config.name
+    if not name:
+        raise InputError(f'{method.__name__} needs a Config with a name of its own: class Config(...): name = "my-method"')
+    if name in VARIANTS or any(name == other.Config.name for other in BUILT_IN):
+        raise InputError(f"{name!r} is a name of the package; give your method another one")
+    _methods[name] = method
+    return method

@@ -9,7 +9,7 @@
 The simplest contrastive method, and a strong one once its temperature is right (0.1 to 0.5; the release of MNCLGLF ran it at
 1, which makes the loss nearly flat).
 
-With n `local_views`, x3, x4, ... are small and meet both whole views, never each other (`multicrop`; in SimCLR: ours):
+With n `small_views`, x3, x4, ... are small and meet both whole views, never each other (`multicrop`; in SimCLR: ours):
 
     L = 1/(1 + n) [ NTX(z1, z2) + sum_{v >= 3} (NTX(z1, z_v) + NTX(z2, z_v)) / 2 ]
 
@@ -18,29 +18,43 @@ which is SwAV's mean over whole views g and other views v != g: there the symmet
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from ..core.distributed import all_gather_rows
 from ..losses import nt_xent
+from ..models.encoder import EncoderConfig
 from ..models.heads import projector
-from ..models.resnet import ResNet
-from ..recipe.recipe import Recipe
-from .base import Method, Outputs
+from ..views.view import View
+from .base import Method, Outputs, Slot
+from .knobs import ProjectorNormKnobs, SmallViewKnobs, TemperatureKnobs
 from .multicrop import forward_together
 
 
+@dataclass(frozen=True)
+class SimCLRConfig(SmallViewKnobs, ProjectorNormKnobs, TemperatureKnobs):
+    name = "simclr"
+
+
 class SimCLR(Method):
-    """SimCLR as a recipe says: backbone, projector, NT-Xent, small views. `classes` is not used."""
+    """SimCLR as a recipe says: backbone, projector, NT-Xent, small views. `num_classes` is not used."""
 
-    gathers = True
+    Config = SimCLRConfig
+    title, loss_name = "SimCLR", "NT-Xent"
+    presets = {
+        "quick": {"": {"temperature": 0.2, "lr": 0.36}},
+        "standard": {"": {"projector": (512, 128), "projector_last_norm": False}},
+    }
+    supports_distributed = True
 
-    def __init__(self, recipe: Recipe, classes: int):
-        super().__init__()
-        self.backbone = ResNet(recipe.width, recipe.blocks, recipe.stem)
-        self.projector = projector((self.backbone.dim, *recipe.projector), recipe.projector_last_norm)
-        self.views = (recipe.view,) * 2 + (recipe.local_view,) * recipe.local_views
-        self.temperature = recipe.temperature
+    def __init__(self, config: SimCLRConfig, encoder: EncoderConfig, view: View, num_classes: int):
+        super().__init__(config, encoder, view, num_classes)
+        self.backbone = encoder.build()
+        self.projector = projector((self.backbone.dim, *config.projector), config.projector_last_norm)
+        self.slots = (Slot(), Slot()) + (Slot("small", config.small_view),) * config.small_views
+        self.temperature = config.temperature
 
     def embed(self, x: Tensor) -> Tensor:
         return self.projector(self.backbone(x))  # (N, 3, S, S) -> (N, D)

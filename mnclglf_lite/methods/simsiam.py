@@ -17,27 +17,47 @@ coordinate is standardised over the batch. How many layers there are is the reci
 
 from __future__ import annotations
 
+import dataclasses
+from dataclasses import dataclass
+
 from torch import Tensor
 
 from ..core.distributed import all_gather_rows
 from ..losses import negative_cosine
+from ..models.encoder import EncoderConfig
 from ..models.heads import predictor, projector
-from ..models.resnet import ResNet
-from ..recipe.recipe import Recipe
-from .base import Method, Outputs
+from ..views.named_views import TOY_VIEW
+from ..views.view import View
+from .base import Method, Outputs, Slot
+from .knobs import PredictorKnobs, ProjectorKnobs
+
+
+@dataclass(frozen=True)
+class SimSiamConfig(PredictorKnobs, ProjectorKnobs):
+    name = "simsiam"
 
 
 class SimSiam(Method):
-    """SimSiam as a recipe says: backbone, projector, predictor, one set of weights. `classes` is not used."""
+    """SimSiam as a recipe says: backbone, projector, predictor, one set of weights. `num_classes` is not used."""
 
-    gathers = True
+    Config = SimSiamConfig
+    title, loss_name = "SimSiam", "cosine"
+    presets = {
+        "quick": {
+            "": {"projector": (256, 256), "lr": 1.8, "batch_size": 32, "weight_decay": 1e-4},
+            # Without negatives the strong crops of the others leave too little in common to begin with (measured).
+            "toybox": {"view": dataclasses.replace(TOY_VIEW, scale=(0.6, 1.0))},
+        },
+        "standard": {"": {"projector": (2048, 2048, 2048), "predictor_hidden": 512, "predictor_lr": "constant"}},
+    }
+    supports_distributed = True
 
-    def __init__(self, recipe: Recipe, classes: int):
-        super().__init__()
-        self.backbone = ResNet(recipe.width, recipe.blocks, recipe.stem)
-        self.projector = projector((self.backbone.dim, *recipe.projector), last_affine=False)
-        self.predictor = predictor(recipe.projector[-1], recipe.predictor)
-        self.views = (recipe.view, recipe.view)
+    def __init__(self, config: SimSiamConfig, encoder: EncoderConfig, view: View, num_classes: int):
+        super().__init__(config, encoder, view, num_classes)
+        self.backbone = encoder.build()
+        self.projector = projector((self.backbone.dim, *config.projector), last_affine=False)
+        self.predictor = predictor(config.projector[-1], config.predictor_hidden)
+        self.slots = (Slot(), Slot())
 
     def target(self, z: Tensor) -> Tensor:
         """What the other view's prediction is compared with: z itself, with the gradient stopped."""

@@ -1,4 +1,4 @@
-"""Command-line flags made from the recipe: every knob has one, with its unit, its source and each preset's value."""
+"""Command-line flags made from the recipe: every setting has one, with its unit, its source and each preset's value."""
 
 from __future__ import annotations
 
@@ -6,37 +6,56 @@ import argparse
 import dataclasses
 from typing import Any
 
+from ..methods.knobs import MethodConfig
+from ..methods.registry import METHODS, methods_with
 from ..views.view import View
-from .recipe import PRESETS, VIEWS, Recipe, preset
+from .presets import PRESETS, preset
+from .recipe import Recipe, settings
 
 PLAIN = {"method", "dataset"}  # named by the commands themselves
 VIEW_UNITS = {
     "size": "side, pixels",
-    "scale": "lowest and highest share of the picture's area",
+    "scale": "lowest and highest share of the image's area",
     "ratio": "lowest and highest width / height",
-    "flip": "probability of a mirrored view",
+    "flip_p": "probability of a mirrored view",
     "jitter": "strengths of brightness, contrast, saturation, hue",
     "jitter_p": "probability of the jitter",
-    "gray": "probability of no colour",
-    "blur": "probability of a blur",
+    "gray_p": "probability of no colour",
+    "blur_p": "probability of a blur",
     "blur_sigma": "lowest and highest width of the blur, pixels",
-    "solarize": "probability of inverted light parts",
-    "filter": "bilinear or bicubic",
-    "region": "part of the picture that crops come from: top, left, height, width as shares",
+    "solarize_p": "probability of inverted light parts",
+    "interpolation": "bilinear or bicubic",
+    "source_region": "part of the image that crops come from: top, left, height, width as shares",
 }
 
 
-def _of_presets(name: str, inner: str | None = None) -> str:
-    """'32, standard 64': quick's value for MNCLGLF first, then each preset that differs."""
+def all_settings() -> dict[str, dataclasses.Field[Any]]:
+    """Every setting that any method has, by name; those of the data, the encoder and the optimiser first and last."""
+    found = {spec.name: spec for method in METHODS.values() for spec in settings(method.Config)}
+    shared = {spec.name for spec in settings(MethodConfig)}
+    own = {name: spec for name, spec in found.items() if name not in shared}
+    return {name: spec for name, spec in found.items() if name in shared} | own
+
+
+def _values(name: str, inner: str | None = None) -> str:
+    """'32, standard 64': quick's value first, for the first method that has the setting, then each preset that differs."""
+    method = next((each for each in ("mnclglf", *methods_with(name)) if preset("quick", each).reads(name)), "mnclglf")
     values = {}
     for key in PRESETS:
-        value = getattr(preset(key), name)
+        value = value_of(preset(key, method), name)
         values[key] = getattr(value, inner) if inner else value
     quick = values.pop("quick")
     return ", ".join([str(quick), *(f"{key} {value}" for key, value in values.items() if value != quick)])
 
 
+def value_of(recipe: Recipe, name: str) -> Any:
+    """A setting's value by its name, whichever section it is in."""
+    sections = (recipe, recipe.data, recipe.encoder, recipe.views, recipe.method, recipe.optim)
+    return next(getattr(section, name) for section in sections if hasattr(section, name))
+
+
 def _add(parser: argparse._ArgumentGroup, flag: str, default: Any, text: str, choices: tuple[str, ...] = ()) -> None:
+    text = text.replace("%", "%%")
     if isinstance(default, bool):
         parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=text)
     elif isinstance(default, tuple):
@@ -49,53 +68,58 @@ def _add(parser: argparse._ArgumentGroup, flag: str, default: Any, text: str, ch
 
 
 def add_recipe_flags(parser: argparse.ArgumentParser, without: tuple[str, ...] = ()) -> None:
-    """One flag for each field of `Recipe`, and `--view-...`, `--local-view-...`, `--weak-view-...` for its views'."""
+    """One flag for each setting of any method, and `--view-...`, `--small-view-...`, `--teacher-view-...` for the views'."""
     parser.set_defaults(**dict.fromkeys(without))
-    group = parser.add_argument_group(
-        "recipe (default: what the preset says; shown are quick's values for mnclglf on the toy box)"
-    )
-    for spec in dataclasses.fields(Recipe):
-        flag = "--" + spec.name.replace("_", "-")
-        if spec.name in PLAIN or spec.name in without:
+    group = parser.add_argument_group("recipe (default: what the preset says; shown are quick's values on the toy box)")
+    for name, spec in all_settings().items():
+        if name in PLAIN or name in without:
             continue
-        if spec.name in VIEWS:
+        flag, unit, having = "--" + name.replace("_", "-"), spec.metadata["unit"], methods_with(name)
+        of = f" ({', '.join(having)})" if having else ""
+        if isinstance(spec.default, View):
             for inner in dataclasses.fields(View):
-                text = f"{spec.metadata['unit']}: {VIEW_UNITS[inner.name]} ({_of_presets(spec.name, inner.name)})"
+                text = f"{unit}{of}: {VIEW_UNITS[inner.name]} ({_values(name, inner.name)})"
                 _add(group, f"{flag}-{inner.name.replace('_', '-')}", inner.default, text)
-            continue
-        text = f"{spec.metadata['unit']} ({_of_presets(spec.name)}) [{spec.metadata['source']}]"
-        _add(group, flag, spec.default, text.replace("%", "%%"), spec.metadata["choices"])
+        else:
+            text = f"{unit}{of} ({_values(name)}) [{spec.metadata['source']}]"
+            _add(group, flag, spec.default, text, spec.metadata["choices"])
 
 
-def recipe_from(args: argparse.Namespace, method: str, **changes: Any) -> Recipe:
-    """The preset's recipe with the given flags on top."""
+def recipe_from(args: argparse.Namespace, method: str, others: tuple[str, ...] = (), **changes: Any) -> Recipe:
+    """The preset's recipe with the given flags on top.
+
+    A flag that the method does not read raises `InputError`, unless one of the `others` (of a comparison) reads it.
+    """
     recipe = preset(args.preset, method, args.dataset)
-    for spec in dataclasses.fields(Recipe):
-        if spec.name in VIEWS:
-            given = {f.name: getattr(args, f"{spec.name}_{f.name}") for f in dataclasses.fields(View)}
+    for name, spec in all_settings().items():
+        value = getattr(args, name, None)
+        if isinstance(spec.default, View):
+            given = {f.name: getattr(args, f"{name}_{f.name}") for f in dataclasses.fields(View)}
             given = {key: tuple(v) if isinstance(v, list) else v for key, v in given.items() if v is not None}
-            if given:
-                changes[spec.name] = dataclasses.replace(getattr(recipe, spec.name), **given)
-        elif spec.name not in PLAIN and getattr(args, spec.name) is not None:
-            value = getattr(args, spec.name)
-            changes.setdefault(spec.name, tuple(value) if isinstance(value, list) else value)
+            base = value_of(recipe, name) if recipe.reads(name) else spec.default
+            value = dataclasses.replace(base, **given) if given else None
+        if name in PLAIN or value is None:
+            continue
+        if recipe.reads(name) or not set(others) & set(methods_with(name)):
+            changes.setdefault(name, tuple(value) if isinstance(value, list) else value)
     return recipe.replace(**changes)
 
 
 def words(recipe: Recipe) -> list[str]:
     """The words after `mnclglf-lite train` that make this recipe: where it differs from the nearest preset."""
-    bases = {key: preset(key, recipe.method, recipe.dataset) for key in PRESETS}
+    bases = {key: preset(key, recipe.method.name, recipe.data.dataset) for key in PRESETS}
     nearest = min(bases, key=lambda key: len(bases[key].differences(recipe)))
-    found = ["--method", recipe.method, "--dataset", recipe.dataset]
+    found = ["--method", recipe.method.name, "--dataset", recipe.data.dataset]
     found += ["--preset", nearest] if nearest != "quick" else []
-    for spec in dataclasses.fields(Recipe):
-        mine, base = getattr(recipe, spec.name), getattr(bases[nearest], spec.name)
-        flag = spec.name.replace("_", "-")
-        if spec.name in VIEWS:
+    for name in all_settings():
+        if name in PLAIN or not recipe.reads(name):
+            continue
+        mine, base, flag = value_of(recipe, name), value_of(bases[nearest], name), name.replace("_", "-")
+        if isinstance(mine, View):
             for inner in dataclasses.fields(View):
                 values = getattr(mine, inner.name), getattr(base, inner.name)
                 found += _words(f"{flag}-{inner.name.replace('_', '-')}", *values)
-        elif spec.name not in PLAIN:
+        else:
             found += _words(flag, mine, base)
     return found
 

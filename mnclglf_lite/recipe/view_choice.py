@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
+from ..methods.mnclglf import MNCLGLFConfig
 from ..views.view import View
 from .recipe import Recipe
 
@@ -17,26 +18,26 @@ HUE_MOST = 0.5  # of a turn of the colour circle: further is the same as less th
 
 @dataclass(frozen=True)
 class ViewChoice:
-    """The fields of a `Recipe` of these names. Two of them are equal where a run would see the same."""
+    """The settings of a recipe of these names. Two choices are equal where a run would see the same."""
 
-    view: View = Recipe.view
-    local_view: View = Recipe.local_view
-    local: str = Recipe.local
-    grid: int = Recipe.grid
-    local_views: int = Recipe.local_views
+    view: View = View()
+    small_view: View = MNCLGLFConfig.small_view
+    local: str = MNCLGLFConfig.local
+    grid: int = MNCLGLFConfig.grid
+    small_views: int = MNCLGLFConfig.small_views
 
     @classmethod
     def of(cls, recipe: Recipe) -> ViewChoice:
-        """Those of a recipe."""
-        return cls(**{spec.name: getattr(recipe, spec.name) for spec in dataclasses.fields(cls)})
+        """Those of a recipe; what its method does not read has its default."""
+        return cls(recipe.views.view, **{name: getattr(recipe.method, name) for name in _read_by(recipe)})
 
     def apply(self, recipe: Recipe) -> Recipe:
-        """The recipe with these views, checked again: `InputError` where it cannot have them."""
-        return recipe.replace(**{spec.name: getattr(self, spec.name) for spec in dataclasses.fields(self)})
+        """The recipe with those of these views that its method reads, checked again: `InputError` where it cannot have them."""
+        return recipe.replace(view=self.view, **{name: getattr(self, name) for name in _read_by(recipe)})
 
     def turned(
         self, *, scale: tuple[float, float], local_scale: tuple[float, float], ratio: tuple[float, float], local: str,
-        grid: int, local_views: int, flip: float, colour: float, blur: float,
+        grid: int, small_views: int, flip: float, colour: float, blur: float,
     ) -> ViewChoice:  # fmt: skip
         """The same with its knobs turned. Local views keep a size and a scale of their own and share all else.
 
@@ -52,13 +53,18 @@ class ViewChoice:
             size=divisible(self.view.size, grid if local == "grid" else 1),
             scale=scale,
             ratio=ratio,
-            flip=flip,
+            flip_p=flip,
             jitter=(*strengths, min(hue, HUE_MOST)),
-            gray=min(colour * self.view.gray, 1.0),
-            blur=blur,
+            gray_p=min(colour * self.view.gray_p, 1.0),
+            blur_p=blur,
         )
-        small = dataclasses.replace(whole, size=self.local_view.size, scale=local_scale)
-        return ViewChoice(whole, small, local, grid, local_views)
+        small = dataclasses.replace(whole, size=self.small_view.size, scale=local_scale)
+        return ViewChoice(whole, small, local, grid, small_views)
+
+
+def _read_by(recipe: Recipe) -> list[str]:
+    """Which of a choice's names are settings of the recipe's method."""
+    return [spec.name for spec in dataclasses.fields(ViewChoice) if spec.name in recipe.method.settings()]
 
 
 def divisible(size: int, parts: int) -> int:

@@ -18,8 +18,9 @@ from ..data import dataset
 from ..drawing.dotplot import dot_plot
 from ..evaluation import evaluate
 from ..evaluation.evaluate import query_split
-from ..methods.registry import build_method
-from ..recipe.recipe import Recipe, check_holdout_unseen
+from ..methods.registry import METHODS
+from ..recipe.legacy import relative_flops
+from ..recipe.recipe import Recipe, build_method, check_holdout_unseen
 from ..training import train
 from ..training.cost import Cost, cost_of, steps_for_views
 from ..training.prepare import check_recipe
@@ -123,8 +124,8 @@ def run_of(
     run = train.train(recipe, splits, out=folder, resume=True, device=device, minutes=minutes, engine=engine, log=log)
     if not run.finished:
         raise KeyboardInterrupt  # the run said where it stopped; comparing goes on from there next time
-    found = evaluate.evaluate(run.backbone, splits, on, size=recipe.test_size or None)
-    shown = run.step * recipe.batch * views
+    found = evaluate.evaluate(run.backbone, splits, on, size=recipe.views.eval_size or None)
+    shown = run.step * recipe.optim.batch_size * views
     found |= {"seed": recipe.seed, "steps": run.step, "train_seconds": round(run.seconds, 1), "image_views": round(shown)}
     found["image_views_per_second"] = round(shown / max(run.seconds, 1e-9), 1)
     save_json(folder / "result.json", {"recipe": run.recipe.to_dict(), **found})
@@ -137,10 +138,12 @@ def measured(folder: Path, recipe: Recipe, splits: dataset.Splits, on: str) -> d
     if not path.exists() or not (folder / "checkpoint.pt").exists():
         return None
     kept = json.loads(path.read_text())
-    asked = {"recipe": recipe.to_dict(), "seed": recipe.seed, "dataset": splits.train.name, "on": on}
+    asked = {"seed": recipe.seed, "dataset": splits.train.name, "on": on}
     asked |= {"bank": len(splits.train), "queries": len(query_split(splits, on))}
     asked |= {"protocols": evaluate.protocols(len(splits.train))}
     if any(kept.get(key) != value for key, value in json.loads(json.dumps(asked)).items()):  # tuples are lists there
+        return None
+    if "recipe" not in kept or Recipe.from_dict(kept["recipe"]) != recipe:
         return None
     return {key: value for key, value in kept.items() if key != "recipe"}
 
@@ -190,7 +193,7 @@ def table(result: dict[str, Any], markdown: bool = False) -> str:
             f"{mean(run['train_seconds'] for run in runs):.0f}" if trained else "-",
             f"{mean(run['image_views_per_second'] for run in runs):,.0f}" if trained else "-",
             short_count(trained["cost"]["parameters"]) if trained else "-",
-            f"{trained['cost']['forward_units']:.1f}" if trained else "-",
+            f"{relative_flops(trained['cost']):.1f}" if trained else "-",
         ])  # fmt: skip
     parts = [format_table([*head, "units"], lines, markdown), note(result), COLUMNS]
     return "\n\n".join([*parts, *published_table(result, markdown)])
@@ -205,7 +208,7 @@ def note(result: dict[str, Any]) -> str:
         equal = f"{budget['minutes']:g} min each"
     if budget["image_views"] is not None:
         equal = f"{budget['image_views']:,} whole views each"
-    labels = [name for name, entry in result["rows"].items() if taught(entry["recipe"])]
+    labels = [name for name, entry in result["rows"].items() if uses_labels(entry["recipe"])]
     return (
         f"{result['dataset']}, asked on {result['on']} ({first['queries']:,} pictures, bank {first['bank']:,}); kNN: "
         f"cosine, weighted, T {knn['temperature']}; linear: L-BFGS on cached features; last step, percent; trained {equal}; "
@@ -214,9 +217,9 @@ def note(result: dict[str, Any]) -> str:
     )
 
 
-def taught(recipe: dict[str, Any]) -> bool:
-    """Does this recipe train with labels?"""
-    return recipe["method"] == "supervised" or (recipe["method"] == "mcl" and recipe["with_labels"])
+def uses_labels(recipe: dict[str, Any]) -> bool:
+    """Whether a recipe, as a record has it, trains with labels. Of a method that is not known here: no."""
+    return recipe["method"] in METHODS and Recipe.from_dict(recipe).uses_labels
 
 
 def published_table(result: dict[str, Any], markdown: bool = False) -> list[str]:
@@ -252,7 +255,7 @@ def picture(result: dict[str, Any]) -> Figure:
     rows = {name: entry["runs"] for name, entry in result["rows"].items()}
     panels = {what: {name: [read(run) for run in runs] for name, runs in rows.items()} for what, read in reads.items()}
     marks = {what: {name: read(row) for name, row in result["baselines"].items()} for what, read in reads.items()}
-    labels = [name for name, entry in result["rows"].items() if taught(entry["recipe"])]
+    labels = [name for name, entry in result["rows"].items() if uses_labels(entry["recipe"])]
     title = f"{len(rows)} way{'s' * (len(rows) != 1)} to learn, on {result['dataset']}"
     text = "A dot is a seed, a bar their mean" + "; open squares: with labels" * bool(labels) + ". " + note(result)
     return dot_plot(panels, marks, labels, title, text)

@@ -102,7 +102,7 @@ def cut(tensors: Mapping[str, torch.Tensor], most: int | None) -> list[list[str]
 def export_run(run: Run, path: str | Path, half: bool = False, part_bytes: int | None = None) -> Path:
     """The backbone of a run, with its recipe, image set, seed, steps and seconds of training."""
     recipe = run.recipe
-    told = {"recipe": recipe.to_dict(), "method": recipe.method, "dataset": recipe.dataset}
+    told = {"recipe": recipe.to_dict(), "method": recipe.method.name, "dataset": recipe.data.dataset}
     told |= {"seed": recipe.seed, "steps": run.step, "train_seconds": round(run.seconds, 1)}
     return export_backbone(run.backbone, path, told, half, part_bytes)
 

@@ -16,8 +16,9 @@ from typing import Any
 
 from ..core.errors import InputError
 from ..core.files import CHECKOUT
-from ..recipe import recipe as recipes
-from .compare import taught
+from ..methods.registry import METHODS
+from ..recipe.legacy import upgrade
+from .compare import uses_labels
 
 KEPT = CHECKOUT / "data" / "runs"  # the records that come with a checkout
 ROW = ("epoch", "step", "seconds", "loss")  # what every line of history.jsonl has
@@ -31,7 +32,7 @@ class Record:
     folder: Path
     group: str  # the folder that it lies in, seen from the shelf
     name: str  # of what was trained: the folder's name without its -seedN
-    recipe: dict[str, Any]  # recipe.json as it stands: older ones lack later fields
+    recipe: dict[str, Any]  # recipe.json under today's names (`recipe.legacy`): older ones lack later settings
     history: list[dict[str, Any]]  # one dict an epoch, oldest first
     result: dict[str, Any] | None  # what `evaluate` found; None where nobody has asked yet
     baselines: dict[str, dict[str, Any]]  # {name: the same of raw pixels, of an untrained network ...}
@@ -47,7 +48,7 @@ class Record:
 
     @property
     def with_labels(self) -> bool:
-        return taught(self.recipe)
+        return uses_labels(self.recipe)
 
     @property
     def step(self) -> int:
@@ -116,12 +117,13 @@ def group_by_method(records: Sequence[Record]) -> dict[str, list[Record]]:
 
 
 def _rank(record: Record) -> int:
-    known = record.recipe["method"] in recipes.METHODS
-    return recipes.METHODS.index(record.recipe["method"]) if known else len(recipes.METHODS)
+    order = list(METHODS)
+    return order.index(record.recipe["method"]) if record.recipe["method"] in order else len(order)
 
 
 def _record(folder: Path, group: str, baselines: dict[str, Any], budget: dict[str, Any]) -> Record:
-    recipe = _json(folder / "recipe.json", ("method", "dataset", "seed", "batch", "steps", "epochs"))
+    recipe = upgrade(_json(folder / "recipe.json", ("method", "dataset", "seed", "steps", "epochs")))
+    _check(folder / "recipe.json", recipe, ("batch_size",))
     name = re.sub(r"-seed\d+$", "", folder.resolve().name)
     result = None
     if (folder / "result.json").exists():

@@ -11,6 +11,7 @@ a multiply-add), as torch's counter does; not BatchNorm, cutting the views, the 
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from statistics import mean
 
@@ -29,7 +30,7 @@ class Cost:
 
     parameters: int
     views: float
-    forward_units: float
+    relative_flops: float
 
 
 def cost_of(recipe: Recipe, method: Method) -> Cost:
@@ -43,16 +44,16 @@ def views_per_image(recipe: Recipe, method: Method) -> float:
 
     GLNet's eight views of half the side count 2. Where whole views grow, it is the mean over the run.
     """
-    whole = mean((size / recipe.view.size) ** 2 for size in recipe.grow or (recipe.view.size,))
-    # only the recipe's own view grows: see `step.kinds_at`
-    return sum(whole if view is recipe.view else (view.size / recipe.view.size) ** 2 for view in method.views)
+    view, sizes = recipe.views.view, recipe.views.progressive_sizes or (recipe.views.view.size,)
+    wholes = [dataclasses.replace(view, size=size) for size in sizes]
+    return mean(sum((slot.resolve(whole).size / view.size) ** 2 for slot in method.slots) for whole in wholes)
 
 
 def steps_for_views(image_views: int, recipe: Recipe, views: float) -> int:
     """How many steps show a method as nearly `image_views` whole views as whole batches can."""
     if image_views < 1:
         raise InputError(f"image_views must be at least 1; got {image_views}")
-    return max(1, round(image_views / (recipe.batch * views)))
+    return max(1, round(image_views / (recipe.optim.batch_size * views)))
 
 
 def relative_flops(recipe: Recipe, method: Method) -> float:
@@ -61,13 +62,13 @@ def relative_flops(recipe: Recipe, method: Method) -> float:
     Counted on two tiny batches. A step's FLOPs are a * N + b * N^2 in the number N of its pictures (networks and queues; and
     similarities within the batch), so two counts tell those of any batch.
     """
-    few = 2 * recipe.norm_groups  # BatchNorm needs two pictures a group
+    few = 2 * recipe.method.bn_splits  # BatchNorm needs two pictures a group
     flops, double = step_flops(method, few), step_flops(method, 2 * few)
     quadratic = (double - 2 * flops) / (2 * few**2)  # b, from a n + b n^2 and 2 a n + 4 b n^2
     linear = flops / few - quadratic * few  # a
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        method.backbone(_pictures(method, few, recipe.view.size))
-    return (linear + quadratic * recipe.batch) / (counter.get_total_flops() / few)
+        method.backbone(_pictures(method, few, recipe.views.view.size))
+    return (linear + quadratic * recipe.optim.batch_size) / (counter.get_total_flops() / few)
 
 
 def step_flops(method: Method, pictures: int) -> int:

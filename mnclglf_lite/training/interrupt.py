@@ -1,4 +1,4 @@
-"""training.interrupt: TODO."""
+"""What may cut a run short: Ctrl-C, which becomes a question between two steps, and other processes that are gone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""training.prepare: TODO."""
+"""Before the first step: refuse what cannot be trained, load the images, open a fresh run or one to go on with."""
 
 from __future__ import annotations
 
@@ -9,20 +9,52 @@ from pathlib import Path
 
 import torch
 
-from ..core import distributed
-from ..core.device import autocast_dtype
-from ..core.distributed import _world, barrier, broadcast, world_size
+from ..core.device import pick_device, settle_threads
+from ..core.distributed import barrier, broadcast, rank, world_size
 from ..core.errors import InputError
 from ..core.files import read_lines, save_json, write_atomically
-from ..data import dataset
+from ..data.dataset import Splits, joined, load_dataset
 from ..recipe.recipe import Recipe
+from ..recipe.view_choice import ViewChoice
 from . import checkpoint
 from .run import Run, new_run
-from .step import Step
+from .step import Step, engine_for
+
+
+def prepare(
+    recipe: Recipe, splits: Splits | None = None, views: ViewChoice | None = None, out: str | Path | None = None,
+    resume: bool = False, device: str = "auto", minutes: float | None = None, engine: str = "auto",
+    log: Callable[[str], None] = print,
+) -> tuple[Run, Splits]:  # fmt: skip
+    """The run, ready for its next step, and the images on its device. The arguments are those of `train`.
+
+    Raises `InputError` for whatever cannot be trained, before any work and before any file is touched.
+    """
+    recipe = recipe if views is None else views.apply(recipe)
+    where = pick_device(device)
+    settle_threads()
+    engine_for(engine, where, recipe.optim.steps)  # refuses a name it does not know
+    check_folder(out, resume)
+    check_divides(recipe)
+    splits = splits or load_dataset(recipe.data.dataset, device=where)
+    if splits.train.device != where:
+        splits = Splits(*(part.to(where) for part in splits))
+    if not recipe.data.holdout:  # the last run, once all choices are made; the monitor then knows its queries by sight
+        splits = splits._replace(train=joined(splits.train, splits.holdout))
+    saved = Path(out) / "checkpoint.pt" if out else None
+    if minutes is not None and resume and saved and saved.exists():
+        begun = Recipe.from_dict(checkpoint.load(saved, where)["recipe"])
+        recipe = recipe.replace(steps=begun.optim.steps)  # calibrated when it was begun
+    elif minutes is not None:
+        recipe = recipe.replace(steps=calibrate_steps(minutes, recipe, splits, where, engine, log))
+    run = open_run(recipe, splits, Path(out) if out else None, resume, where)
+    run.per_epoch = len(splits.train) // recipe.optim.batch_size
+    run.method.train()
+    return run, splits
 
 
 def calibrate_steps(
-    minutes: float, recipe: Recipe, splits: dataset.Splits, device: torch.device, engine: str = "auto",
+    minutes: float, recipe: Recipe, splits: Splits, device: torch.device, engine: str = "auto",
     log: Callable[[str], None] = print,
 ) -> int:  # fmt: skip
     """How many steps fit into `minutes` on this machine: three seconds of throw-away steps are timed, the median counts.
@@ -33,9 +65,11 @@ def calibrate_steps(
         raise InputError(f"minutes must be positive; got {minutes}")
     run = new_run(recipe, len(splits.train), len(splits.train.classes), device)
     run.total_steps = 1
-    step = Step(run, splits.train.images, splits.train.labels, autocast_dtype(recipe.precision, device), engine, log)
-    rows = torch.arange(recipe.batch)
-    shares = max(1, len(recipe.grow))  # views may grow: each size is timed, and each has its share of the steps
+    step = Step(run, splits.train.images, splits.train.labels, engine, log)
+    rows = torch.arange(recipe.optim.batch_size)
+    shares = max(
+        1, len(recipe.views.progressive_sizes)
+    )  # views may grow: each size is timed, and each has its share of the steps
     medians = []
     for share in range(shares):
         run.step, run.total_steps = share, shares
@@ -65,13 +99,13 @@ def check_recipe(out: Path, kept: Recipe, asked: Recipe) -> None:
         )
 
 
-def open_run(recipe: Recipe, splits: dataset.Splits, out: Path | None, resume: bool, device: torch.device) -> Run:
+def open_run(recipe: Recipe, splits: Splits, out: Path | None, resume: bool, device: torch.device) -> Run:
     """A fresh run, or the one whose checkpoint lies in `out`. Refuses before anything is touched."""
     run = new_run(recipe, len(splits.train), len(splits.train.classes), device)
-    if world_size() > 1 and not run.method.gathers:
+    if world_size() > 1 and not run.method.supports_distributed:
         raise InputError(
-            f"the method {recipe.method!r} is not written for many processes: gather what its loss compares "
-            "(ranks.gathered) and say gathers = True, or train with one process"
+            f"the method {recipe.method.name!r} is not written for many processes: gather what its loss compares "
+            "(all_gather_rows) and say supports_distributed = True, or train with one process"
         )
     if out is None:
         return run
@@ -83,7 +117,7 @@ def open_run(recipe: Recipe, splits: dataset.Splits, out: Path | None, resume: b
         run.restore(state)
         run.history = [row for row in read_lines(run.out / "history.jsonl") if row["step"] <= run.step]
     barrier()  # all have read before one writes
-    if distributed.rank():
+    if rank():
         return run
     run.out.mkdir(parents=True, exist_ok=True)
     save_json(run.out / "recipe.json", recipe.to_dict())
@@ -94,10 +128,11 @@ def open_run(recipe: Recipe, splits: dataset.Splits, out: Path | None, resume: b
 
 def check_divides(recipe: Recipe) -> None:
     """Refuse a recipe whose batch the ranks cannot share."""
-    for name, count in (("batch", recipe.batch), ("norm_groups", recipe.norm_groups)):
-        if count % _world and not (name == "norm_groups" and count == 1):
-            fits = [str(n) for n in (count // _world * _world, -(-count // _world) * _world) if n]
+    ranks = world_size()
+    for name, count in (("batch_size", recipe.optim.batch_size), ("bn_splits", recipe.method.bn_splits)):
+        if count % ranks and not (name == "bn_splits" and count == 1):
+            fits = [str(n) for n in (count // ranks * ranks, -(-count // ranks) * ranks) if n]
             raise InputError(
-                f"{name} ({count}, of the whole batch) does not divide among {_world} processes; give a multiple of it, "
+                f"{name} ({count}, of the whole batch) does not divide among {ranks} processes; give a multiple of it, "
                 f"such as {' or '.join(fits)}, or another --nproc-per-node"
             )

@@ -15,9 +15,8 @@ from ..core.errors import InputError, TrainingError
 from ..core.files import read_lines
 from ..core.schedules import cosine_decay
 from ..methods.base import Method
-from ..methods.registry import build_method
 from ..models.batchnorm import sync_batchnorm
-from ..recipe.recipe import Recipe
+from ..recipe.recipe import Recipe, build_method
 from . import checkpoint
 
 NEVER = 2**62  # a step that is never reached
@@ -58,7 +57,7 @@ class Run:
     method: Method
     optimiser: torch.optim.Optimizer
     classes: int
-    draws: torch.Generator  # every view's crop and colour comes from this one, on the training device
+    generator: torch.Generator  # every view's crop and colour comes from this one, on the training device
     total_steps: int
     meter: Meter
     step: int = 0
@@ -82,7 +81,7 @@ class Run:
         if self.meter.count and self.meter.seconds:
             return (self.total_steps - self.step) * self.meter.seconds / self.meter.count
         if self.history:
-            return (self.total_steps - self.step) * self.recipe.batch / self.history[-1]["images_per_second"]
+            return (self.total_steps - self.step) * self.recipe.optim.batch_size / self.history[-1]["images_per_second"]
         return None
 
     def state(self) -> dict[str, Any]:
@@ -114,24 +113,26 @@ class Run:
         if step < NEVER:
             path = self.out / "checkpoint.pt" if self.out else None
             good = f"the last good checkpoint is {path}" if path and path.exists() else "there is no checkpoint yet"
+            temperature = getattr(self.recipe.method, "temperature", None)
+            warmer = f"a larger temperature (now {temperature}), " if temperature else ""
             raise TrainingError(
                 f"the loss was no longer a finite number at step {step} of {self.total_steps}; {good}. "
-                f"Try a smaller lr (now {self.recipe.lr}), a larger temperature (now {self.recipe.temperature}), or clip=1."
+                f"Try a smaller lr (now {self.recipe.optim.lr}), {warmer}or clip_grad_norm=1."
             )
 
 
 def new_run(recipe: Recipe, pictures: int, classes: int, device: torch.device) -> Run:
     """A run at step 0: weights drawn from the recipe's seed, nothing trained yet."""
-    if recipe.batch > pictures:
+    if recipe.optim.batch_size > pictures:
         raise InputError(
-            f"the batch ({recipe.batch}) is larger than the training set ({pictures} pictures); "
-            f"make batch at most {pictures}"
+            f"the batch ({recipe.optim.batch_size}) is larger than the training set ({pictures} pictures); "
+            f"make batch_size at most {pictures}"
         )
     method = build_method(recipe, classes).to(device, memory_format=torch.channels_last)
     sync_batchnorm(method, device)
-    steps = recipe.steps or max(1, math.floor(recipe.epochs * (pictures // recipe.batch)))
-    draws = method.draws = torch.Generator(device).manual_seed(recipe.seed)
-    return Run(recipe, method, make_optimiser(recipe, method), classes, draws, steps, Meter(device))
+    steps = recipe.optim.steps or max(1, math.floor(recipe.optim.epochs * (pictures // recipe.optim.batch_size)))
+    generator = method.generator = torch.Generator(device).manual_seed(recipe.seed)
+    return Run(recipe, method, make_optimiser(recipe, method), classes, generator, steps, Meter(device))
 
 
 def make_optimiser(recipe: Recipe, method: nn.Module) -> torch.optim.SGD:
@@ -140,24 +141,24 @@ def make_optimiser(recipe: Recipe, method: nn.Module) -> torch.optim.SGD:
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in method.named_parameters():
         if parameter.requires_grad:
-            decays = recipe.decay_all or parameter.ndim > 1
-            constant = recipe.predictor_lr == "constant" and name.startswith("predictor.")
+            decays = recipe.optim.decay_bias_and_norm or parameter.ndim > 1
+            constant = getattr(recipe.method, "predictor_lr", "") == "constant" and name.startswith("predictor.")
             groups.setdefault((decays, constant), []).append(parameter)
     return torch.optim.SGD(
         [
-            {"params": params, "weight_decay": recipe.weight_decay if decays else 0.0, "constant": constant}
+            {"params": params, "weight_decay": recipe.optim.weight_decay if decays else 0.0, "constant": constant}
             for (decays, constant), params in groups.items()
         ],
-        lr=recipe.lr,
-        momentum=recipe.sgd_momentum,
-        nesterov=recipe.nesterov,
+        lr=recipe.optim.lr,
+        momentum=recipe.optim.momentum,
+        nesterov=recipe.optim.nesterov,
         fused=next(method.parameters()).device.type in ("cpu", "cuda"),
     )
 
 
 def lr_factor(recipe: Recipe, step: int, total_steps: int) -> float:
     """The share of the full learning rate at a step: linear warm-up, then half a cosine down to 0."""
-    warm = recipe.warmup * total_steps
+    warm = recipe.optim.warmup * total_steps
     if step < warm:
         return (step + 1) / (warm + 1)
     return cosine_decay(step - warm, total_steps - warm)
@@ -168,7 +169,7 @@ def load_run(folder: str | Path, device: str = "auto") -> Run:
     where, folder = pick_device(device), Path(folder)
     state = checkpoint.load(folder / "checkpoint.pt", where)
     recipe = Recipe.from_dict(state["recipe"])
-    run = new_run(recipe, recipe.batch, state["classes"], where)
+    run = new_run(recipe, recipe.optim.batch_size, state["classes"], where)
     run.restore(state)
     run.total_steps, run.out = state["total_steps"], folder
     run.history = read_lines(folder / "history.jsonl")

@@ -20,21 +20,22 @@ import contextlib
 import copy
 import dataclasses
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ..core import distributed
+from ..core.device import autocast_dtype
 from ..core.distributed import local_rows, world_size
 from ..core.errors import unknown
-from ..recipe.recipe import Recipe, size_at
+from ..methods.base import Method, Outputs
+from ..recipe.recipe import Recipe
 from ..views.batch import make_views, render_channels_last
 from ..views.view import View
 from .run import Run, lr_factor
 
-Outputs = dict[str, Tensor]
 ENGINES = ("auto", "eager", "views", "compiled", "captured")
 # A CPU's compiler works some 42 s on SimCLR's slim net and then saves some 11 ms a step (measured, 24 pixels): even after
 # 4,000 steps, later at 32 pixels
@@ -47,16 +48,17 @@ if KEEP_BUFFERS not in inspect.signature(DistributedDataParallel).parameters:
 RECOMPILE_LIMIT = 256  # of one function; torch stops at 8, which the methods and views of one process exceed
 
 
-def views_at_step(recipe: Recipe, wanted: Sequence[View], step: int, total_steps: int) -> list[View]:
-    """The method's views as they are at a step: where whole views grow, the recipe's own has another size."""
-    size = size_at(recipe, step, total_steps)
-    return [dataclasses.replace(v, size=size) if v is recipe.view and size != v.size else v for v in wanted]
+def views_at_step(recipe: Recipe, method: Method, step: int, total_steps: int) -> list[View]:
+    """The views of the method's slots as they are at a step, where whole views may grow."""
+    size, whole = recipe.views.size_at(step, total_steps), recipe.views.view
+    whole = whole if size == whole.size else dataclasses.replace(whole, size=size)
+    return [slot.resolve(whole) for slot in method.slots]
 
 
 def set_lr(run: Run) -> None:
     """The learning rates and the method's progress for the step that comes."""
     recipe = run.recipe
-    scale, share = recipe.lr * recipe.batch / 256, lr_factor(recipe, run.step, run.total_steps)
+    scale, share = recipe.optim.lr * recipe.optim.batch_size / 256, lr_factor(recipe, run.step, run.total_steps)
     for group in run.optimiser.param_groups:
         now = scale * (1.0 if group["constant"] else share)
         if isinstance(group["lr"], Tensor):  # a graph reads the rate from where it was when it was recorded
@@ -74,8 +76,8 @@ def optimize(
         outputs = forward(cut, labels)
     run.optimiser.zero_grad(set_to_none=True)
     outputs["loss"].backward()
-    if run.recipe.clip:
-        nn.utils.clip_grad_norm_(run.method.parameters(), run.recipe.clip)
+    if run.recipe.optim.clip_grad_norm:
+        nn.utils.clip_grad_norm_(run.method.parameters(), run.recipe.optim.clip_grad_norm)
     run.optimiser.step()
     run.method.after_step(outputs)
     return outputs
@@ -120,14 +122,16 @@ class Step:
     """
 
     def __init__(
-        self, run: Run, images: Tensor, labels: Tensor, dtype: torch.dtype | None, engine: str = "auto",
+        self, run: Run, images: Tensor, labels: Tensor, engine: str = "auto",
         log: Callable[[str], None] = print,
     ):  # fmt: skip
-        self.run, self.images, self.labels, self.dtype, self.log = run, images, labels, dtype, log
+        self.run, self.images, self.labels, self.log = run, images, labels, log
+        self.dtype = autocast_dtype(run.recipe.optim.precision, images.device)
         self.engine = engine_for(engine, images.device, run.total_steps)
         self.render: Callable[..., Tensor] = render_channels_last
         self.forward: Callable[..., Outputs] = run.method
         self.graph: torch.cuda.CUDAGraph | None = None
+        self.views: dict[int, list[View]] = {}  # by the size of whole views
         self.done = 0
         if world_size() > 1:
             if self.engine in ("compiled", "captured"):
@@ -135,8 +139,8 @@ class Step:
             self.forward = DistributedDataParallel(run.method, **{KEEP_BUFFERS: False})
         if self.engine == "captured" and not images.is_cuda:
             self.fall_back("compiled", f"a graph is recorded on CUDA, and this run is on {images.device.type}")
-        if self.engine == "captured" and run.recipe.grow:
-            self.fall_back("compiled", "a graph has one size of views, and this recipe's grow")
+        if self.engine == "captured" and run.recipe.views.progressive_sizes:
+            self.fall_back("compiled", "a graph has one size of views, and this recipe has progressive_sizes")
         if self.engine != "eager":
             torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, RECOMPILE_LIMIT)
             self.render = torch.compile(render_channels_last, dynamic=False)
@@ -180,10 +184,12 @@ class Step:
     def work(self, index: Tensor) -> Outputs:
         """One step on the rows `index`, and nothing that a graph could not hold."""
         run = self.run
-        kinds = views_at_step(run.recipe, run.method.views, run.step, run.total_steps)
+        size = run.recipe.views.size_at(run.step, run.total_steps)
+        if size not in self.views:  # the very same objects each time: what is compiled may be compiled for them
+            self.views[size] = views_at_step(run.recipe, run.method, run.step, run.total_steps)
         with torch.cuda.stream(self.aside):  # no stream, no effect
             rows = index.to(self.images.device, non_blocking=True)
-            cut = make_views(self.images[rows[local_rows(len(rows))]], kinds, run.draws, self.render)
+            cut = make_views(self.images[rows[local_rows(len(rows))]], self.views[size], run.generator, self.render)
             labels = self.labels[rows]
         if self.aside is not None:
             now = torch.cuda.current_stream(self.images.device)
@@ -195,7 +201,7 @@ class Step:
     def first(self, index: Tensor) -> Outputs:
         """The first step, in which torch compiles. What cannot be compiled is taken back and done eagerly."""
         run = self.run
-        before = copy.deepcopy((run.method.state_dict(), run.optimiser.state_dict(), run.draws.get_state()))
+        before = copy.deepcopy((run.method.state_dict(), run.optimiser.state_dict(), run.generator.get_state()))
         try:
             return self.work(index)
         except torch.OutOfMemoryError:
@@ -205,7 +211,7 @@ class Step:
                 raise
             run.method.load_state_dict(before[0])
             run.optimiser.load_state_dict(before[1])
-            run.draws.set_state(before[2])
+            run.generator.set_state(before[2])
             self.fall_back("eager", error)
             self.render = render_channels_last
             self.forward = run.method if world_size() == 1 else self.forward
@@ -214,17 +220,17 @@ class Step:
     def record(self, index: Tensor) -> Outputs:
         """Record the step as a graph and replay it once; recording alone changes nothing."""
         self.rows = index.to(self.images.device, copy=True)  # the graph's own: each later step writes its rows here
-        graph, draws = torch.cuda.CUDAGraph(), self.run.draws.get_state()
+        graph, draws = torch.cuda.CUDAGraph(), self.run.generator.get_state()
         try:
-            graph.register_generator_state(self.run.draws)
+            graph.register_generator_state(self.run.generator)
             torch.cuda.synchronize()
             with torch.cuda.graph(graph, stream=self.recorder):
                 self.outputs = self.work(self.rows)
         except Exception as error:
             torch.cuda.synchronize()
             # a recording that broke off may have left the generator in its hands
-            self.run.draws = self.run.method.draws = torch.Generator(self.images.device)
-            self.run.draws.set_state(draws)
+            self.run.generator = self.run.method.generator = torch.Generator(self.images.device)
+            self.run.generator.set_state(draws)
             self.fall_back("compiled", error)
             return self.work(index)
         self.graph = graph

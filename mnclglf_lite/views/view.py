@@ -33,27 +33,27 @@ class View:
     size: int = 32  # side of the view, pixels (the release: 224)
     scale: tuple[float, float] = (0.2, 1.0)  # share of the picture's area in the crop
     ratio: tuple[float, float] = (3 / 4, 4 / 3)  # width / height of the crop
-    flip: float = 0.5  # probability
+    flip_p: float = 0.5  # probability
     jitter: tuple[float, float, float, float] = (0.4, 0.4, 0.4, 0.1)  # brightness, contrast, saturation, hue
     jitter_p: float = 0.8  # probability
-    gray: float = 0.2  # probability
-    blur: float = 0.5  # probability
+    gray_p: float = 0.2  # probability
+    blur_p: float = 0.5  # probability
     blur_sigma: tuple[float, float] = (0.1, 2.0)  # pixels
-    solarize: float = 0.0  # probability (BYOL's second view: 0.2)
-    filter: str = "bilinear"  # or "bicubic", the release's
-    region: tuple[float, float, float, float] = (
+    solarize_p: float = 0.0  # probability (BYOL's second view: 0.2)
+    interpolation: str = "bilinear"  # or "bicubic", the release's
+    source_region: tuple[float, float, float, float] = (
         0.0,
         0.0,
         1.0,
         1.0,
-    )  # of crops: top, left, height, width, shares
+    )  # crops come from here: top, left, height, width, shares
 
     def __post_init__(self) -> None:
         if isinstance(self.size, bool) or not isinstance(self.size, int) or self.size < 2:
             raise InputError(f"view size {self.size!r}: expected a whole number of pixels, at least 2")
-        if self.filter not in crops.FILTERS:
-            raise unknown("filter", self.filter, crops.FILTERS)
-        for name in ("flip", "jitter_p", "gray", "blur", "solarize"):
+        if self.interpolation not in crops.FILTERS:
+            raise unknown("interpolation", self.interpolation, crops.FILTERS)
+        for name in ("flip_p", "jitter_p", "gray_p", "blur_p", "solarize_p"):
             value = getattr(self, name)
             if not _is_number(value) or not 0 <= value <= 1:
                 raise InputError(f"view {name} {value!r}: expected a probability from 0 to 1")
@@ -61,11 +61,11 @@ class View:
         self._check_range("ratio", float("inf"), "width / height ratios above 0, such as (0.75, 1.33)")
         self._check_range("blur_sigma", float("inf"), "pixels above 0, such as (0.1, 2.0)")
         object.__setattr__(self, "jitter", self._numbers("jitter", 4))
-        object.__setattr__(self, "region", self._numbers("region", 4))
-        top, left, height, width = self.region
+        object.__setattr__(self, "source_region", self._numbers("source_region", 4))
+        top, left, height, width = self.source_region
         if min(top, left) < 0 or min(height, width) <= 0 or max(top + height, left + width) > 1 + 1e-9:
             raise InputError(
-                f"view region {self.region}: expected top, left, height, width as shares of the picture, inside it, "
+                f"view source_region {self.source_region}: expected top, left, height, width as shares of the picture, inside it, "
                 "such as (0.0, 0.0, 0.8, 0.8)"
             )
         if min(self.jitter) < 0 or self.jitter[3] > 0.5:
@@ -132,7 +132,9 @@ def sample_params(
     of the view changes that one thing and leaves the rest of the draw as it was.
     """
     device = generator.device if device is None else device
-    top, left, height, width = (round(share * side) for share, side in zip(view.region, (*hw, *hw), strict=True))  # pixels
+    top, left, height, width = (
+        round(share * side) for share, side in zip(view.source_region, (*hw, *hw), strict=True)
+    )  # pixels
     boxes = crops.sample_boxes(n, (height, width), view.scale, view.ratio, generator, device)  # (N, 4)
     boxes[:, 0] += top
     boxes[:, 1] += left
@@ -153,16 +155,16 @@ def sample_params(
     sigma = view.blur_sigma[0] + (view.blur_sigma[1] - view.blur_sigma[0]) * u[9]
     return ViewParams(
         boxes=boxes,
-        flip=u[10] < view.flip,
+        flip=u[10] < view.flip_p,
         brightness=factors[0],
         contrast=factors[1],
         saturation=factors[2],
         hue=shift,
         order=order,
-        gray=u[11] < view.gray,
-        blur=u[12] < view.blur,
+        gray=u[11] < view.gray_p,
+        blur=u[12] < view.blur_p,
         sigma=sigma,
-        solarize=u[13] < view.solarize,
+        solarize=u[13] < view.solarize_p,
         balanced=balanced,
     )
 
@@ -177,15 +179,15 @@ def render_view(images: Tensor, view: View, draw: ViewParams, normalise: bool = 
         raise InputError(f"images of shape {tuple(images.shape)}: expected colour pictures (N, 3, H, W)")
     if len(images) != len(draw):
         raise InputError(f"{len(images)} images but a draw of {len(draw)} rows: draw one row per image")
-    flip = draw.flip if view.flip else None
-    x = crop_resize(images, draw.boxes, view.size, view.filter, flip)  # (N, 3, S, S)
+    flip = draw.flip if view.flip_p else None
+    x = crop_resize(images, draw.boxes, view.size, view.interpolation, flip)  # (N, 3, S, S)
     if view.jitter_p and any(view.jitter):
         x = color.jitter(x, draw)
-    if view.gray:
+    if view.gray_p:
         x = color.grayscale(x, draw.gray)
-    if view.blur:
+    if view.blur_p:
         x = color.gaussian_blur(x, draw.sigma, draw.blur)
-    if view.solarize:
+    if view.solarize_p:
         x = color.solarize(x, draw.solarize)
     return _normalise(x) if normalise else x
 

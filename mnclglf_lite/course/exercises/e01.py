@@ -45,7 +45,7 @@ def seen(mask: Tensor, box: Box) -> Tensor:
 
 def a_view() -> View:
     """Crops that keep most of a toy, and colours that change wildly."""
-    return View(scale=(0.4, 1.0), jitter=(0.8, 0.8, 0.8, 0.5), gray=0.5, blur=0.0)
+    return View(scale=(0.4, 1.0), jitter=(0.8, 0.8, 0.8, 0.5), gray_p=0.5, blur_p=0.0)
 
 
 # ---- slips of 01.1 to 01.4
@@ -389,11 +389,11 @@ EXERCISES = {
                 "them. Let the scale begin lower",
             ),
             KnownMistake(
-                View(scale=(0.4, 1.0), jitter_p=0.0, gray=0.0, blur=0.0),
+                View(scale=(0.4, 1.0), jitter_p=0.0, gray_p=0.0, blur_p=0.0),
                 "colours hardly change, so that a glance at them finds the partner. Switch the jitter on",
             ),
             KnownMistake(
-                View(scale=(0.4, 1.0), blur=0.0),
+                View(scale=(0.4, 1.0), blur_p=0.0),
                 "colours change too little: one view's mean colour still tells much of the other's, a correlation above 0.5. Make "
                 "all four of the jitter stronger than the defaults, hue too; grey helps, but grey alone leaves the brightness",
             ),

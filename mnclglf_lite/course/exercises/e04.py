@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from ...losses import info_nce, nt_xent
-from ...methods.registry import build_method
-from ...recipe.recipe import preset
+from ...recipe.presets import preset
+from ...recipe.recipe import build_method
 from ...views.patches import average_combinations, grid_patches
 from ..exercise import Case, Exercise, KnownMistake, Property
 

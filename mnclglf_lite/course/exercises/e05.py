@@ -13,7 +13,7 @@ from torch import Tensor
 from ...core.schedules import cosine_decay
 from ...evaluation import collapse
 from ...evaluation.collapse import feature_std
-from ...recipe.recipe import preset
+from ...recipe.presets import preset
 from ...training.run import Run, lr_factor, new_run
 from ...training.step import Outputs, Step, set_lr
 from ...views.batch import make_views
@@ -26,7 +26,7 @@ TENTH = preset("quick", "simclr", "toybox", warmup=0.1)  # a tenth of the steps 
 
 
 def warm_steps(recipe: Any, total: int) -> float:
-    return recipe.warmup * total
+    return recipe.optim.warmup * total
 
 
 def from_nought(recipe: Any, step: int, total: int) -> float:
@@ -61,7 +61,7 @@ def one_too_early(recipe: Any, step: int, total: int) -> float:
 
 
 def a_share_for_steps(recipe: Any, step: int, total: int) -> float:
-    warm = recipe.warmup
+    warm = recipe.optim.warmup
     return (step + 1) / (warm + 1) if step < warm else cosine_decay(step - warm, total - warm)
 
 
@@ -74,8 +74,8 @@ def a_straight_line(recipe: Any, step: int, total: int) -> float:
 
 # A network of a few hundred numbers, with all that a step has to look after: heads, a twin, views, a rate that changes.
 TINY = preset(
-    "quick", "byol", "toybox", width=2, blocks=(1,), projector=(8, 4), predictor=8, batch=8, steps=10, warmup=0.3,
-    momentum=0.5, momentum_end=0.0, precision="fp32", view=View(size=8, blur=0.0),
+    "quick", "byol", "toybox", width=2, blocks=(1,), projector=(8, 4), predictor_hidden=8, batch_size=8, steps=10, warmup=0.3,
+    ema=0.5, ema_end=0.0, precision="fp32", view=View(size=8, blur_p=0.0),
 )  # fmt: skip
 PICTURES = torch.randint(0, 256, (3, 8, 3, 8, 8), generator=torch.Generator().manual_seed(5), dtype=torch.uint8)
 
@@ -103,7 +103,7 @@ def young() -> Young:
 def one_step(run: Run, images: Tensor) -> Outputs:
     """One step of training on pictures (N, 3, H, W): the method's outputs, the loss among them. Changes the run."""
     set_lr(run)
-    cut = make_views(images, run.method.views, run.draws)
+    cut = make_views(images, run.method.views, run.generator)
     outputs = run.method(cut)
     run.optimiser.zero_grad()
     outputs["loss"].backward()
@@ -119,7 +119,7 @@ def stepwise(*left_out: str, gives: Any = lambda outputs: outputs) -> Any:
     def slipped(run: Run, images: Tensor) -> Any:
         if "rate" not in left_out:
             set_lr(run)
-        outputs = run.method(make_views(images, run.method.views, run.draws))
+        outputs = run.method(make_views(images, run.method.views, run.generator))
         if "zero" not in left_out:
             run.optimiser.zero_grad()
         outputs["loss"].backward()
@@ -251,19 +251,19 @@ EXERCISES = {
             ),
             KnownMistake(
                 a_share_for_steps,
-                "recipe.warmup was taken for a number of steps; it is a share of them: recipe.warmup * total",
+                "recipe.optim.warmup was taken for a number of steps; it is a share of them: recipe.optim.warmup * total",
             ),
             KnownMistake(
                 a_straight_line, "after the warm-up the rate falls in a straight line; half a cosine was asked for"
             ),
             KnownMistake(
-                lambda recipe, step, total: recipe.lr * lr_factor(recipe, step, total),
-                "this is the rate itself; its share of the full rate is asked for, between 0 and 1, without recipe.lr",
+                lambda recipe, step, total: recipe.optim.lr * lr_factor(recipe, step, total),
+                "this is the rate itself; its share of the full rate is asked for, between 0 and 1, without recipe.optim.lr",
             ),
         ],
         hints=(
             "Two cases. While the step lies in the warm-up, the share rises in equal stairs; after it, the rest of the run is half a turn of a cosine.",
-            "warm = recipe.warmup * total. Rising: (step + 1) / (warm + 1). Falling: (1 + cos(pi * done)) / 2, with done = (step - warm) / (total - warm).",
+            "warm = recipe.optim.warmup * total. Rising: (step + 1) / (warm + 1). Falling: (1 + cos(pi * done)) / 2, with done = (step - warm) / (total - warm).",
             "All are plain numbers: an `if step < warm:` with one `return` in it, and one behind it. math.cos and math.pi are at hand.",
         ),
         difficulty=1,
@@ -313,7 +313,7 @@ EXERCISES = {
         ],
         hints=(
             "Seven things happen in a step, in this order: the rate, the views, the forward pass, the backward pass, the optimiser, what the method does afterwards, the count.",
-            "set_rate(run); make_views(images, run.method.views, run.draws); run.method(...); zero_grad, backward, step; run.method.after_step(outputs); run.step += 1.",
+            "set_rate(run); make_views(images, run.method.views, run.generator); run.method(...); zero_grad, backward, step; run.method.after_step(outputs); run.step += 1.",
             'images are uint8 (N, 3, H, W); make_views gives a list with a float tensor (N, 3, S, S) for each view; run.method(list) gives a dict whose "loss" is a scalar. Return that dict.',
         ),
         difficulty=2,

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ...core.errors import InputError
-from ...methods.mnclglf import patches_of, views_of
+from ...methods.mnclglf import patches_of, slots_of
 from ...recipe.recipe import Recipe
 from ...views.batch import make_views
 from ...views.patches import patch_boxes
@@ -59,27 +59,27 @@ def cut(picture: Tensor, recipe: Recipe, seed: int) -> Cuts:
 
     Those shown are what the first step of a run of this seed cuts for the first picture of its batch of `DRAWS`.
     """
-    if recipe.method != "mnclglf":
+    if recipe.method.name != "mnclglf":
         raise InputError(
-            f"the views shown are those of 'mnclglf', and this recipe is for {recipe.method!r}: give a recipe of mnclglf; "
+            f"the views shown are those of 'mnclglf', and this recipe is for {recipe.method.name!r}: give a recipe of mnclglf; "
             "the views it leads to fit other methods too (`views.apply(recipe)`)"
         )
     check(picture)
     batch, generator = picture.cpu().expand(DRAWS, -1, -1, -1), torch.Generator().manual_seed(seed)
-    kinds = views_of(recipe)
+    kinds = [slot.resolve(recipe.views.view) for slot in slots_of(recipe.method)]
     draws = make_views(batch, kinds, generator, render=lambda images, view, draw: draw)  # made below: one row is enough
     made = _render_first(batch[0], kinds, draws)
-    names = [chr(ord("A") + i) for i in range(WHOLE + recipe.local_views)]
+    names = [chr(ord("A") + i) for i in range(WHOLE + recipe.method.small_views)]
     boxes = [draw.boxes for draw in draws]
-    if recipe.local == "grid":
-        patches = [patch_boxes(draws[i].boxes, draws[i].flip, recipe.grid) for i in range(2)]  # (P, DRAWS, 4) each
-        drawn = [draws[i] for i in range(2) for _ in range(recipe.grid**2)]
+    if recipe.method.local == "grid":
+        patches = [patch_boxes(draws[i].boxes, draws[i].flip, recipe.method.grid) for i in range(2)]  # (P, DRAWS, 4) each
+        drawn = [draws[i] for i in range(2) for _ in range(recipe.method.grid**2)]
     else:
-        patches = [torch.stack(boxes[WHOLE + recipe.local_views :])]
-        drawn = draws[WHOLE + recipe.local_views :]
-    numbered = [f"{name}{i + 1}" for name in names[:2] for i in range(recipe.grid**2)]
-    local = [patch[0] for half in patches_of(made, recipe) for patch in half]  # 2 x (P, 1, 3, s, s) -> 2P x (3, s, s)
-    small = slice(WHOLE, WHOLE + recipe.local_views)
+        patches = [torch.stack(boxes[WHOLE + recipe.method.small_views :])]
+        drawn = draws[WHOLE + recipe.method.small_views :]
+    numbered = [f"{name}{i + 1}" for name in names[:2] for i in range(recipe.method.grid**2)]
+    local = [patch[0] for half in patches_of(made, recipe.method) for patch in half]  # 2 x (P, 1, 3, s, s) -> 2P x (3, s, s)
+    small = slice(WHOLE, WHOLE + recipe.method.small_views)
     return Cuts(
         (*names[:WHOLE], *numbered, *names[small]),
         torch.cat([torch.stack(boxes[:WHOLE]), *patches, *(box[None] for box in boxes[small])]),
@@ -97,7 +97,7 @@ def check(picture: Tensor) -> None:
         )
 
 
-def _render_first(picture: Tensor, kinds: tuple[View, ...], draws: list[ViewParams]) -> list[Tensor]:
+def _render_first(picture: Tensor, kinds: list[View], draws: list[ViewParams]) -> list[Tensor]:
     """The first row of every draw as a picture (1, 3, S, S) in [0, 1]; all views of a kind are made at once."""
     made: list[Tensor | None] = [None] * len(kinds)
     for kind in dict.fromkeys(kinds):

@@ -6,7 +6,8 @@ import ipywidgets
 
 from ...core.errors import InputError
 from ...data.dataset import ImageSet, load_dataset
-from ...recipe.recipe import Recipe, preset
+from ...recipe.presets import preset
+from ...recipe.recipe import Recipe
 from ...recipe.view_choice import ViewChoice
 from .. import shell
 from . import coverage, figure, sample
@@ -55,19 +56,27 @@ class CropExplorer(shell.Explorer):
         self.target = target if self.pictures.masks is not None else None
         self.reached: bool | None = None
         base = self.recipe
-        aspects = ASPECTS if base.view.ratio in ASPECTS.values() else {_ratio(base.view.ratio): base.view.ratio} | ASPECTS
-        local = (base.local, base.grid)
-        kinds = LOCAL if local in LOCAL.values() else {f"{base.local}, {base.grid}x{base.grid}": local} | LOCAL
+        aspects = (
+            ASPECTS
+            if base.views.view.ratio in ASPECTS.values()
+            else {_ratio(base.views.view.ratio): base.views.view.ratio} | ASPECTS
+        )
+        local = (base.method.local, base.method.grid)
+        kinds = (
+            LOCAL
+            if local in LOCAL.values()
+            else {f"{base.method.local}, {base.method.grid}x{base.method.grid}": local} | LOCAL
+        )
         last = len(self.pictures) - 1
         self.picture_index = shell.slider("picture", min(picture, last), 0, last, 1)
-        self.scale = shell.range_slider("global scale", base.view.scale, 0.01, 1.0, 0.01)
-        self.local_scale = shell.range_slider("local scale", base.local_view.scale, 0.01, 1.0, 0.01)
-        self.ratio = shell.choice("aspect, width / height", list(aspects.items()), base.view.ratio)
+        self.scale = shell.range_slider("global scale", base.views.view.scale, 0.01, 1.0, 0.01)
+        self.local_scale = shell.range_slider("local scale", base.method.small_view.scale, 0.01, 1.0, 0.01)
+        self.ratio = shell.choice("aspect, width / height", list(aspects.items()), base.views.view.ratio)
         self.local = shell.choice("local views", list(kinds.items()), local)
-        self.local_views = shell.slider("small local views", base.local_views, 0, 8, 1)
-        self.flip = shell.slider("flip, probability", base.view.flip, 0.0, 1.0, 0.05)
+        self.local_views = shell.slider("small local views", base.method.small_views, 0, 8, 1)
+        self.flip = shell.slider("flip, probability", base.views.view.flip_p, 0.0, 1.0, 0.05)
         self.colour = shell.slider("colour strength", 1.0, 0.0, 1.5, 0.1)
-        self.blur = shell.slider("blur, probability", base.view.blur, 0.0, 1.0, 0.05)
+        self.blur = shell.slider("blur, probability", base.views.view.blur_p, 0.0, 1.0, 0.05)
         self.seed = shell.slider("seed", 0, 0, 999, 1)
         self.new_draw = ipywidgets.Button(description="new draw", tooltip="the next seed")
         self.maps = ipywidgets.Checkbox(value=False, description="maps of 200 draws", indent=False)
@@ -89,7 +98,7 @@ class CropExplorer(shell.Explorer):
         local, grid = self.local.value
         return ViewChoice.of(self.recipe).turned(
             scale=self.scale.value, local_scale=self.local_scale.value, ratio=self.ratio.value, local=local, grid=grid,
-            local_views=self.local_views.value, flip=self.flip.value, colour=self.colour.value, blur=self.blur.value,
+            small_views=self.local_views.value, flip=self.flip.value, colour=self.colour.value, blur=self.blur.value,
         )  # fmt: skip
 
     def draw(self) -> shell.Drawing:
@@ -110,7 +119,14 @@ class CropExplorer(shell.Explorer):
         label = self.pictures.classes[int(self.pictures.labels[index])]
         head = f"Picture {index}, {label}, seed {self.seed.value}. "
         words = describe(
-            cuts, recipe, self.recipe.view.size, now, usual, target, chosen, picture.shape[1:] if self.maps.value else None
+            cuts,
+            recipe,
+            self.recipe.views.view.size,
+            now,
+            usual,
+            target,
+            chosen,
+            picture.shape[1:] if self.maps.value else None,
         )
         places = [shell.Place(name, box, f"view {name}: its box alone") for name, box in sheet.shares().items()]
         return shell.Drawing(sheet.picture, head + words, ALT, places)

@@ -34,25 +34,27 @@ def describe(
 
 def views_in_words(cuts: Cuts, recipe: Recipe, asked: int) -> str:
     """Which views there are, and what the knobs say of them."""
-    view, small = recipe.view, recipe.local_view
+    view, small = recipe.views.view, recipe.method.small_view
     text = f"{WHOLE} global views of {view.size} pixels (A, B, C), {of_area(view.scale)}; "
-    if recipe.local == "grid":
-        size = view.size // recipe.grid
-        text += f"for the local targets, A and B are cut into {recipe.grid}x{recipe.grid} patches of {size} pixels"
+    if recipe.method.local == "grid":
+        size = view.size // recipe.method.grid
+        text += (
+            f"for the local targets, A and B are cut into {recipe.method.grid}x{recipe.method.grid} patches of {size} pixels"
+        )
     else:
-        text += f"for the local targets, {recipe.grid**2} random crops each for A and for B, {small.size} pixels"
+        text += f"for the local targets, {recipe.method.grid**2} random crops each for A and for B, {small.size} pixels"
         text += f", {of_area(small.scale)}"
-    if recipe.local_views:
-        names = cuts.names[-recipe.local_views :]
+    if recipe.method.small_views:
+        names = cuts.names[-recipe.method.small_views :]
         which = f"{names[0]} to {names[-1]}" if len(names) > 2 else " and ".join(names)
         text += f"; {plural(len(names), 'small view')} of {small.size} pixels ({which}), {of_area(small.scale)}"
-    elif recipe.local == "grid":
+    elif recipe.method.local == "grid":
         text += f"; no view has the local scale, {of_area(small.scale)}"
     text += f". Aspect {view.ratio[0]:.2f} to {view.ratio[1]:.2f}, mirrored with probability {view.flip:.2f}, "
     jitter = ", ".join(f"{strength:.2f}" for strength in view.jitter)
     text += f"jitter of brightness, contrast, saturation, hue {jitter}, grey {view.gray:.2f}, blur {view.blur:.2f}."
     if view.size != asked:
-        grid = f"{recipe.grid}x{recipe.grid}"
+        grid = f"{recipe.method.grid}x{recipe.method.grid}"
         text += f" A {grid} grid does not divide {asked} pixels: global views have {view.size}, the nearest size."
     return text
 

@@ -42,17 +42,17 @@ def trace(method: Method, recipe: Recipe, pictures: ImageSet, progress: float = 
         own = copy.deepcopy(method).cpu()
     except Exception as error:  # an attribute that cannot be copied: a tensor with a history, a lock, an open file
         raise InputError(
-            f"the method {recipe.method!r} cannot be copied ({type(error).__name__}: {error}); keep modules, buffers, "
+            f"the method {recipe.method.name!r} cannot be copied ({type(error).__name__}: {error}); keep modules, buffers, "
             "parameters and plain values as its attributes, nothing else"
         ) from error
     own.train().zero_grad(set_to_none=True)
     own.progress.fill_(progress)
-    own.draws = torch.Generator().manual_seed(seed)
+    own.generator = torch.Generator().manual_seed(seed)
     images, labels = pictures.images[:count].cpu(), pictures.labels[:count].cpu()
-    kinds = views_at_step(recipe, method.views, round(progress * (STEPS - 1)), STEPS)
+    kinds = views_at_step(recipe, method, round(progress * (STEPS - 1)), STEPS)
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(seed)
-        watch, views = StepRecorder(own, recipe.method), make_views(images, kinds, own.draws)
+        watch, views = StepRecorder(own, recipe.method.name), make_views(images, kinds, own.generator)
         outputs = watch.forward(views, labels)
         watch.backward()
         graph = _Reader(watch, outputs).graph(recipe, views, labels, progress)
@@ -62,12 +62,12 @@ def trace(method: Method, recipe: Recipe, pictures: ImageSet, progress: float = 
 
 def few(recipe: Recipe, pictures: int) -> int:
     """How many pictures to watch: a divisor of the batch (a queue takes batches that divide it), in whole norm groups."""
-    for count in range(min(FEW, pictures, recipe.batch), 1, -1):
-        if recipe.batch % count == 0 and count % recipe.norm_groups == 0 and count > recipe.norm_groups:
+    for count in range(min(FEW, pictures, recipe.optim.batch_size), 1, -1):
+        if recipe.optim.batch_size % count == 0 and count % recipe.method.bn_splits == 0 and count > recipe.method.bn_splits:
             return count
     raise InputError(
-        f"{pictures} pictures are too few to watch a step of this recipe: give at least {max(2, 2 * recipe.norm_groups)}; "
-        f"they must divide its batch ({recipe.batch}) and be a multiple of its norm_groups ({recipe.norm_groups})"
+        f"{pictures} pictures are too few to watch a step of this recipe: give at least {max(2, 2 * recipe.method.bn_splits)}; "
+        f"they must divide its batch ({recipe.optim.batch_size}) and be a multiple of its bn_splits ({recipe.method.bn_splits})"
     )
 
 

@@ -7,8 +7,9 @@ import ipywidgets
 from ...core.errors import InputError
 from ...data import toybox
 from ...data.dataset import ImageSet, Splits
-from ...methods.registry import build_method
-from ...recipe.recipe import METHODS, VARIANTS, Recipe, preset, variant
+from ...methods.registry import METHODS, VARIANTS, variant
+from ...recipe.presets import preset
+from ...recipe.recipe import Recipe, build_method
 from ...training.run import Run
 from ..shell import Drawing, Explorer, Place, choice, slider
 from .diagram import SHOW
@@ -71,7 +72,7 @@ class NetworkDiagram(Explorer):
     def draw(self) -> Drawing:
         """The diagram, and the tensor behind the box that was pressed last, if this method has it."""
         graph = self.graph
-        title = graph.recipe.method if self.method.value == MINE else self.method.value
+        title = graph.recipe.method.name if self.method.value == MINE else self.method.value
         chosen = self.chosen if self.chosen in graph.nodes else ""
         found = step_figure(graph, title, min(self.which.value, graph.pictures - 1), self.shown.value, chosen)
         places = [Place(key, box, found.labels[key]) for key, box in found.places.items()]

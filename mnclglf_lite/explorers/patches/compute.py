@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from ...core.errors import InputError
 from ...data.dataset import ImageSet
 from ...losses import cosine_logits
-from ...methods.mnclglf import MNCLGLF, patches_of, views_of
+from ...methods.mnclglf import MNCLGLF, MNCLGLFConfig, patches_of, slots_of
+from ...models.encoder import SMALLEST_VIEW
 from ...recipe.view_choice import divisible
 from ...views.batch import make_views
 from ...views.patches import combinations
@@ -73,25 +74,30 @@ class Combined:
 def combined(pictures: ImageSet, method: MNCLGLF, index: int, seed: int, grid: int, combine: int) -> Combined:
     """One pass over a batch whose first picture is `pictures.images[index]`; the seed draws the others and all views.
 
-    grid, combine: in place of the recipe's own. Where the grid does not divide the views' size, the nearest size is taken.
+    grid, combine: in place of the method's own. Where the grid does not divide the views' size, the nearest size is taken.
     """
     check(pictures, method)
-    recipe, generator = method.recipe, torch.Generator().manual_seed(seed)
-    size = divisible(recipe.view.size, grid if recipe.local == "grid" else 1)
-    recipe = recipe.replace(grid=grid, combine=combine, grow=(), view=dataclasses.replace(recipe.view, size=size))
+    config, generator = dataclasses.replace(method.config, grid=grid, combine=combine), torch.Generator().manual_seed(seed)
+    whole = dataclasses.replace(method.whole_view, size=divisible(method.whole_view.size, config.cells))
+    least = SMALLEST_VIEW[method.backbone.stem] * config.cells
+    if whole.size < least:
+        raise InputError(f"a view of {whole.size} pixels is too small for this network; make it at least {least}")
+    if combine > grid**2:
+        raise InputError(f"cannot combine {combine} of {grid**2} patches; make grid larger or combine smaller")
     order = torch.randperm(len(pictures), generator=generator)
     rows = torch.cat([torch.tensor([index]), order[order != index][: BATCH - 1]])
     batch = pictures.images[rows.to(pictures.device)].cpu()  # (N, 3, H, W)
-    cut = [x.to(next(method.parameters()).device) for x in make_views(batch, views_of(recipe), generator)]
-    with as_training(method, recipe) as (twin, buffers), torch.no_grad():
+    kinds = [slot.resolve(whole) for slot in slots_of(config)]
+    cut = [x.to(next(method.parameters()).device) for x in make_views(batch, kinds, generator)]
+    with as_training(method, config) as (twin, buffers), torch.no_grad():
         outputs = torch.func.functional_call(twin, buffers, (cut,))
     prediction, embeddings = outputs["p1"], outputs["c2"]  # (N, D), (C, N, D)
     cosines = torch.stack([cosine_logits(prediction[:1], c, 1.0)[0] for c in embeddings])  # (C, N)
-    patches = patches_of(cut, recipe)[1][:, 0]  # (P, N, 3, s, s) -> (P, 3, s, s)
+    patches = patches_of(cut, config)[1][:, 0]  # (P, N, 3, s, s) -> (P, 3, s, s)
     first, second, patches = (denormalise(x).clamp(0, 1).cpu() for x in (cut[0][0], cut[1][0], patches))
     return Combined(
         first, second, patches, combinations(grid**2, combine), embeddings[:, 0].float().cpu(), prediction[0].float().cpu(),
-        cosines.cpu(), grid if recipe.local == "grid" else 0,
+        cosines.cpu(), grid if config.local == "grid" else 0,
     )  # fmt: skip
 
 
@@ -100,7 +106,7 @@ def check(pictures: ImageSet, method: nn.Module) -> None:
     if not isinstance(method, MNCLGLF):
         raise InputError(
             f"patches are combined by MNCLGLF, and this is {type(method).__name__}: give a method of mnclglf, such as "
-            'methods.build(preset("quick", "mnclglf"), 10), or its run'
+            'build_method(preset("quick", "mnclglf"), 10), or its run'
         )
     if len(pictures) < 2:
         raise InputError(f"an image set of {len(pictures)}: expected at least 2 pictures, one to be compared with the other")
@@ -108,14 +114,14 @@ def check(pictures: ImageSet, method: nn.Module) -> None:
 
 
 @contextlib.contextmanager
-def as_training(method: MNCLGLF, recipe: object) -> Iterator[tuple[MNCLGLF, dict[str, Tensor]]]:
-    """The method as it is in training but under another recipe, and copies of its buffers to work on.
+def as_training(method: MNCLGLF, config: MNCLGLFConfig) -> Iterator[tuple[MNCLGLF, dict[str, Tensor]]]:
+    """The method as it is in training but under other settings, and copies of its buffers to work on.
 
     The networks are the method's own, no copies; their modes are put back, and whoever passes the copies to
     `functional_call` moves no running statistics of theirs.
     """
     twin, modes = copy.copy(method), {module: module.training for module in method.modules()}
-    twin.recipe = recipe
+    twin.config = config
     twin.train()
     try:
         yield twin, {name: buffer.clone() for name, buffer in method.named_buffers()}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ...data.dataset import ImageSet, load_dataset
 from ...methods.mnclglf import MNCLGLF
-from ...methods.registry import build_method
-from ...recipe.recipe import preset
+from ...recipe.presets import preset
+from ...recipe.recipe import build_method
 from ...training.run import Run
 from .. import shell
 from . import compute, figure
@@ -38,12 +38,12 @@ class CombineExplorer(shell.Explorer):
             self.encoder = "the method as given"
         compute.check(pictures, method)
         self.pictures, self.method = pictures, method
-        recipe, last = method.recipe, len(pictures) - 1
-        grids = sorted({2, 3, recipe.grid})
+        config, last = method.config, len(pictures) - 1
+        grids = sorted({2, 3, config.grid})
         self.index = shell.slider("picture", min(picture, last), 0, last, 1)
         self.seed = shell.slider("seed", 0, 0, 999, 1)
-        self.grid = shell.choice("grid", [(f"{side}x{side}", side) for side in grids], recipe.grid)
-        self.combine = shell.slider("combine", recipe.combine, 1, max(grids) ** 2, 1)
+        self.grid = shell.choice("grid", [(f"{side}x{side}", side) for side in grids], config.grid)
+        self.combine = shell.slider("combine", config.combine, 1, max(grids) ** 2, 1)
         controls = [self.index, self.seed, self.grid, self.combine]
         super().__init__(controls, controls)
 

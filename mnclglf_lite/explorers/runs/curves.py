@@ -85,7 +85,7 @@ def learning_curves(
 
 
 def _line(record: Record, measure: str, against: str) -> Line:
-    batch, factor = record.recipe["batch"], CURVES[measure][1]
+    batch, factor = record.recipe["batch_size"], CURVES[measure][1]
     at = {"pictures": lambda row: row["step"] * batch}.get(against, lambda row: row[against])
     return {row["step"]: (at(row), factor * row[measure]) for row in record.history if measure in row}
 

@@ -7,7 +7,7 @@ from statistics import mean
 from typing import TYPE_CHECKING
 
 from ...drawing.dotplot import dot_plot
-from ...recipe.recipe import METHODS, VARIANTS
+from ...methods.registry import METHODS, VARIANTS
 from ...results import summary
 from ...results.published import Published, published
 from ...results.records import Record, group_by_method

@@ -22,8 +22,10 @@ from ...drawing.palette import AGREE, DISAGREE, GREY, INK
 from ...evaluation import evaluate, layouts
 from ...evaluation.evaluate import extract_features
 from ...evaluation.layouts import NEIGHBOURS
+from ...methods.registry import METHODS
 from ...models.freeze import Encoder
-from ...recipe import flags, recipe
+from ...recipe import flags
+from ...recipe.recipe import Recipe
 from ...results.records import Record, group_by_method
 from ...training.run import load_run
 
@@ -78,7 +80,7 @@ class FeatureSpaces:
         size, told = None, ""
         if isinstance(source, str | Path):
             trained = load_run(source, str(self.pictures.device))
-            source, size = trained.backbone, trained.recipe.test_size or None
+            source, size = trained.backbone, trained.recipe.views.eval_size or None
             told = f"seed {trained.recipe.seed}, step {trained.step:,}, {trained.seconds:,.0f} s"
         return self._keep(name, extract_features(source, self.pictures, size=size), told)
 
@@ -138,10 +140,10 @@ def neighbour_rows(spaces: FeatureSpaces, records: Sequence[Record], query: int,
 
 def again(record: Record) -> str:
     """What to do to have a run's weights: the command that trains it once more, and where to name them then."""
-    if record.recipe["method"] not in recipe.METHODS:
-        return f"its method {record.recipe['method']!r} is not known here; `methods.add` it, then train it again."
+    if record.recipe["method"] not in METHODS:
+        return f"its method {record.recipe['method']!r} is not known here; `register_method` it, then train it again."
     out = f"{AGAIN}/{record.folder.resolve().name}"
-    command = shlex.join(["mnclglf-lite", "train", *flags.words(recipe.Recipe.from_dict(record.recipe)), "--out", out])
+    command = shlex.join(["mnclglf-lite", "train", *flags.words(Recipe.from_dict(record.recipe)), "--out", out])
     cost = f" (it took {record.seconds:,.0f} s)" * bool(record.history)
     return f"{command}{cost}, then give encoders={{{record.name!r}: {out!r}}}."
 

@@ -84,13 +84,13 @@ class ProgressTracker:
 def snapshot_of(run: Run) -> ProgressSnapshot:
     """What a run tells without reading from the device."""
     recipe, total = run.recipe, run.total_steps
-    full = recipe.lr * recipe.batch / 256
+    full = recipe.optim.lr * recipe.optim.batch_size / 256
     steps = [total * i / CURVE for i in range(CURVE + 1)]
     row = run.history[-1] if run.history else {}
     pace = run.meter.count / run.meter.seconds if run.meter.count and run.meter.seconds else 0.0
     return ProgressSnapshot(
-        method=recipe.method,
-        dataset=recipe.dataset,
+        method=recipe.method.name,
+        dataset=recipe.data.dataset,
         seed=recipe.seed,
         step=run.step,
         total=total,
@@ -100,7 +100,7 @@ def snapshot_of(run: Run) -> ProgressSnapshot:
         rates=[(step, full * lr_factor(recipe, math.floor(step), total)) for step in steps],
         rate=full * lr_factor(recipe, run.step, total),
         dim=getattr(run.backbone, "dim", 0),
-        speed=pace * recipe.batch or row.get("images_per_second", 0.0),
+        speed=pace * recipe.optim.batch_size or row.get("images_per_second", 0.0),
         seconds=run.seconds,
         left=run.seconds_left,
         live=run.live,
