@@ -84,8 +84,14 @@ def report(root: str | Path | None = None) -> tuple[str, int]:
     return "\n".join(lines), int(bool(broken))
 
 
-def print_report(root: str | Path | None = None) -> int:
-    """Print the report; its exit code."""
+def doctor(root: str | Path | None = None) -> int:
+    """Print what is installed, what will work and what won't, with remedies; return the exit code of `report`.
+
+    Args:
+        root: the folder where image sets are kept; None: $MNCLGLF_LITE_DATA, or data/.
+
+    >>> mnclglf_lite.doctor()                                                       # doctest: +SKIP
+    """
     text, code = report(root)
     print(text)
     return code
@@ -193,7 +199,7 @@ def _device() -> Iterator[Finding]:
 def _cpu_precision() -> str:
     import torch
 
-    from ..core.device import autocast_dtype
+    from mnclglf_lite.core.device import autocast_dtype
 
     native = autocast_dtype("auto", torch.device("cpu")) is not None
     return "bf16, which this processor computes natively" if native else "fp32: this processor has no native bf16"
@@ -222,7 +228,7 @@ def _packages() -> Iterator[Finding]:
 
 def _data(root: str | Path | None) -> Iterator[Finding]:
     if root is None:
-        from ..data.dataset import data_root
+        from mnclglf_lite.data.dataset import data_root
 
         root = data_root()
     root = Path(root).expanduser().absolute()
@@ -253,4 +259,5 @@ def _data(root: str | Path | None) -> Iterator[Finding]:
 
 
 if __name__ == "__main__":
-    sys.exit(print_report())
+    sys.path[0] = str(Path(__file__).resolve().parents[2])  # run as a file: the package, in place of the folder of this file
+    sys.exit(doctor())

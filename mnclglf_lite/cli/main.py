@@ -147,9 +147,7 @@ def parser() -> argparse.ArgumentParser:
 def doctor(args: argparse.Namespace) -> int:
     from . import doctor as room
 
-    text, code = room.report(args.data)
-    print(text)
-    return code
+    return room.doctor(args.data)
 
 
 def fetch(args: argparse.Namespace) -> None:

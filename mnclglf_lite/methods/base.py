@@ -67,6 +67,7 @@ class Method(nn.Module):
 
     A method's class also says what the rest of the package shows of it: `title`, `loss_name`, its `presets` (settings that a
     preset has for it, by preset, then by image set, "" for all) and `variants` (names for it with some settings changed).
+    An example of 30 lines: docs/add_your_own_method.md.
     """
 
     Config: ClassVar[type[MethodConfig]] = MethodConfig

@@ -1,4 +1,4 @@
-"""Every method by name. A twelfth is one file and one line in `BUILT_IN`; `register_method` adds one of your own.
+"""Every method by name. A twelfth is one file and one line in `LINES`; `register_method` adds one of your own.
 
 METHODS    name -> class, of the package and registered; read-only
 VARIANTS   name -> (method, settings that differ), wherever methods are compared; read-only
@@ -6,27 +6,35 @@ VARIANTS   name -> (method, settings that differ), wherever methods are compared
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, TypeVar
 
 from ..core.errors import InputError, unknown
 from .base import Method
-from .byol import BYOL
-from .cgh import CGH
-from .fastmoco import FastMoCo
-from .glnet import GLNet
-from .mcl import MCL
-from .mnclglf import MNCLGLF
-from .moco import MoCo
-from .nnclr import NNCLR
-from .simclr import SimCLR
-from .simsiam import SimSiam
-from .supervised import Supervised
 
-BUILT_IN: tuple[type[Method], ...] = (
-    Supervised, SimCLR, MoCo, SimSiam, BYOL, NNCLR, FastMoCo, MNCLGLF, MCL, CGH, GLNet,
-)  # fmt: skip
+LINES = (  # file.Class, in the order of every table and menu
+    "supervised.Supervised",
+    "simclr.SimCLR",
+    "moco.MoCo",
+    "simsiam.SimSiam",
+    "byol.BYOL",
+    "nnclr.NNCLR",
+    "fastmoco.FastMoCo",
+    "mnclglf.MNCLGLF",
+    "mcl.MCL",
+    "cgh.CGH",
+    "glnet.GLNet",
+)
+
+
+def _load(line: str) -> type[Method]:
+    file, name = line.split(".")
+    return getattr(importlib.import_module(f".{file}", __package__), name)
+
+
+BUILT_IN = tuple(map(_load, LINES))  # the package's own, without what a learner has registered
 _methods: dict[str, type[Method]] = {method.Config.name: method for method in BUILT_IN}
 _variants: dict[str, tuple[str, dict[str, Any]]] = {
     variant: (method.Config.name, changes) for method in BUILT_IN for variant, changes in method.variants.items()
@@ -62,8 +70,11 @@ def methods_with(setting: str) -> list[str]:
 def register_method(method: Kind) -> Kind:
     """Make a method of your own known by its `Config.name`, until this process ends; also a class decorator.
 
-    Recipes, training, evaluation, the command line's comparison and the explorers then take it like any other. The same name
-    may be registered anew, since a notebook's cell is run often; the package's own names are taken.
+    Recipes, training, evaluation, comparisons and the explorers then take it like any other. The same name may be registered
+    anew, since a notebook's cell is run often; the package's own names are taken.
+
+    >>> @register_method                                                            # doctest: +SKIP
+    ... class AlignUniform(Method): ...
     """
     name = method.Config.name
     if not name:

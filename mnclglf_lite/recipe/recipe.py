@@ -90,6 +90,9 @@ class Recipe:
     """Everything that decides what a run computes; two runs of one recipe on one machine end in the same weights.
 
     Checked on construction: an impossible combination raises `InputError` that names the setting and what it should be.
+
+    >>> preset("quick", "simclr").replace(temperature=0.5).method.temperature           # doctest: +SKIP
+    0.5
     """
 
     method: MethodConfig = field(default_factory=MNCLGLFConfig)

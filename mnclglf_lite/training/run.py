@@ -165,7 +165,10 @@ def lr_factor(recipe: Recipe, step: int, total_steps: int) -> float:
 
 
 def load_run(folder: str | Path, device: str = "auto") -> Run:
-    """A run from its folder, finished or not, to look at or to evaluate (to go on with it: `train(..., resume=True)`)."""
+    """A run from its folder, finished or not, to look at or to evaluate (to go on with it: `train(..., resume=True)`).
+
+    >>> run = load_run("runs/simclr"); result = evaluate(run.backbone, splits)       # doctest: +SKIP
+    """
     where, folder = pick_device(device), Path(folder)
     state = checkpoint.load(folder / "checkpoint.pt", where)
     recipe = Recipe.from_dict(state["recipe"])
