@@ -1,4 +1,4 @@
-"""core.text: TODO."""
+"""Tables, durations and counts as text, for logs, reports and figures."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Pictures: arrays in, picture out. Nothing here computes a result, and nothing opens a window.
+"""Sheets of images: arrays in, figure out. Nothing here computes a result, and nothing opens a window.
 
-Grids of images are Pillow pictures (milliseconds: fit for a slider), plots are matplotlib figures (`plots`).
+Grids of images are Pillow images (milliseconds: fit for a slider), plots are matplotlib figures (`plots`).
 Each can carry a title that says the message, and a note in small grey print that says how it was made.
 """
 

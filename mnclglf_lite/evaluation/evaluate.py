@@ -1,7 +1,7 @@
-"""Evaluation: features once, then cheap and honest questions to them.
+"""Evaluation: extract the features of a frozen encoder once, then measure on them.
 
 Everything here reads the encoder and changes nothing of it: the backbone is put into eval mode, run without
-gradient over whole pictures (no crop), and put back as it was. All probes work on those cached features, so
+gradient over whole images (no crop), and put back as it was. All probes work on those cached features, so
 they cannot leak into it.
 """
 

@@ -1,4 +1,4 @@
-"""views.batch: TODO."""
+"""All views of a batch, as a training step makes them: draw the parameters of each view for every image, then render."""
 
 from __future__ import annotations
 

@@ -1,8 +1,15 @@
-"""Every loss of the package as a function of similarities, and as the function of embeddings that it is.
+"""Every loss of the package, pair by pair: similarities, softmax rows, the gradient on each pair, the least value possible.
 
 The losses look at embeddings only through cosine similarities s_ij: R anchors in rows, C candidates in columns.
 `from_similarities` writes each as a function of s by the package's own functions of logits. Its value and, through the chain
-rule, its gradient are those of the loss on the embeddings, which tests hold to.
+rule, its gradient are those of the loss on the embeddings (`from_embeddings`); tests compare the two.
+
+The gradient dL/ds_ij says what training does to a pair: where it is negative, descent makes the pair more similar (pull),
+where it is positive, less (push). From a softmax over s_i / T against a target t follows, for each of R anchors,
+
+    dL/ds_ij = (p_ij - t_ij) / (R T)          the pulls and pushes of a row sum to zero
+
+`best` is the least value that a loss can have at a temperature, whatever the embeddings.
 """
 
 from __future__ import annotations
