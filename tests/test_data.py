@@ -110,7 +110,7 @@ def test_holdout_of_cifar_is_balanced_and_never_changes():
 
 def test_importing_data_and_fetch_is_light():
     code = (
-        "import sys, mnclglf_lite.data, mnclglf_lite.fetch\n"
+        "import sys, mnclglf_lite.data.dataset, mnclglf_lite.data.fetch\n"
         "assert not {'torchvision', 'PIL', 'matplotlib', 'sklearn'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=os.path.dirname(os.path.dirname(__file__)))

@@ -121,7 +121,7 @@ def evaluate(
 
     The bank and the probe's training set are `splits.train`; the queries `splits.holdout` or `splits.test`.
     Under "knn" / "knn20" / "knn10" stand the protocols of `KNN_PROTOCOLS`, each for every feature transform.
-    `size`: see `features`. The gauges are those of the queries' raw features.
+    `size`: see `extract_features`. The collapse measures are those of the queries' raw features.
     """
     asked, begun = query_split(splits, on), time.perf_counter()
     labels, classes = splits.train.labels, len(splits.train.classes)

@@ -43,7 +43,7 @@ class KeptFeatures:
     about: dict[str, Any]  # how they were made: runs, map, hardware, versions
 
     def pictures(self, root: str | Path | None = None) -> dataset.ImageSet | None:
-        """The pictures themselves out of the learner's own CIFAR-10 (`data.load`), or None where it is not on disk."""
+        """The pictures themselves out of the learner's own CIFAR-10 (`load_dataset`), or None where it is not on disk."""
         try:
             return load_dataset("cifar10", root=root).test.subset(self.index)
         except InputError:

@@ -12,7 +12,7 @@ from .view import View, ViewParams, render_view, sample_params
 
 
 def render_channels_last(images: Tensor, view: View, draw: ViewParams) -> Tensor:
-    """`views.render` in the memory layout that convolutions like best: channels last."""
+    """`view.render_view` in the memory layout that convolutions like best: channels last."""
     return render_view(images, view, draw).contiguous(memory_format=torch.channels_last)
 
 
