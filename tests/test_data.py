@@ -91,7 +91,7 @@ def test_data_root(monkeypatch, tmp_path):
     checkout = tmp_path / "checkout"
     (checkout / "data").mkdir(parents=True)
     (checkout / "pyproject.toml").touch()
-    monkeypatch.setattr(dataset, "__file__", str(checkout / "mnclglf_lite" / "data.py"))
+    monkeypatch.setattr(dataset, "CHECKOUT", checkout.resolve())
     assert dataset.data_root() == checkout.resolve() / "data"
     (checkout / "pyproject.toml").unlink()  # an installed package
     monkeypatch.setenv("HOME", str(tmp_path))
