@@ -2,7 +2,7 @@
 
     python -m benchmarks.augment
 
-Pictures of 32x32, batch 512, the full chain of `views.View`: crop, flip, jitter, grey, blur, normalise, each with the same
+Pictures of 32x32, batch 512, the full chain of `view.View`: crop, flip, jitter, grey, blur, normalise, each with the same
 probability and strength for all. torchvision is given its best: pictures held in memory, and of these the fastest: PIL or v2
 on tensors, a DataLoader with 0, 1 or 2 workers (at most one a core), or the bare loop of one core times the number of cores,
 as if copying results between processes cost nothing. Blocks of all rows alternate; medians of the rounds.

@@ -21,7 +21,7 @@ PAGE = Path(__file__).with_name("gpu_queue.md")
 
 # Minutes, all estimates: nothing has run on a GPU yet. 200 epochs of 45,000 pictures cost 9e6 * units * 1.11 GFLOP, at the
 # 215 TFLOP/s planned for an H100; compiling, the monitor and the measuring afterwards come on top.
-UNITS = {  # forward units of a step (`mnclglf_lite.cost`) of the standard preset on CIFAR-10
+UNITS = {  # relative FLOPs of a step (`training.cost`) of the standard preset on CIFAR-10
     "drawn": 13.6, "released": 11.5, "supervised": 3.0, "simclr": 6.0, "moco": 8.0, "simsiam": 6.1, "byol": 8.0,
     "nnclr": 6.1, "fastmoco": 8.8, "mcl": 8.0, "cgh": 4.1, "ressl": 4.0, "cgh-same": 4.1, "glnet": 8.2,
 }  # fmt: skip

@@ -15,7 +15,7 @@ ROUNDS = 5
 CASES = {
     "nothing": "pass",
     "torch": "import torch",
-    "torch and mnclglf_lite": "import torch, mnclglf_lite, mnclglf_lite.train",
+    "torch and mnclglf_lite": "import torch, mnclglf_lite, mnclglf_lite.training.train",
 }
 
 

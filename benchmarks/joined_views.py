@@ -5,8 +5,8 @@
 
 The convolutions of all views become one call each, and BatchNorm goes through the views one by one, so the mathematics
 stays: outputs, gradients and running statistics are checked to be those of separate calls before anything is timed. Views
-that a method may normalise together (patches, small crops: `multicrop.together`) are one batch in the package already; this
-asks about whole views, whose statistics must stay apart. Forward and backward of the backbone,
+that a method may normalise together (patches, small crops: `multicrop.forward_together`) are one batch in the package
+already; this asks about whole views, whose statistics must stay apart. Forward and backward of the backbone,
 medians of alternating rounds.
 """
 

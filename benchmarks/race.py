@@ -4,7 +4,7 @@
 
 kNN is that of the public race (dkobak/simclr-cifar10, whose entry is 99 minutes on an A100): cosine, 10 neighbours, every
 neighbour one vote, bank the 50,000 training pictures, queries the 10,000 test pictures. Linear is a classifier fitted on
-the features of the same bank (`probes.linear_probe`); 90.18 is the figure that MNCLGLF's authors print.
+the features of the same bank (`linear.linear_probe`); 90.18 is the figure that MNCLGLF's authors print.
 
 The rule here keeps the test pictures out of every choice. The network trains on 45,000 pictures. Every few epochs the 5,000
 of the hold-out are asked, with those 45,000 as bank. The first time that a measure reaches its target there, or at the end

@@ -4,8 +4,8 @@ python benchmarks/ranks_on_paper.py [--seconds simclr=0.08 moco=0.09 ...] [--mea
 
 Nothing here was measured on more than one GPU: every figure of the table is a prediction. Writes ranks_on_paper.json.
 
-    counted      learnable parameters; what `ranks.gathered` is given; BatchNorm calls and their channels; FLOPs of the
-                 losses, which every rank computes for the whole batch
+    counted      learnable parameters; what `distributed.all_gather_rows` is given; BatchNorm calls and their channels;
+                 FLOPs of the losses, which every rank computes for the whole batch
     given        seconds of a step of 512 pictures on one GPU: --seconds, or a JSON file of {method: seconds}. Where neither
                  says it, FLOPs over an assumed rate stand in, and the table says "assumed"
     assumed      the constants below, and that the compute shrinks with a rank's pictures down to what the host needs

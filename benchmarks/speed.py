@@ -199,7 +199,7 @@ def state(plan: Plan) -> dict[str, Any]:
 
 
 def step_flops(recipe: Recipe) -> float:
-    """FLOPs of forward and backward of one step, by torch's counter, from two small batches (see `cost.forward_units`)."""
+    """FLOPs of forward and backward of one step, by torch's counter, from two small batches (see `cost.relative_flops`)."""
     method = build_method(recipe, 10)
     few = 2 * recipe.norm_groups
     once, twice = cost.step_flops(method, few), cost.step_flops(method, 2 * few)

@@ -65,7 +65,7 @@ def slow_soft_cross_entropy(logits, targets):
 
 
 def slow_soften(student, teacher, temperature):
-    """The formula of `losses.soften`, for lists of lists."""
+    """The formula of `losses.distillation_kl`, for lists of lists."""
     total = 0.0
     for s, t in zip(student, teacher, strict=True):
         guess, target = (slow_log_softmax([x / temperature for x in row]) for row in (s, t))
@@ -86,7 +86,7 @@ def slow_supervised_contrastive(s, labels):
 
 
 def slow_queue_nce(q, k, queue, temperature):
-    """The formula of `losses.queue_nce`, one similarity at a time."""
+    """The formula of `losses.info_nce_queue`, one similarity at a time."""
     q, k, queue = q.tolist(), k.tolist(), queue.tolist()
     total = 0.0
     for i in range(len(q)):

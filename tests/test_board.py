@@ -318,12 +318,12 @@ def test_ticks_are_few_and_round(low, high):
 @pytest.fixture
 def widgets():
     pytest.importorskip("anywidget")
-    return pytest.importorskip("mnclglf_lite.widgets")
+    return pytest.importorskip("mnclglf_lite.explorers")
 
 
 def test_the_board_draws_at_most_twice_a_second(widgets, toys, monkeypatch):
     now = [0.0]
-    monkeypatch.setattr("mnclglf_lite.widgets.board.time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr("mnclglf_lite.explorers.training.widget.time", SimpleNamespace(perf_counter=lambda: now[0]))
     board, drawn = widgets.TrainingBoard(), []
     assert "Nothing has been trained yet" in board.words
     real = type(board).redraw
@@ -355,14 +355,16 @@ run = train.train(recipe, splits, out="run", resume=True, device="cpu", watch=bo
 """
 SET_UP = """
 import torch
-from mnclglf_lite import data, toybox, train
-from mnclglf_lite.recipe import preset
-from mnclglf_lite.views import View
-from mnclglf_lite.widgets import TrainingBoard
+from mnclglf_lite.data import toybox
+from mnclglf_lite.data.dataset import ImageSet, Splits
+from mnclglf_lite.explorers import TrainingBoard
+from mnclglf_lite.recipe.recipe import preset
+from mnclglf_lite.training import train
+from mnclglf_lite.views.view import View
 
 images, labels, _, _ = toybox.draw(400, 0, 16)
-part = lambda name, rows: data.ImageSet(images[rows], labels[rows], tuple(toybox.CLASSES), "toybox", name)
-splits = data.Splits(part("train", slice(0, 320)), part("holdout", slice(320, 360)), part("test", slice(360, 400)))
+part = lambda name, rows: ImageSet(images[rows], labels[rows], tuple(toybox.CLASSES), "toybox", name)
+splits = Splits(part("train", slice(0, 320)), part("holdout", slice(320, 360)), part("test", slice(360, 400)))
 # fewer steps than a CPU would compile for
 small = dict(width=8, blocks=(1, 1), projector=(16, 8), batch=16, view=View(size=16, blur=0.0), steps=4900)
 recipe = preset("quick", "simclr", "toybox", **small)

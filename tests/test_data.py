@@ -91,7 +91,7 @@ def test_data_root(monkeypatch, tmp_path):
     checkout = tmp_path / "checkout"
     (checkout / "data").mkdir(parents=True)
     (checkout / "pyproject.toml").touch()
-    monkeypatch.setattr(dataset, "__file__", str(checkout / "mnclglf_lite" / "data.py"))
+    monkeypatch.setattr(dataset, "CHECKOUT", checkout.resolve())
     assert dataset.data_root() == checkout.resolve() / "data"
     (checkout / "pyproject.toml").unlink()  # an installed package
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -110,7 +110,7 @@ def test_holdout_of_cifar_is_balanced_and_never_changes():
 
 def test_importing_data_and_fetch_is_light():
     code = (
-        "import sys, mnclglf_lite.data, mnclglf_lite.fetch\n"
+        "import sys, mnclglf_lite.data.dataset, mnclglf_lite.data.fetch\n"
         "assert not {'torchvision', 'PIL', 'matplotlib', 'sklearn'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=os.path.dirname(os.path.dirname(__file__)))

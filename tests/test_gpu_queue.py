@@ -61,13 +61,16 @@ def test_the_bare_machine_is_bare(bare):
 
 MEASURE = """
 import torch
-from mnclglf_lite import __main__, data, evaluate, paper_probe, run
-from mnclglf_lite.recipe import preset
+from mnclglf_lite.cli import main
+from mnclglf_lite.data.dataset import ImageSet, Splits
+from mnclglf_lite.evaluation import evaluate, paper_probe
+from mnclglf_lite.recipe.recipe import preset
+from mnclglf_lite.training.run import new_run
 draws, labels = torch.Generator().manual_seed(0), torch.arange(60) % 4
 images = torch.randint(0, 256, (60, 3, 8, 8), dtype=torch.uint8, generator=draws)
-part = data.ImageSet(images, labels, tuple("abcd"), "noise", "train")
-splits = data.Splits(part, part, part)
-method = run.start(preset("quick", "simclr", batch=20), 60, 4, torch.device("cpu")).method
+part = ImageSet(images, labels, tuple("abcd"), "noise", "train")
+splits = Splits(part, part, part)
+method = new_run(preset("quick", "simclr", batch=20), 60, 4, torch.device("cpu")).method
 rows = evaluate.baseline_rows(method.backbone, splits, "holdout") | {"simclr": evaluate.evaluate(method.backbone, splits)}
 paper_probe.paper_probe(method.backbone, part, part, paper_probe.PaperProtocol(epochs=1), log=print)
 print(evaluate.table(rows))

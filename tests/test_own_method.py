@@ -35,7 +35,7 @@ def own():
 
 
 def test_it_is_as_short_as_the_page_says():
-    body = BLOCKS[0].split("class BarlowTwins")[1].split("methods.add")[0].strip()
+    body = BLOCKS[0].split("class BarlowTwins")[1].split("register_method(")[0].strip()
     assert body.count("\n") < 31 and BLOCKS[0].count("\n") < 50
 
 
@@ -69,7 +69,7 @@ def test_the_pages_other_block_is_code_that_runs(own, toys, tmp_path, monkeypatc
     monkeypatch.setattr(train, "train", lambda asked, *rest, **more: real_train(tiny(asked.method), toys, **more, **QUIET))
     with monkeypatch.context() as patch:
         patch.setattr(compare, "compare", small_compare)
-        code = BLOCKS[1].replace("train.train(", "small(").replace('data.load("toybox")', "None")
+        code = BLOCKS[1].replace("train.train(", "small(").replace('load_dataset("toybox")', "None")
         space = {"small": train.train, "print": said.append}
         monkeypatch.setattr(train, "train", real_train)
         exec(compile(code, "add_your_own_method.md", "exec"), space)

@@ -90,7 +90,7 @@ def test_agreement_is_what_the_list_says_and_what_the_queue_says(story, size):
             nearest = slow_nearest(queue, story.features[picture].tolist())[0][1]
             right += nearest >= 0 and labels[nearest] == labels[picture]
         assert float(found[step]) == pytest.approx(right / 8)
-        asked = story.queue(size, step).nearest(story.features[coming])[1]  # memory.Queue, asked by its own method
+        asked = story.queue(size, step).nearest(story.features[coming])[1]  # memory_queue.Queue, asked by its own method
         agree = [i >= 0 and labels[i] == labels[j] for i, j in zip(asked.tolist(), coming.tolist(), strict=True)]
         assert float(found[step]) == pytest.approx(sum(agree) / 8)
     assert float(story.moment(size, 4, 0).agreement) == float(found[4])

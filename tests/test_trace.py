@@ -46,7 +46,7 @@ def edges(graph, gradient):
 
 
 def run_by_hand(method, asked, toys, count, change=None, progress=0.01):
-    """The step as `trace` takes it, without watching. `change`: the number of a view, or "labels", to put others in."""
+    """The step as `tracer.trace` takes it, without watching. `change`: a view's number, or "labels", to put others in."""
     own = copy.deepcopy(method).train()
     own.progress.fill_(progress)
     own.draws = torch.Generator().manual_seed(0)

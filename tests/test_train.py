@@ -76,9 +76,10 @@ def test_a_killed_process_resumes_to_the_very_same_weights(tmp_path):
         import sys, torch
         sys.path.insert(0, {str(Path(__file__).parent)!r})
         from conftest import tiny
-        from mnclglf_lite import data, train
-        parts = data.load("toybox", side=16)
-        toys = data.Splits(*(part.subset(torch.arange(320)) for part in parts))
+        from mnclglf_lite.data.dataset import Splits, load_dataset
+        from mnclglf_lite.training import train
+        parts = load_dataset("toybox", side=16)
+        toys = Splits(*(part.subset(torch.arange(320)) for part in parts))
         run = train.train(tiny(steps=150), toys, out=sys.argv[1], resume=True, device="cpu", checkpoint_seconds=0.0)
         torch.save(run.method.state_dict(), sys.argv[1] + "/final.pt")
         """

@@ -269,7 +269,7 @@ def evaluate(args: argparse.Namespace) -> None:
         for count, draws in curve.items():
             print(f"{count:6d}  " + "  ".join(f"{100 * value:.1f}" for value in draws))
     if args.factors:
-        bank = bank[: len(splits.train)]  # `joined` leaves the hold-out's factors behind
+        bank = bank[: len(splits.train)]  # `dataset.joined` leaves the hold-out's factors behind
         found = linear.factor_probe(bank, splits.train.factors, queries, asked.factors, toybox.PERIODS)
         result["factors"] = found
         print("\nfactor -> what a linear map reads out of the features")

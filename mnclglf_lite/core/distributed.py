@@ -1,20 +1,20 @@
 """Many processes, one batch: `torchrun --nproc-per-node 8 -m mnclglf_lite train ...` computes what one process computes.
 
-    the batch of N      rank 0            rank 1            ...      every rank has all pictures and draws the same numbers,
+    the batch of N      rank 0            rank 1            ...      every rank has all images and draws the same numbers,
                         rows 0 .. N/W-1   the next N/W               but makes and encodes its own rows alone
-    networks            on own rows; BatchNorm's sums go round (`norms.whole_norms`)
-    embeddings          `gathered`: every rank gets all N rows and computes the whole loss
+    networks            on own rows; BatchNorm's sums go round (`batchnorm.sync_batchnorm`)
+    embeddings          `all_gather_rows`: every rank gets all N rows and computes the whole loss
     gradients           each rank's share is averaged over the ranks by DistributedDataParallel
 
-So loss, gauges, queues and weights are the same on all ranks after each step, and one rank's checkpoint is everybody's.
-With one process every function here gives back what it was given.
+So loss, collapse measures, queues and weights are the same on all ranks after each step, and one rank's checkpoint is
+everybody's. With one process every function here gives back what it was given.
 
 The factor W. Let L be the loss of the whole batch, and let rank r own the rows Z_r of the gathered Z. Its own networks know
 of Z_r alone, so their gradient is G_r = dL/dZ_r * dZ_r/dw, and the gradient of L is the *sum* of the G_r. What
-DistributedDataParallel makes is their average, the sum over W; hence the backward of `gathered` gives W times the rank's own
-slice of dL/dZ. What stands behind the gathering (a head applied to all N rows) has the whole gradient on every rank, and
-averaging changes nothing. The rule for a method: what is gathered is computed from own rows, and what comes behind it from
-gathered rows alone.
+DistributedDataParallel makes is their average, the sum over W; hence the backward of `all_gather_rows` gives W times the
+rank's own slice of dL/dZ. What stands behind the gathering (a head applied to all N rows) has the whole gradient on every
+rank, and averaging changes nothing. The rule for a method: what is gathered is computed from own rows, and what comes behind
+it from gathered rows alone.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from torch import Tensor
 from .device import pick_device
 from .errors import InputError, TrainingError
 
-_world, _rank = 1, 0  # set by `joined` alone; plain numbers, which torch.compile takes for constants
+_world, _rank = 1, 0  # set by `init_distributed` alone; plain numbers, which torch.compile takes for constants
 _store: dist.Store | None = None
 # What the back ends say when a peer is gone; torch gives gloo's errors no type of their own
 LOST = ("connection closed", "connection reset", "connection refused", "broken pipe", "timed out", "gloo", "nccl")

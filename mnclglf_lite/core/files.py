@@ -1,4 +1,8 @@
-"""core.files: TODO."""
+"""Files that are never half written: a file under its name is whole, the old one or the new one.
+
+It is written beside its name, flushed to the disk and renamed. JSON-lines files grow by a line at a time instead; when
+they are read, a last line that a crash cut off is left out.
+"""
 
 from __future__ import annotations
 

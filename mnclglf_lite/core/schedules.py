@@ -1,4 +1,4 @@
-"""core.schedules: TODO."""
+"""Schedules as functions of a step: the cosine decay that learning rates follow."""
 
 from __future__ import annotations
 

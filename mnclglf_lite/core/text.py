@@ -1,4 +1,4 @@
-"""core.text: TODO."""
+"""Tables, durations and counts as text, for logs, reports and figures."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def format_duration(seconds: float) -> str:
 def short_count(count: int) -> str:
     """A count in three figures: 912, 34.1 k, 264 k, 11.2 M.
 
-    >>> [size(n) for n in (912, 34_120, 264_720, 999_999, 11_173_962)]
+    >>> [short_count(n) for n in (912, 34_120, 264_720, 999_999, 11_173_962)]
     ['912', '34.1 k', '265 k', '1.00 M', '11.2 M']
     """
     for unit, letter in ((1e9, " G"), (1e6, " M"), (1e3, " k")):

@@ -1,7 +1,7 @@
 """How much a notebook computes: one of three sizes, chosen by the machine or by $MNCLGLF_LITE_PROFILE.
 
-A recipe says *what* is trained, a profile *how much* of it. Notebooks read `profile()` and print it; no cell asks by itself
-whether it runs on a small machine.
+A recipe says *what* is trained, a budget *how much* of it. Notebooks call `current_budget()` and print it; no cell asks by
+itself whether it runs on a small machine.
 """
 
 from __future__ import annotations

@@ -1,13 +1,14 @@
-"""Exercise checks that know the typical mistakes: `check` says what slipped, and a lesson never stops at a blank.
+"""Exercise checks that know the typical mistakes: `check` says what is wrong, and a lesson never stops at a blank.
 
     nt_xent = check("02.3", nt_xent)      # yours where it is right, else the package's own, and it says which
     hint("02.3")                          # again and again: the idea, the formula, the shapes
     solution("02.3")                      # the source of the reference: code that runs
     progress("02")                        # which of a notebook's exercises pass
 
-An exercise lives in `exercises/eNN.py`, where NN is its notebook. An answer is put to trials (small cases worked by hand,
-then random input), each compared with the reference; then to rules (invariances, where gradient must and must not reach);
-its arguments must come back unchanged. If it errs exactly as a known slip does, that slip is named.
+An exercise (`exercise.Exercise`) lives in `exercises/eNN.py`, where NN is its notebook. An answer is put to its cases (small
+ones worked by hand, then random input), each compared with the reference; then to its properties (invariances, where
+gradient must and must not reach); its arguments must come back unchanged. If it errs exactly as a known mistake does, that
+mistake is named.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""course.exercise: TODO."""
+"""What an exercise is: a reference, the cases and properties that an answer must meet, known mistakes, and three hints.
+
+`checks` puts answers to it; `exercises/eNN.py` holds those of notebook NN.
+"""
 
 from __future__ import annotations
 

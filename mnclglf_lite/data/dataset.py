@@ -141,7 +141,7 @@ def load_dataset(
 ) -> Splits:
     """Read an image set from disk (or draw it) and put it on `device`.
 
-    name    one of `NAMES`, or "folder:PATH" (see `read_pictures.folder` for its layouts)
+    name    one of `NAMES`, or "folder:PATH" (see `image_folders.read_folder` for its layouts)
     root    the folder that holds the sets (default `data_root()`); the toy box and folders don't use it
     side    pixels; for the toy box and folders, 32 if not given. Published sets keep their own size:
             how large a view of them is, a `View` says.

@@ -36,7 +36,7 @@ def pixels(images: object) -> np.ndarray:
         if not (x.min() >= -1e-3 and x.max() <= 1 + 1e-3):  # false for NaN too
             raise InputError(
                 f"float pictures must lie in [0, 1]; got {x.min():.2f} to {x.max():.2f}: "
-                "a normalised view goes through views.denormalise first"
+                "a normalised view goes through view.denormalise first"
             )
         x = np.rint(x.clip(0, 1) * 255).astype(np.uint8)
     return np.ascontiguousarray(x.transpose(0, 2, 3, 1))  # (N, 3, H, W) -> (N, H, W, 3)

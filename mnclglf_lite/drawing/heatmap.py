@@ -1,4 +1,7 @@
-"""Numbers as colours: a pale one for nought, darker for more; two colours where numbers have a sign. Always with a scale."""
+"""Numbers as colours, always with a scale: pale to dark for amounts, two colours around white where numbers have a sign.
+
+`side_by_side` draws two tables of numbers on one scale, with the number in each cell.
+"""
 
 from __future__ import annotations
 

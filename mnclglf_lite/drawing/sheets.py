@@ -1,6 +1,6 @@
-"""Pictures: arrays in, picture out. Nothing here computes a result, and nothing opens a window.
+"""Sheets of images: arrays in, figure out. Nothing here computes a result, and nothing opens a window.
 
-Grids of images are Pillow pictures (milliseconds: fit for a slider), plots are matplotlib figures (`plots`).
+Grids of images are Pillow images (milliseconds: fit for a slider), plots are matplotlib figures (`plots`).
 Each can carry a title that says the message, and a note in small grey print that says how it was made.
 """
 
@@ -56,7 +56,7 @@ def views_figure(
 ) -> Image:  # fmt: skip
     """One picture (3, H, W) with the boxes of its views, beside the views themselves.
 
-    boxes: (V, 4) top, left, height, width in the picture's pixels, as `Draw.boxes`. views: V pictures
+    boxes: (V, 4) top, left, height, width in the picture's pixels, as `ViewParams.boxes`. views: V pictures
     (3, s, s), not normalised; where sizes differ, it shows. Each view has a colour and a letter, in its box
     and under its frame. The picture is shown about `side` pixels high.
     """

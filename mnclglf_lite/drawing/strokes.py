@@ -1,4 +1,4 @@
-"""Lines of a diagram: frames, boxes, bows with arrow heads, whole and broken. Drawn large and shrunk, which smooths them."""
+"""Lines of a diagram: frames, boxes, arrows, solid and dashed. Drawn large and shrunk, which smooths them."""
 
 from __future__ import annotations
 

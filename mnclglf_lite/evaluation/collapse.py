@@ -1,5 +1,7 @@
-"""Gauges: has the network collapsed? The loss alone cannot tell; these can. Tensors in, a 0-d tensor out, no
-label needed."""
+"""Collapse: do embeddings still differ, and in how many directions? The loss alone cannot tell; these measures can.
+
+Tensors in, a 0-d tensor out; no label is needed.
+"""
 
 from __future__ import annotations
 

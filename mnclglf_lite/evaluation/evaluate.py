@@ -1,7 +1,7 @@
-"""Evaluation: features once, then cheap and honest questions to them.
+"""Evaluation: extract the features of a frozen encoder once, then measure on them.
 
 Everything here reads the encoder and changes nothing of it: the backbone is put into eval mode, run without
-gradient over whole pictures (no crop), and put back as it was. All probes work on those cached features, so
+gradient over whole images (no crop), and put back as it was. All probes work on those cached features, so
 they cannot leak into it.
 """
 
@@ -121,7 +121,7 @@ def evaluate(
 
     The bank and the probe's training set are `splits.train`; the queries `splits.holdout` or `splits.test`.
     Under "knn" / "knn20" / "knn10" stand the protocols of `KNN_PROTOCOLS`, each for every feature transform.
-    `size`: see `features`. The gauges are those of the queries' raw features.
+    `size`: see `extract_features`. The collapse measures are those of the queries' raw features.
     """
     asked, begun = query_split(splits, on), time.perf_counter()
     labels, classes = splits.train.labels, len(splits.train.classes)

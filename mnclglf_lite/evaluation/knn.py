@@ -1,4 +1,4 @@
-"""k nearest neighbours: what do the labelled pictures next to this one say?
+"""kNN accuracy: the nearest labelled images (the feature bank) vote for the class of an image.
 
 No training and nothing to tune, but k, the temperature and whether neighbours vote with weights all move the
 number by points, and libraries differ in each. So a protocol is an object, and it is saved beside every

@@ -1,10 +1,10 @@
-"""Maps: features of many dimensions laid out on a flat page. Something is always lost; know what.
+"""Maps: features of many dimensions laid out in the plane. Something is always lost; know what.
 
-    pca     a shadow: exact, the same every time. What overlaps may be apart in other directions.
+    pca     a projection: exact, the same every time. What overlaps may be apart in other directions.
     tsne    keeps neighbours together. Distances between groups, and their sizes, mean little.
     umap    the same idea from another side; a seed makes it repeatable, on a single thread.
 
-A map is no measurement: neighbours and accuracies are computed in the features (`neighbours`, `knn.py`).
+A map is no measurement: neighbours and accuracies are computed in the features (`neighbours`, `knn`).
 """
 
 from __future__ import annotations

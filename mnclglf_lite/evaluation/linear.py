@@ -1,5 +1,4 @@
-"""Probes: what can a linear map read out of frozen features? Classes, classes from few labels, and the toy
-box's factors."""
+"""Linear probes: what can a linear map read out of frozen features? Classes, from all or few labels; toy-box factors."""
 
 from __future__ import annotations
 

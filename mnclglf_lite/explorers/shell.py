@@ -1,7 +1,7 @@
 """What every explorer is: controls, a picture, and the picture's state in words.
 
-An explorer holds no computation. It reads its controls, calls a pure function (`figures` and its neighbours), and shows what
-comes back. It works without a network; a saved notebook keeps the picture, since widgets are not saved.
+An explorer holds no computation. It reads its controls, calls pure functions (`figure.py` and its neighbours), and shows
+what comes back. It works without a network; a saved notebook keeps the picture, since widgets are not saved.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ section 3.3), which parts query and key only where BatchNorm sees less than the 
 groups of this file. (Their CIFAR-10 notebook has 8 groups of 64, and notes that leaving the new order out costs 4 points
 after 800 epochs.)
 
-Where many processes share a batch (`ranks`), the statistics stay what the recipe says: those of the whole batch with one
-group, and otherwise each rank has some of the groups.
+Where many processes share a batch (`core.distributed`), the statistics stay what the recipe says: those of the whole batch
+with one group, and otherwise each rank has some of the groups.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ..core.errors import InputError
 
 
 class SplitBatchNorm(nn.modules.batchnorm._BatchNorm):
-    """BatchNorm, 1d or 2d, with train-mode statistics for each of `groups` parts of the batch; see `split_norms`."""
+    """BatchNorm, 1d or 2d, with train-mode statistics for each of `groups` parts of the batch; see `split_batchnorm`."""
 
     groups: int
 
@@ -99,8 +99,8 @@ class CpuSyncBatchNorm(nn.modules.batchnorm._BatchNorm):
 def sync_batchnorm(module: nn.Module, device: torch.device) -> nn.Module:
     """The same module, every BatchNorm in it taking statistics from the rows of all ranks while it trains.
 
-    With one process nothing changes. As in `split_norms` only the class does, so that a state dict fits any number of ranks;
-    a `SplitNorm` stays one.
+    With one process nothing changes. As in `split_batchnorm` only the class does, so that a state dict fits any number of
+    ranks; a `SplitBatchNorm` stays one.
     """
     for child in module.modules():
         if isinstance(child, (nn.BatchNorm1d, nn.BatchNorm2d)) and world_size() > 1:

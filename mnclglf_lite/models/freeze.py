@@ -1,4 +1,4 @@
-"""models.freeze: TODO."""
+"""Networks that do not train: gradients off for good (a target network), or eval mode for a while (evaluation)."""
 
 from __future__ import annotations
 

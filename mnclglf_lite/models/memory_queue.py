@@ -1,4 +1,8 @@
-"""models.memory_queue: TODO."""
+"""The queue: embeddings of the latest images, as negatives (MoCo) or as nearest-neighbour positives (NNCLR, MNCLGLF).
+
+Entries, labels and the place of the oldest entry are buffers: they are in the state dict of the method, and so in the
+checkpoint.
+"""
 
 from __future__ import annotations
 

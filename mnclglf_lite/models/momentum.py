@@ -1,7 +1,6 @@
-"""Memory: what a method keeps from one step to the next, beside its weights.
+"""The momentum encoder (target network): its weights are an exponential moving average (EMA) of the online network's.
 
-The moving-average twin follows the online network slowly; the queue holds embeddings of the latest pictures. Both live in
-buffers or parameters, so the state dict of a method is everything that a resume needs.
+It gets no gradient (`freeze.freeze`). Its weights are in the state dict of the method, and so in the checkpoint.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Drawn or released? Each part of MNCLGLF left out or changed, the same seeds with and without it, and how sure that is.
+"""Paired differences: parts of MNCLGLF left out or changed, the same seeds with and without, and a confidence interval.
 
-    result = json.loads((run_shelf.KEPT / "ablation/ask/compare.json").read_text())
+    result = json.loads((records.KEPT / "ablation/ask/compare.json").read_text())
     print(sentences(result))
     picture(result)
 
-Seeds are compared in pairs: two runs of one seed start from the same weights and see the same pictures in the same order.
+Seeds are compared in pairs: two runs of one seed start from the same weights and see the same images in the same order.
 That does not change the mean difference; it takes out of its uncertainty what a seed gives to both, if it gives anything.
 """
 

@@ -1,12 +1,12 @@
-"""Real results that come with a checkout, for who has no GPU and no CIFAR-10: slim backbones, and what they say of pictures.
+"""Pretrained backbones that come with a checkout, and their features of 2,000 test images, for use without GPU or CIFAR-10.
 
-    points = shipped.points()
-    points.features["simclr"]                 (2000, 96): what SimCLR's backbone says of 2,000 test pictures
-    points.layouts["simclr"]                  (2000, 2): the same as a UMAP
-    points.pictures()                         those pictures, where CIFAR-10 is on disk; else None
-    export.load_backbone(shipped.weights("simclr"))
+    kept = pretrained.load_features()
+    kept.features["simclr"]                   (2000, 96): features of 2,000 test images under SimCLR's backbone
+    kept.layouts["simclr"]                    (2000, 2): the same as a UMAP
+    kept.pictures()                           those images, where CIFAR-10 is on disk; else None
+    export.load_backbone(pretrained.weights_path("simclr"))
 
-`benchmarks/ship.py` wrote them from the runs in data/runs/cifar10-slim. Pictures are never shipped.
+`benchmarks/ship.py` wrote them from the runs in data/runs/cifar10-slim. Images are never shipped.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class KeptFeatures:
     about: dict[str, Any]  # how they were made: runs, map, hardware, versions
 
     def pictures(self, root: str | Path | None = None) -> dataset.ImageSet | None:
-        """The pictures themselves out of the learner's own CIFAR-10 (`data.load`), or None where it is not on disk."""
+        """The pictures themselves out of the learner's own CIFAR-10 (`load_dataset`), or None where it is not on disk."""
         try:
             return load_dataset("cifar10", root=root).test.subset(self.index)
         except InputError:

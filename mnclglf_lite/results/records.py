@@ -1,8 +1,8 @@
-"""Runs on a shelf: finding them in folders, and reading what they left. Nothing here trains or measures.
+"""Records of runs: find runs in folders, and read what they left. Nothing here trains or measures.
 
-records = run_shelf.shelf("data/runs")           # every run below
-toys = run_shelf.groups(records)["toybox"]       # those that lie side by side, of one image set
-run_shelf.by_name(toys)["simclr"]                # the seeds of one method
+runs = records.load_records("data/runs")             # every run below
+toys = records.groups(runs)["toybox"]                # those that lie side by side, of one image set
+records.group_by_method(toys)["simclr"]              # the seeds of one method
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Checkpoints: the whole state of a run in one file, written atomically and read without executing anything.
 
-A checkpoint is either the old one or the new one, never a half: it is written beside its final name, flushed to the disk and
-renamed. It holds only tensors and plain values, so that `torch.load(weights_only=True)` reads it.
+A checkpoint is either the old one or the new one, never a half (`core.files.write_atomically`). It holds only tensors and
+plain values, so that `torch.load(weights_only=True)` reads it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""views.batch: TODO."""
+"""All views of a batch, as a training step makes them: draw the parameters of each view for every image, then render."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .view import View, ViewParams, render_view, sample_params
 
 
 def render_channels_last(images: Tensor, view: View, draw: ViewParams) -> Tensor:
-    """`views.render` in the memory layout that convolutions like best: channels last."""
+    """`view.render_view` in the memory layout that convolutions like best: channels last."""
     return render_view(images, view, draw).contiguous(memory_format=torch.channels_last)
 
 

@@ -70,7 +70,7 @@ def hue(images: Tensor, shift: Tensor) -> Tensor:
 def jitter(images: Tensor, draw) -> Tensor:
     """torchvision's `ColorJitter`, each picture with its own factors and its own ORDER of the four steps.
 
-    `draw` is a `views.Draw` (its fields brightness, contrast, saturation, hue (N,), order (N, 4), balanced).
+    `draw` is a `view.ViewParams` (its fields brightness, contrast, saturation, hue (N,), order (N, 4), balanced).
 
     Brightness, contrast and saturation are the same operation with different targets, so in each of three
     blend slots every picture simply picks the target and factor whose turn it is. Hue is dearer and comes at

@@ -6,7 +6,8 @@
 A montage costs what one picture costs, and gives four vectors. Its neighbours come from other pictures (but for chance), and
 a place in it says nothing about the place in the picture. (JigClu, Chen et al. 2021; GLNet.)
 
-Patches are numbered column by column, top to bottom, as in `patches.divide`: top left, bottom left, top right, bottom right.
+Patches are numbered column by column, top to bottom, as in `patches.grid_patches`: top left, bottom left, top right, bottom
+right.
 """
 
 from __future__ import annotations
@@ -20,9 +21,7 @@ from ..core.errors import InputError
 from .patches import grid_patches
 
 SHARE = 0.8  # of each side: half of it and a cross ratio of 0.3 (JigClu's release, and that of GLNet's authors)
-REGIONS = tuple(
-    (top, left, SHARE, SHARE) for left in (0.0, 1 - SHARE) for top in (0.0, 1 - SHARE)
-)  # see `views.View.region`
+REGIONS = tuple((top, left, SHARE, SHARE) for left in (0.0, 1 - SHARE) for top in (0.0, 1 - SHARE))  # see `view.View.region`
 PLACES = ("top left", "bottom left", "top right", "bottom right")
 
 
@@ -38,8 +37,8 @@ def mirror(patches: Tensor, coin: Tensor) -> Tensor:
 def glue(patches: Tensor, order: Tensor) -> Tensor:
     """Shuffle by `order`, a permutation of 4N, and glue: patches (4N, C, h, w) -> montages (N, C, 2h, 2w).
 
-    Montage n gets the patches order[n], order[N + n], order[2N + n], order[3N + n], placed as `patches.divide` numbers them.
-    The order may be `some` of a permutation: as many montages as it has fours.
+    Montage n gets the patches order[n], order[N + n], order[2N + n], order[3N + n], placed as `patches.grid_patches` numbers
+    them. The order may be `some` of a permutation: as many montages as it has fours.
     """
     (count, c, h, w), n = patches.shape, len(order) // 4
     if count % 4 or order.ndim != 1 or len(order) % 4:

@@ -5,7 +5,7 @@ patch goes through the backbone on its own, and the pooled features are averaged
 Paper figure: 4 patches, 6 combinations. Released code: a 2x2 grid of tiles that do not overlap, all pairs,
 the mean of the pooled backbone features, taken before the projector. Both come from Fast-MoCo.
 
-The other kind of local crop, a small random one, needs nothing of its own: it is a `views.View` with a small
+The other kind of local crop, a small random one, needs nothing of its own: it is a `view.View` with a small
 `size` and `scale`, drawn and rendered like any other.
 """
 
@@ -36,7 +36,7 @@ def grid_patches(views: Tensor, grid: int = 2) -> Tensor:
 
 
 def patch_boxes(boxes: Tensor, flip: Tensor, grid: int = 2) -> Tensor:
-    """Where the patches of a view lie in the picture: boxes (..., 4), flip (...) -> (P, ..., 4), ordered as `divide`.
+    """Where the patches of a view lie in the picture: boxes (..., 4), flip (...) -> (P, ..., 4), ordered as `grid_patches`.
 
     A view that was mirrored shows its box's right side on the left, and so its first column of patches. Boxes of patches
     may begin and end inside a pixel.

@@ -1,8 +1,8 @@
-"""A view of a picture: what may happen to it (View), what did happen (Draw), and making it (render).
+"""A view of an image: what may happen to it (View), what was drawn (ViewParams), and making it (`render_view`).
 
     view = View(size=32, scale=(0.2, 1.0))
-    draw = sample(view, n=len(images), hw=(32, 32), generator=generator)     # data: look at it, plot it
-    x = render(images, view, draw)                                           # (N, 3, 32, 32), normalised
+    draw = sample_params(view, n=len(images), hw=(32, 32), generator=generator)     # data: look at it, plot it
+    x = render_view(images, view, draw)                                             # (N, 3, 32, 32), normalised
 
 Order as in MoCo v2 and the MNCLGLF release: crop, jitter, grey, blur, solarise, flip. The flip is done inside
 the crop's resample: it costs nothing there and commutes with everything after it.
@@ -198,7 +198,7 @@ def normalise(x: Tensor) -> Tensor:
     return (x - mean).div_(std)
 
 
-_normalise = normalise  # `render` has an argument of that name
+_normalise = normalise  # `render_view` has an argument of that name
 
 
 def denormalise(x: Tensor) -> Tensor:

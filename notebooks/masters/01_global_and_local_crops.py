@@ -143,7 +143,7 @@ cut = check("01.2", cut)
 
 # %% [markdown]
 # ## One box for a whole batch is a bug
-# The package's `crops.cut` takes a whole batch, with **a box for each picture**. Most image libraries crop one picture at a
+# The package's `crops.crop_resize` takes a whole batch, with **a box for each picture**. Most image libraries crop one picture at a
 # time. Hand such a function a batch, and it draws *one* box and cuts it out of every picture: torchvision's
 # `RandomResizedCrop` does. No error, no warning. Below, both ways; and for 100 batches, how much two views of a picture
 # overlap on average.
@@ -156,7 +156,7 @@ for name, count in (("one box for all 64", 1), ("a box each", 64)):
     print(f"{name:20s} mean overlap of a batch: from {found.min():3.0f} % to {found.max():3.0f} %")
 one_box, own_box = crops.sample_boxes(1, *photo).expand(8, 4), crops.sample_boxes(8, *photo)
 yours = torch.stack([cut(image, box, 32) for image, box in zip(eight, own_box.int().tolist(), strict=True)])
-print(f"your cut and crops.cut differ by at most {float((yours - crop_resize(eight, own_box, 32)).abs().max()):.7f}")
+print(f"your cut and crops.crop_resize differ by at most {float((yours - crop_resize(eight, own_box, 32)).abs().max()):.7f}")
 names = ["picture"] * 8 + ["one box"] * 8 + ["own box"] * 8
 rows = torch.cat([eight / 255, crop_resize(eight, one_box, 32), yours])
 sheet = sheets.contact_sheet(rows, 8, 2, names, title="The same batch, cut in two ways")
@@ -387,8 +387,9 @@ print(note)
 # smaller crops and milder changes of colour are customary. One reason: there, colour often says something about the class.
 #
 # ## Where things are
-# * Boxes, cutting, overlap: `mnclglf_lite.crops`. What may happen and what did: `View` and `Draw` in `mnclglf_lite.views`.
-# * Grids of patches: `mnclglf_lite.patches`. The views that each image set is trained on: `mnclglf_lite.recipe`.
+# * Boxes, cutting, overlap: `mnclglf_lite.views.crops`. What may happen and what did: `View` and `ViewParams` in
+#   `mnclglf_lite.views.view`.
+# * Grids of patches: `mnclglf_lite.views.patches`. The views that each image set is trained on: `mnclglf_lite.recipe`.
 
 # %%
 progress("01")

@@ -425,8 +425,8 @@ NetworkDiagram("mnclglf", toys)
 
 # %% [markdown]
 # ## Where things are
-# * `memory.follow` and `memory.Queue` (with `push` and `nearest`) in `mnclglf_lite.memory`; `negative_cosine` in
-#   `mnclglf_lite.losses`; backbone and heads in `mnclglf_lite.backbone` and `mnclglf_lite.heads`.
+# * `update_ema` in `mnclglf_lite.models.momentum`, `Queue` (with `push` and `nearest`) in `mnclglf_lite.models.memory_queue`;
+#   `negative_cosine` in `mnclglf_lite.losses`; backbone and heads in `mnclglf_lite.models.resnet` and `mnclglf_lite.models.heads`.
 # * The methods that are made of these parts: `simsiam`, `byol`, `moco`, `nnclr` and `mnclglf` in `mnclglf_lite.methods`, one file each.
 # * The switch: `--local-gradient / --no-local-gradient` on the command line, `local_gradient` in a recipe.
 

@@ -485,7 +485,8 @@ CombineExplorer(splits.holdout, runs["both, as drawn", 0])
 
 # %% [markdown]
 # ## Where things are
-# * `patches.divide` and `patches.combine` in `mnclglf_lite.patches`, for any grid and number; the two losses in `mnclglf_lite.losses`.
+# * `grid_patches` and `average_combinations` in `mnclglf_lite.views.patches`, for any grid and number; the two losses in
+#   `mnclglf_lite.losses`.
 # * The whole method in one file, `mnclglf_lite.methods.mnclglf`; its weights and its switch are fields of the recipe.
 # * The runs of a minute, on the command line:
 #   `mnclglf-lite compare --methods mnclglf,mnclglf-released --image-views 160000 --seeds 0,1,2 --on test`

@@ -113,7 +113,7 @@ sheets.Shown(plot, "Three curves over 120 steps: two rise in a straight line fir
 # ## One step
 # Whatever the method, a step is the same seven things:
 #
-# 1. set the learning rate (`set_rate(run)` applies the schedule),
+# 1. set the learning rate (`set_lr(run)` applies the schedule),
 # 2. cut the views: `make_views(images, run.method.views, run.draws)`, where `run.draws` is the run's own random generator,
 # 3. forward: `run.method(views)` gives a dict, in which `"loss"` is what is to fall,
 # 4. backward: old gradients out (`run.optimiser.zero_grad()`), new ones in,
@@ -456,10 +456,11 @@ guess_2.reveal("kNN alone", "colours alone tell which views belong together, so 
 # for the right thing, neither of them knows.
 #
 # ## Where things are
-# * Your step is `mnclglf_lite.step`, your loop `mnclglf_lite.train`, the schedule `mnclglf_lite.run.rate`.
-# * `mnclglf_lite.gauges` has spread, effective rank, alignment and uniformity. Every line of `train.train`'s log shows the
-#   first two, of the backbone's features.
-# * `mnclglf_lite.checkpoint` writes and reads checkpoints, whole or not at all.
+# * Your step is `mnclglf_lite.training.step`, your loop `mnclglf_lite.training.train`, the schedule
+#   `mnclglf_lite.training.run.lr_factor`.
+# * `mnclglf_lite.evaluation.collapse` has feature standard deviation, effective rank, alignment and uniformity. Every line of
+#   `train.train`'s log shows the first two, of the backbone's features.
+# * `mnclglf_lite.training.checkpoint` writes and reads checkpoints, whole or not at all.
 # * From the command line: `mnclglf-lite train --out runs/first`, Ctrl-C, and the same with `--resume`.
 
 # %%

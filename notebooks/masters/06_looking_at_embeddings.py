@@ -279,7 +279,7 @@ for name, x in (("before", before), ("after", after)):
 # %% [markdown]
 # ## Real pictures
 # All that was toys. With the package come slim backbones that were trained on CIFAR-10, each for some minutes on one core, and
-# what they say of 2,000 test pictures (`mnclglf_lite.shipped`). The pictures themselves are not shipped. Here are the UMAPs of
+# what they say of 2,000 test pictures (`mnclglf_lite.results.pretrained`). The pictures themselves are not shipped. Here are the UMAPs of
 # two: one was trained with labels, SimCLR without.
 
 # %%
@@ -327,8 +327,9 @@ print(
 
 # %% [markdown]
 # ## Where things are
-# * `maps.pca`, `maps.tsne`, `maps.umap`, `maps.neighbours` and `maps.layout` (which keeps what it has computed) in
-#   `mnclglf_lite.maps`; `figures.neighbour_strips`; the explorer is `mnclglf_lite.widgets.EmbeddingMap`.
+# * `pca`, `tsne`, `umap`, `neighbours` and `compute_layout` (which keeps what it has computed) in
+#   `mnclglf_lite.evaluation.layouts`; `neighbour_strips` in `mnclglf_lite.drawing.sheets`; the explorer is
+#   `mnclglf_lite.explorers.EmbeddingMap`.
 # * `mnclglf-lite explore RUN` writes the same map as one file that opens from disk, for a talk or a colleague.
 
 # %%

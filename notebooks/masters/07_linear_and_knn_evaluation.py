@@ -423,8 +423,8 @@ print(", ".join(f"{name} {value}" for name, value in asdict(protocol).items()))
 # 5. A fair rival, and a word on what the augmentation took away.
 #
 # ## Where things are
-# * `mnclglf_lite.evaluate`: features, baselines, all protocols in one table. `mnclglf_lite.knn` and `mnclglf_lite.probes`: what you wrote,
-#   few labels, factors. `mnclglf_lite.paper_probe`: the paper's way.
+# * In `mnclglf_lite.evaluation`: features, baselines and all protocols in one table (`evaluate`); what you wrote, few labels and
+#   factors (`knn`, `linear`); the paper's linear protocol (`paper_probe`).
 # * From the command line: `mnclglf-lite evaluate runs/first --on test --factors`, and `mnclglf-lite compare --seeds 0,1,2`.
 
 # %%

@@ -338,7 +338,7 @@ same(by_hand / 2, cgh, [x, y])
 #
 # ## More than one student: MCL
 # MCL trains **several networks** side by side, here two. Each is a MoCo of its own. Beyond that, each looks for its picture
-# among the *other's* keys, and each imitates the shares of the other (`losses.soften`, a cousin of your `imitate`; its 3.0
+# among the *other's* keys, and each imitates the shares of the other (`losses.distillation_kl`, a cousin of your `imitate`; its 3.0
 # is a temperature that makes both softer). In the code, a and b number the networks: `z[a, b]` are a's queries among b's keys.
 
 # %%
@@ -469,7 +469,8 @@ sheets.Shown(sheet, "The first row, SimCLR, and below it the new method: parts o
 #
 # ## Where things are
 # * One file a method in `mnclglf_lite.methods`, its drawing and formulas on top; the losses in `mnclglf_lite.losses`.
-# * Queue, twin and averaging: `mnclglf_lite.memory`. Costs: `mnclglf_lite.cost`. This table: `mnclglf_lite.family`.
+# * Queue: `mnclglf_lite.models.memory_queue`. Momentum encoder: `mnclglf_lite.models.momentum`. Costs:
+#   `mnclglf_lite.training.cost`. This table: `mnclglf_lite.course.method_traits`.
 # * All of them from the command line: `mnclglf-lite compare`.
 
 # %%

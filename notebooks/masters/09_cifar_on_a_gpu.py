@@ -286,8 +286,8 @@ if ready:
 # Interrupt it, add `--resume`, and it goes on. Several GPUs share the work with `torchrun`: `docs/many_gpus.md`.
 #
 # ## Where things are
-# * Recipes and presets in `mnclglf_lite.recipe`, costs in `mnclglf_lite.cost`, others' numbers with their sources in
-#   `mnclglf_lite.published`, the table in `mnclglf_lite.compare`.
+# * Recipes and presets in `mnclglf_lite.recipe`, costs in `mnclglf_lite.training.cost`, others' numbers with their sources in
+#   `mnclglf_lite.results.published`, the table in `mnclglf_lite.results.compare`.
 # * All figures with their commands: `benchmarks/results.md`. What a GPU will be asked first: `benchmarks/gpu_queue.md`.
 
 # %%

@@ -291,7 +291,7 @@ EXERCISES = {
                 "the step is right, but it gave back the loss alone: give back the whole dict of outputs",
             ),
             KnownMistake(stepwise("count"), "the step was not counted: run.step += 1, or the schedule stands still"),
-            KnownMistake(stepwise("rate"), "the learning rate was not set for this step: set_rate(run) comes first"),
+            KnownMistake(stepwise("rate"), "the learning rate was not set for this step: set_lr(run) comes first"),
             KnownMistake(
                 stepwise("zero"),
                 "the gradient of the step before was still there, and the new one was added to it: zero_grad() before backward()",
@@ -313,12 +313,12 @@ EXERCISES = {
         ],
         hints=(
             "Seven things happen in a step, in this order: the rate, the views, the forward pass, the backward pass, the optimiser, what the method does afterwards, the count.",
-            "set_rate(run); make_views(images, run.method.views, run.generator); run.method(...); zero_grad, backward, step; run.method.after_step(outputs); run.step += 1.",
+            "set_lr(run); make_views(images, run.method.views, run.generator); run.method(...); zero_grad, backward, step; run.method.after_step(outputs); run.step += 1.",
             'images are uint8 (N, 3, H, W); make_views gives a list with a float tensor (N, 3, S, S) for each view; run.method(list) gives a dict whose "loss" is a scalar. Return that dict.',
         ),
         difficulty=2,
         minutes=8,
-        home="mnclglf_lite.step.Step, which train.train calls for each batch",
+        home="mnclglf_lite.training.step.Step, which train.train calls for each batch",
     ),
     "05.3": Exercise(
         goal="spread: how widely do the directions of embeddings differ, from 0 (all the same) to about 1 (evenly)?",

@@ -1,7 +1,7 @@
 """The picture of the crop explorer: a picture with the boxes of its views, and the views as the network gets them.
 
-cuts = crop_draws.cut(picture, recipe, seed)
-sheet = crop_figure.crop_figure(picture, cuts, mask=mask, maps=True)
+cuts = sample.cut(picture, recipe, seed)
+sheet = figure.crop_figure(picture, cuts, mask=mask, maps=True)
 sheet.picture, sheet.places
 """
 

@@ -3,7 +3,7 @@
     cuts = cut(picture, recipe, seed)
     cuts.names, cuts.boxes, cuts.shown
 
-MNCLGLF's views, made by the very functions that a training step calls: `step.make_views` draws for a batch that holds the
+MNCLGLF's views, made by the very functions that a training step calls: `batch.make_views` draws for a batch that holds the
 picture 200 times, and `patches_of` cuts what the local targets see. The first row of the batch is the draw that is shown,
 all rows together say what is usual.
 """

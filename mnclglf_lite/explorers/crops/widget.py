@@ -37,7 +37,7 @@ class CropExplorer(shell.Explorer):
         target: what to aim at; None for no aim. Without object masks there is none either.
         picture: position of the picture that is shown first.
 
-    `explorer.views` is what the controls say, a `view_set.Views`; `explorer.reached` whether the target is.
+    `explorer.views` is what the controls say, a `view_choice.ViewChoice`; `explorer.reached` whether the target is.
     All views share aspect, flip, colours and blur; those of local views begin as those of whole views.
 
         explorer = CropExplorer(splits.test)

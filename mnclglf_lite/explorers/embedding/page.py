@@ -3,7 +3,7 @@
 The page is a single file: data, pictures, style and script are inside it. It asks nobody for anything, and
 its security policy has the browser see to that. Neighbours are those of the embedding space, not of the flat
 map: where the map puts apart what belongs together, the lines on it show it. Its script is the one of the
-notebooks' map (`widgets.EmbeddingMap`).
+notebooks' map (`EmbeddingMap`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .state import agreement, map_state
 
 
 def build_page(state: dict[str, Any], title: str = "", caption: str = "") -> str:
-    """The page of a map (`map_state.state`) as text."""
+    """The page of a map (`state.map_state`) as text."""
     assets = resources.files(__package__)
     text = json.dumps(state, default=lambda value: {"base64": base64.b64encode(value).decode()})
     filled = {
@@ -46,7 +46,7 @@ def build_page(state: dict[str, Any], title: str = "", caption: str = "") -> str
 
 
 def write_page(path: str | Path, state: dict[str, Any], title: str = "", caption: str = "") -> Path:
-    """`page` into a file, whole or not at all."""
+    """`build_page` into a file, whole or not at all."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, build_page(state, title, caption).encode("utf-8"))

@@ -1,6 +1,6 @@
 """The embedding map: features laid out flat, with every picture's true neighbours under the hand.
 
-Its script, `assets/map.js`, draws and answers; this end computes layouts that are asked for, and takes part in what is
+Its script, `map.js`, draws and answers; this end computes layouts that are asked for, and takes part in what is
 pinned and selected. Neighbours are found in the space of the features: the map cannot hide them.
 """
 
@@ -54,14 +54,14 @@ class EmbeddingMap(anywidget.AnyWidget):
     `words` tells the state, `neighbours(number)` a picture's neighbours, and `save("map.html")` writes the map, with the
     layouts it has by then, as a page that opens without Python.
 
-        found = evaluate.features(run.backbone, test_set)
+        found = evaluate.extract_features(run.backbone, test_set)
         m = EmbeddingMap(found, test_set)      # drag with Shift around some dots ...
         test_set.subset(torch.tensor(m.selected))
     """
 
     _esm = shell.asset("embedding/map.js")
     _css = shell.asset("embedding/map.css")
-    data = traitlets.Dict().tag(sync=True)  # of map_state.state, as are layouts and problem
+    data = traitlets.Dict().tag(sync=True)  # of state.map_state, as are layouts and problem
     layouts = traitlets.Dict().tag(sync=True)
     problem = traitlets.Unicode().tag(sync=True)
     kind = traitlets.Unicode("pca").tag(sync=True)

@@ -85,7 +85,7 @@ class Batch:
 def drawn(n: int = 8, alignment: float = 0.6, sameness: float = 0.2, queue: int = QUEUE_MOST, seed: int = 0) -> Batch:
     """Embeddings to order, with all else at random; two pictures of a class.
 
-        z = sqrt(sameness) c + sqrt(1 - sameness) u,     u = unit( sqrt(alignment) p_i + sqrt(1 - alignment) noise )
+        z = sqrt(sameness) c + sqrt(1 - sameness) u,     u = normalize( sqrt(alignment) p_i + sqrt(1 - alignment) noise )
 
     c is common to all, and p_i is the picture's own: the corners of a simplex, which lie as far apart as n directions can.
     So `alignment` is about the cosine of two views where `sameness` is 0, and `sameness` that of different pictures. At

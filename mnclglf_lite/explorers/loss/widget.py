@@ -17,14 +17,14 @@ class LossExplorer(Explorer):
     """Similarities, softmax rows, and the pull and push of every loss of the package on every pair of a small batch.
 
     Args:
-        batch: embeddings to look at, such as `loss_batch.encoded(encoder, pictures, view)` makes of real pictures. Without
+        batch: embeddings to look at, such as `batch.encoded(encoder, pictures, view)` makes of real pictures. Without
             one they are drawn, and two sliders set how alike the views of a picture are, and how alike different pictures.
-        loss: the loss to begin with, a name of `loss_forms.LOSSES`.
+        loss: the loss to begin with, a name of `pairs.LOSSES`.
         temperature: the temperature to begin with, 0.02 to 2.
 
     Attributes:
-        table: the `loss_table.Table` behind the picture: similarities, softmax, gradient (R, C), value and bounds.
-        batch: the `loss_batch.Batch` that is looked at.
+        table: the `pairs.Table` behind the picture: similarities, softmax, gradient (R, C), value and bounds.
+        batch: the `batch.Batch` that is looked at.
         chosen: the anchor that was pressed last, such as "C1"; its row is shown with numbers.
 
     Example:
@@ -45,7 +45,7 @@ class LossExplorer(Explorer):
         self.temperature = log_slider("temperature", temperature, LOWEST, HIGHEST)
         self.second = {
             "soft_cross_entropy": log_slider(*SECOND["soft_cross_entropy"], LOWEST, HIGHEST),
-            "soften": slider(*SECOND["soften"], 0.5, 10.0, 0.5),
+            "distillation_kl": slider(*SECOND["distillation_kl"], 0.5, 10.0, 0.5),
         }
         self.queue = ipywidgets.SelectionSlider(
             options=sizes, value=min(16, entries), description="queue size", style=WIDE, layout=LAYOUT

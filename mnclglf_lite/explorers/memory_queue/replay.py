@@ -1,7 +1,7 @@
-"""The queue as it fills: who stands in it after so many batches, who is nearest to a picture, and is it a friend?
+"""A queue as it fills: which images it holds after so many batches, which is nearest to a query, is it of its class?
 
-A replay of what NNCLR and MNCLGLF do with `memory.Queue`, with one difference: the encoder is frozen, so its features are
-computed once. Each batch first looks up its nearest entries, then enters the queue and drives out the oldest.
+A replay of what NNCLR and MNCLGLF do with `memory_queue.Queue`, with one difference: the encoder is frozen, so its features
+are computed once. Each batch first looks up its nearest entries, then enters the queue and drives out the oldest.
 """
 
 from __future__ import annotations

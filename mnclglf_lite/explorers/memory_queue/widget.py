@@ -15,21 +15,21 @@ class QueueExplorer(Explorer):
     """A query and its nearest entries in a queue that fills batch by batch, and their agreement with its class over time.
 
     Args:
-        features: float (N, D) of the pictures, such as `evaluate.features(run.backbone, pictures)`. The encoder is frozen:
-            they are computed once.
+        features: float (N, D) of the pictures, such as `evaluate.extract_features(run.backbone, pictures)`. The encoder is
+            frozen: they are computed once.
         pictures: an `ImageSet` of N pictures. One of each class is a query; the others come in a random order, at most 100
             batches of them.
         batch: pictures pushed at a time. Sizes of the queue are this times a power of two.
         seed: of the order, and of the random vectors that a queue starts with.
 
     Attributes:
-        moment: the `queue_story.Moment` that is shown: neighbours, what fills the queue, agreement of the coming batch.
-        story: the `queue_story.QueueStory` behind it; `story.queue(size, pushed)` is the `memory.Queue` itself.
+        moment: the `replay.Moment` that is shown: neighbours, what fills the queue, agreement of the coming batch.
+        story: the `replay.QueueStory` behind it; `story.queue(size, pushed)` is the `memory_queue.Queue` itself.
         chosen: "query 3" when the fourth query was pressed last.
 
     Example:
-        toys = data.load("toybox").test
-        QueueExplorer(evaluate.features(run.backbone, toys), toys)
+        toys = load_dataset("toybox").test
+        QueueExplorer(evaluate.extract_features(run.backbone, toys), toys)
     """
 
     def __init__(self, features: Tensor, pictures: ImageSet, batch: int = 64, seed: int = 0):

@@ -1,6 +1,6 @@
 """One step of a method as a graph: what it was given, which networks were called, what came out, where gradients go.
 
-`trace.trace` fills it by watching, `diagram` draws it. Plain data: it knows neither.
+`tracer.trace` fills it by watching, `diagram` draws it. Plain data: it knows neither.
 """
 
 from __future__ import annotations

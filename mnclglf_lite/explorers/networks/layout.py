@@ -1,8 +1,16 @@
-"""In which order boxes stand in their columns, so that few lines between neighbouring columns cross.
+"""Where the boxes of a graph go: in columns from left to right, so that lines are short and few of them cross.
 
-Two ways are tried, and the better result is kept: every lane goes to the mean rank of its neighbours, column after column,
-forth and back (barycentres, Sugiyama and others 1981); and neighbours change places as long as that pays. A lane stays
-together. Where nothing is to be gained, boxes stay in the order in which they were made, the one that a reader knows.
+    1  column      one more than the last of what a box is made of; what only leads on stands just before what it leads to
+    2  lanes       boxes that belong together (calls of one network) stand under one another, with room for a heading
+    3  order       as few crossings as possible (`ordered`)
+    4  height      as near to the neighbours as the order and the gaps allow: least squares with a fixed order (pooling)
+
+A line over several columns gets a slot in each of those between, so that it runs through no box and no text. This is the
+method of Sugiyama, Tagawa and Toda (1981) with lanes; the pooling in step 4 is that of isotonic regression.
+
+Step 3 tries two ways and keeps the better result: every lane goes to the mean rank of its neighbours, column after column,
+forth and back (barycentres); and neighbours change places as long as that pays. A lane stays together. Where nothing is
+to be gained, boxes stay in the order in which they were made, the one that a reader knows.
 """
 
 from __future__ import annotations

@@ -1,4 +1,20 @@
-"""Tensors in nested tuples, lists and dictionaries: all of them, or the same nest with each one changed."""
+"""Where did a tensor come from? A ledger that watches torch's operations and keeps, for each tensor, what it was made of.
+
+    with Ledger() as ledger:
+        ledger.begin(x1, "x1"); ledger.begin(x2, "x2")          sources have a name
+        a, b = torch.stack([x1, x2]).flip(0).chunk(2)
+        c = (a * b).detach()
+    ledger.before(a)    {"x2": GradientPath(True)}                  what only moves numbers is followed number by number
+    ledger.before(c)    {"x1": GradientPath(False, "detach"), ...}  and whether a gradient can go the way back
+
+Operations come in two kinds. *Moves* (stack, chunk, reshape, an index ...) make no new number: they are done once more on a
+shadow that holds, in the place of each number, where it came from. All others make numbers out of all they were given. An
+operation that keeps no gradient although it was given one cuts the way, and the ledger notes why: `detach`, `no_grad`, or
+an operation without a derivative, such as argmax.
+
+All this is seen while the code runs, so it holds for code that the ledger has never met. Numbers that pass through Python
+(`.item()`) or NumPy are lost from sight. `iter_tensors` and `map_tensors` serve nested tuples, lists and dictionaries.
+"""
 
 from __future__ import annotations
 

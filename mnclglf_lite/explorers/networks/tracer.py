@@ -4,9 +4,9 @@
         who calls whom, and with which shapes ┘               │                               └ who moved towards whom,
                                which outputs of which calls, and which weights, got a gradient     what entered a queue
 
-Nothing here knows any method. Networks are the modules that a method holds (`networks`), a call is noted when it happens
-(`watch`), an edge is what the ledger followed (`provenance`), and a gradient counts where one that is not zero arrived. So
-it works for a method of your own as for those of the package. The method itself is not touched: what is watched is a copy.
+Nothing here knows any method. Networks are the modules that a method holds (`modules`), a call is noted when it happens
+(`recorder`), an edge is what the ledger followed (`provenance`), and a gradient counts where one that is not zero arrived.
+So it works for a method of your own as for those of the package. The method itself is not touched: a copy is watched.
 """
 
 from __future__ import annotations

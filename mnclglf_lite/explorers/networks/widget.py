@@ -26,8 +26,8 @@ class NetworkDiagram(Explorer):
     the tensor behind it.
 
     Args:
-        method_or_run: a name ("byol", "mnclglf-released", one that `methods.add` made known), a `Recipe`, or a `Run` with
-            the weights it has now. None begins with MNCLGLF.
+        method_or_run: a name ("byol", "mnclglf-released", one that `register_method` made known), a `Recipe`, or a `Run`
+            with the weights it has now. None begins with MNCLGLF.
         pictures: an `ImageSet` (its first 32 pictures are watched) or the `Splits` of one; toys where there is none.
 
     `graph` is what was measured (`graph.Graph`): nodes with their tensors, edges with and without gradient, networks.
@@ -92,5 +92,5 @@ def pictures_from(pictures: ImageSet | Splits | None) -> ImageSet:
         return ImageSet(images, labels, tuple(toybox.CLASSES), "toybox", "train")
     pictures = getattr(pictures, "train", pictures)
     if not isinstance(pictures, ImageSet) or not len(pictures):
-        raise InputError("give an ImageSet with pictures in it, such as data.load('toybox').train, or None for toys")
+        raise InputError("give an ImageSet with pictures in it, such as load_dataset('toybox').train, or None for toys")
     return pictures

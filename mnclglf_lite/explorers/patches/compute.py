@@ -3,7 +3,7 @@
     found = combined(pictures, method, index=3, seed=0, grid=2, combine=2)
     found.members[1], found.embeddings[1], found.cosines[1]          # (0, 2), its (D,), one number a picture of the batch
 
-One pass of the method over a batch that holds the picture, as a training step would make it: `step.make_views` cuts the
+One pass of the method over a batch that holds the picture, as a training step would make it: `batch.make_views` cuts the
 views, the method's own forward gives p(x1) and c(x2). BatchNorm takes its statistics from this batch, as in training: an
 untrained network has no others. The method is left as it was, its running statistics included.
 """
@@ -38,7 +38,7 @@ class Combined:
     """P patches of a picture's view x2 in C combinations, each compared with the prediction p(x1) of its view x1.
 
     first, second   the views x1 and x2, (3, S, S) in [0, 1]
-    patches         P pictures (3, s, s) in [0, 1], in the order of `patches.divide`
+    patches         P pictures (3, s, s) in [0, 1], in the order of `patches.grid_patches`
     members         C tuples of positions in `patches`
     embeddings      float32 (C, D): c_j(x2) of this picture
     prediction      float32 (D,): p(x1) of this picture

@@ -1,7 +1,7 @@
 """The picture of the combine explorer: a view and its patches, and what every combination of them becomes.
 
-found = combine_draws.combined(pictures, method, index, seed, grid=2, combine=2)
-sheet = combine_figure.combine_figure(found)         # sheet.picture, sheet.places["pair 2"] ...
+found = compute.combined(pictures, method, index, seed, grid=2, combine=2)
+sheet = figure.combine_figure(found)         # sheet.picture, sheet.places["pair 2"] ...
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def _patches(sheet: Image, draw: ImageDraw, found: Combined, marked: tuple[int, 
     sheet.paste(view, (MARGIN, top + 18))
     sheet.paste(_tile(found.first, VIEW), (first, top + 18))
     for i, patch in enumerate(found.patches):
-        across, down = divmod(i, side)  # column by column, as `patches.divide`
+        across, down = divmod(i, side)  # column by column, as `patches.grid_patches`
         x, y = apart + across * (cell + 6), top + 18 + down * (cell + 6)
         sheet.paste(_tile(patch, cell), (x, y))
         corners = [(x, y)] + ([(MARGIN + across * cell, top + 18 + down * cell)] if found.grid else [])

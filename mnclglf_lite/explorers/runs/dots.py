@@ -19,7 +19,7 @@ LETTERS = "abcdefgh"  # of sources
 
 
 def accuracy_dots(records: Sequence[Record], measure: str, elsewhere: bool = True) -> tuple[Figure, str]:
-    """Where runs ended, under one measure (see `run_facts.measures`): a dot a seed, a bar their mean, baselines as lines.
+    """Where runs ended, under one measure (see `summary.measures`): a dot a seed, a bar their mean, baselines as lines.
 
     elsewhere: show what others published for these methods and this image set, as hollow diamonds with a letter for the
     source; each has a protocol of its own, which the note names. Returns the figure, and its state in words.

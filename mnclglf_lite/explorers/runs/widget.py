@@ -83,7 +83,7 @@ class RunComparer(Explorer):
         folder: holds runs, at any depth; those that lie side by side and learned the same image set are a group. By default
             the records that come with the package's checkout.
         pictures: of one part of an image set, N of them, from which query and neighbours come, such as
-            `data.load("toybox").test`. Without them there are no neighbours.
+            `load_dataset("toybox").test`. Without them there are no neighbours.
         encoders: {method: encoder, or the folder of a run with its checkpoint}, for the neighbours.
         features: {method: float tensor (N, D)}, where they are computed already.
 
@@ -91,7 +91,7 @@ class RunComparer(Explorer):
     `records` are the runs that are shown, `near` the neighbours in the picture: {method: positions, nearest first}. Pressing
     a neighbour makes it the query.
 
-        comparer = RunComparer(pictures=data.load("toybox").test, encoders={"simclr": run.backbone})
+        comparer = RunComparer(pictures=load_dataset("toybox").test, encoders={"simclr": run.backbone})
         comparer.panel.value = "neighbours"
         comparer
     """
@@ -137,7 +137,7 @@ class RunComparer(Explorer):
             figure, words = accuracy_dots(self.records, self.measure.value, self.elsewhere.value)
             return Drawing(figure, words, "A dot plot: a row a method, a dot a seed, baselines as lines from top to bottom")
         if self.spaces is None:
-            raise InputError("neighbours need pictures: RunComparer(..., pictures=data.load('toybox').test), for example")
+            raise InputError("neighbours need pictures: RunComparer(..., pictures=load_dataset('toybox').test), for example")
         shown = neighbour_rows(self.spaces, self.records, self.query.value)
         self.near = shown.near
         classes, labels = self.spaces.pictures.classes, self.spaces.pictures.labels

@@ -1,7 +1,7 @@
-"""What can be seen of a run while it trains: losses since the last look, gauges of each epoch, the rate, and the time left.
+"""What can be seen of a run while it trains: losses since the last look, measures of each epoch, learning rate, time left.
 
-`Trail.look(run)` reads a few sums from the device, and so waits for it: twice a second, not at every step. It changes
-nothing.
+`ProgressTracker.look(run)` reads a few sums from the device, and so waits for it: twice a second, not at every step. It
+changes nothing.
 """
 
 from __future__ import annotations

@@ -28,8 +28,8 @@ class TrainingBoard(Explorer):
         board = TrainingBoard()
         run = train.train(recipe, splits, out="runs/mine", resume=True, watch=board)
 
-    `sight` is what it saw last (`trail.Sight`), `figure()` its picture, `words` the same in words. Outside of a notebook it
-    shows nothing: the line of each epoch is the record.
+    `sight` is what it saw last (`progress.ProgressSnapshot`), `figure()` its figure, `words` the same in words. Outside of
+    a notebook it shows nothing: the line of each epoch is the record.
     """
 
     def __init__(self) -> None:
