@@ -40,7 +40,9 @@ from mnclglf_lite.core.errors import InputError
 from mnclglf_lite.core.files import save_json
 from mnclglf_lite.data.dataset import load_dataset
 from mnclglf_lite.drawing import sheets
-from mnclglf_lite.recipe.recipe import METHODS, Recipe, preset
+from mnclglf_lite.methods.registry import METHODS
+from mnclglf_lite.recipe.presets import preset
+from mnclglf_lite.recipe.recipe import Recipe
 from mnclglf_lite.results import compare, paired
 
 OUT = timing.ROOT / "data" / "runs" / "ablation"
@@ -54,7 +56,7 @@ LONG_STEPS = 2 * STEPS  # ten minutes a run on one core
 LONG = ("drawn", "released", "no-swap")
 # As many pixels as a patch of the grid, as much of the picture (a quarter of what a whole view may show), and the colour
 # changes of whole views. What differs: they lie anywhere, in any aspect, each mirrored and coloured on its own.
-SMALL_CROPS = replace(Recipe.local_view, size=12, scale=(0.05, 0.25), gray=0.1, blur=0.0)
+SMALL_CROPS = replace(Recipe.method.small_view, size=12, scale=(0.05, 0.25), gray_p=0.1, blur_p=0.0)
 FORMS: dict[str, dict[str, Any]] = {
     "drawn": {},
     "released": {"local_gradient": False, "global_weight": 2.0},
@@ -63,10 +65,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     **FORMS,
     "local-only": {"local_weight": 2.0, "global_weight": 0.0},
     "weights-1-to-6": {"local_weight": 2 / 7, "global_weight": 12 / 7},
-    "random-crops": {"local": "crops", "local_view": SMALL_CROPS},
-    "one-network": {"networks": 1},
-    "three-networks": {"networks": 3},
-    "no-swap": {"swap": False},
+    "random-crops": {"local": "crops", "small_view": SMALL_CROPS},
+    "one-network": {"num_networks": 1},
+    "three-networks": {"num_networks": 3},
+    "no-swap": {"neighbour_swap": False},
 }
 
 

@@ -55,7 +55,7 @@ def _(method: MoCo, views: list[Tensor]) -> list[Tensor]:
             return method.momentum_projector(method.momentum_backbone(x))
 
     one_way = [method.queries(views[0]), keys(views[1])]
-    return [*one_way, method.queries(views[1]), keys(views[0])] if method.recipe.symmetric else one_way
+    return [*one_way, method.queries(views[1]), keys(views[0])] if method.config.symmetric else one_way
 
 
 @networks.register(SimSiam)
@@ -80,10 +80,10 @@ def _(method: FastMoCo, views: list[Tensor]) -> list[Tensor]:
 def _(method: MNCLGLF, views: list[Tensor]) -> list[Tensor]:
     recipe, (x1, x2, x3) = method.recipe, views[:3]
     p1 = method.embed(x1)[1]
-    with torch.set_grad_enabled(recipe.local_gradient and torch.is_grad_enabled()):
+    with torch.set_grad_enabled(recipe.method.local_gradient and torch.is_grad_enabled()):
         p2 = method.embed(x2)[1]
     p3 = method.embed(x3)[1]
-    small = forward_together(lambda x: method.projector(method.backbone(x)), views[3 : 3 + recipe.local_views])
+    small = forward_together(lambda x: method.projector(method.backbone(x)), views[3 : 3 + recipe.method.small_views])
     found = [p1, p2, p3, *forward_together(method.predictor, small)]
     found += [method.local_targets(patches) for patches in method.patches_of(views)]
     with torch.no_grad():
@@ -95,7 +95,7 @@ def _(method: MNCLGLF, views: list[Tensor]) -> list[Tensor]:
 
 @networks.register
 def _(method: MCL, views: list[Tensor]) -> list[Tensor]:
-    if method.recipe.with_labels:
+    if method.config.with_labels:
         features = [backbone(views[0]) for backbone, _ in method.online]
         embedded = [head(h) for (_, head), h in zip(method.online, features, strict=True)]
         return [*embedded, *(guess(h) for guess, h in zip(method.classifiers, features, strict=True))]
@@ -117,7 +117,7 @@ def _(method: GLNet, views: list[Tensor]) -> list[Tensor]:
     x1, x2 = (montage.glue(x, order) for x, order in zip(patches, method.orders(patches[0]), strict=True))
     h1, h2 = method.encode(method.backbone, x1), method.encode(method.backbone, x2)
     z1, z2, place = method.projector(h1), method.projector(h2), method.location(h1)
-    if method.recipe.base == "simclr":
+    if method.config.framework == "simclr":
         return [z1, z2, place]
     found = [method.predictor(z1), method.predictor(z2), place]
     with torch.no_grad():

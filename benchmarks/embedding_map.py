@@ -34,8 +34,8 @@ from mnclglf_lite.evaluation.evaluate import extract_features, recalibrate_batch
 from mnclglf_lite.evaluation.layouts import NEIGHBOURS, neighbours, pca, subsample
 from mnclglf_lite.explorers.embedding.page import write_page
 from mnclglf_lite.explorers.embedding.state import map_state
-from mnclglf_lite.methods.registry import build_method
-from mnclglf_lite.recipe.recipe import preset
+from mnclglf_lite.recipe.presets import preset
+from mnclglf_lite.recipe.recipe import build_method
 
 RECORD = timing.ROOT / "data" / "runs" / "embedding_map.json"
 POINTS = 10_000

@@ -35,30 +35,38 @@ import torch
 from benchmarks import timing
 from mnclglf_lite.core.device import autocast_dtype, pick_device
 from mnclglf_lite.core.errors import InputError, unknown
-from mnclglf_lite.recipe.recipe import METHODS, Recipe, preset
+from mnclglf_lite.methods.registry import METHODS
+from mnclglf_lite.recipe.presets import preset
+from mnclglf_lite.recipe.recipe import Recipe
 from mnclglf_lite.training.run import new_run
 from mnclglf_lite.training.step import ENGINES, RECORD_AT, Step
 
 COMPARED = ("eager", "views", "compiled", "captured")
 AGREE_STEPS, AGREE_WITHIN = 20, 1e-4
 STRETCHES = 5
-SLIM = {"width": 8, "blocks": (1, 1, 1), "stem": "patch", "projector": (32, 32), "predictor": 16}  # of a dry run (ours)
+SLIM = {
+    "width": 8,
+    "blocks": (1, 1, 1),
+    "stem": "patch",
+    "projector": (32, 32),
+    "predictor_hidden": 16,
+}  # of a dry run (ours)
 
 
 def recipe_of(method: str, args: argparse.Namespace) -> Recipe:
     """The preset's recipe at the batch that is asked for, with a queue that it divides."""
     recipe = preset(args.preset, method, "cifar10", steps=10_000)
-    batch = args.batch or recipe.batch
-    changes: dict[str, Any] = {"batch": batch, "queue": max(1, recipe.queue // batch) * batch}
+    batch = args.batch or recipe.optim.batch_size
+    changes: dict[str, Any] = {"batch_size": batch, "queue": max(1, recipe.method.queue // batch) * batch}
     return recipe.replace(**changes, **(SLIM if args.dry else {}))
 
 
 def step_of(recipe: Recipe, device: torch.device, engine: str, said: list[str]) -> Step:
     """A fresh run's step on four batches of random pictures; what it logs goes into `said`."""
-    shown, labels = timing.pictures(4 * recipe.batch, 32, device)
+    shown, labels = timing.pictures(4 * recipe.optim.batch_size, 32, device)
     run = new_run(recipe, len(shown), 10, device)
     run.method.train()
-    return Step(run, shown, labels, autocast_dtype(recipe.precision, device), engine, said.append)
+    return Step(run, shown, labels, autocast_dtype(recipe.optim.precision, device), engine, said.append)
 
 
 def losses(recipe: Recipe, device: torch.device, engine: str, steps: int) -> list[float]:
@@ -67,7 +75,7 @@ def losses(recipe: Recipe, device: torch.device, engine: str, steps: int) -> lis
     step = step_of(recipe.replace(precision="fp32"), device, engine, [])
     # one algorithm for all engines: the fastest of each would differ, and training amplifies what rounding begins
     torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
-    rows = torch.arange(4 * recipe.batch).split(recipe.batch)
+    rows = torch.arange(4 * recipe.optim.batch_size).split(recipe.optim.batch_size)
     return [float(step(rows[at % 4])["loss"].detach()) for at in range(steps)]
 
 
@@ -90,7 +98,7 @@ def no_sync(step: Step, rows: torch.Tensor) -> bool | str | None:
 def one(method: str, engine: str, args: argparse.Namespace) -> dict[str, Any]:
     """Everything about one engine, in this process."""
     device, recipe, said = pick_device(args.device), recipe_of(method, args), []
-    rows = torch.arange(recipe.batch)  # on the CPU, as the training loop has them
+    rows = torch.arange(recipe.optim.batch_size)  # on the CPU, as the training loop has them
     warm, least = (2, 1) if args.dry else (RECORD_AT + 8, 3)
     begun = time.perf_counter()
     step = step_of(recipe, device, engine, said)

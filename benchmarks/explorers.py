@@ -29,8 +29,8 @@ from mnclglf_lite.explorers.networks import tracer  # fmt: skip
 from mnclglf_lite.explorers.networks.figure import step_figure
 from mnclglf_lite.explorers.patches import compute, figure
 from mnclglf_lite.explorers.runs.neighbours import FeatureSpaces, neighbour_rows
-from mnclglf_lite.methods.registry import build_method
-from mnclglf_lite.recipe.recipe import preset
+from mnclglf_lite.recipe.presets import preset
+from mnclglf_lite.recipe.recipe import build_method
 from mnclglf_lite.results.records import groups, load_records
 
 from . import timing

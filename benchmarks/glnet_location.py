@@ -33,7 +33,8 @@ from mnclglf_lite import __version__
 from mnclglf_lite.core.device import autocast_dtype, describe_device
 from mnclglf_lite.core.files import save_json
 from mnclglf_lite.data import dataset, toybox
-from mnclglf_lite.recipe.recipe import Recipe, preset
+from mnclglf_lite.recipe.presets import preset
+from mnclglf_lite.recipe.recipe import Recipe
 from mnclglf_lite.training import train
 from mnclglf_lite.training.run import Run, new_run
 from mnclglf_lite.training.step import Step
@@ -51,8 +52,8 @@ ROUNDS = 20  # timed steps of each method
 
 def recipe_of(base: str, flip: str, steps: int) -> Recipe:
     """The quick recipe with whole pictures' pixels, a scale floor and a heavier location loss."""
-    recipe = preset("quick", "glnet", "toybox", base=base, flip_patches=flip, steps=steps, **CHANGES)
-    return recipe.replace(view=dataclasses.replace(recipe.view, **VIEW))
+    recipe = preset("quick", "glnet", "toybox", framework=base, flip_patches=flip, steps=steps, **CHANGES)
+    return recipe.replace(view=dataclasses.replace(recipe.views.view, **VIEW))
 
 
 def pictures_of(seed: int) -> dataset.Splits:
@@ -64,8 +65,8 @@ def pictures_of(seed: int) -> dataset.Splits:
 @torch.no_grad()
 def on_holdout(run: Run, holdout: dataset.ImageSet) -> dict[str, float]:
     """Shares of hold-out patches whose quadrant, row and column the location head names."""
-    method, batch = run.method.eval(), run.recipe.batch
-    draws = method.draws = torch.Generator().manual_seed(run.recipe.seed)  # the same patches after every run
+    method, batch = run.method.eval(), run.recipe.optim.batch_size
+    draws = method.generator = torch.Generator().manual_seed(run.recipe.seed)  # the same patches after every run
     right: list[Tensor] = []
     for images in holdout.images.split(batch):
         n = len(images)
@@ -87,7 +88,7 @@ def seconds_a_step(recipes: dict[str, Recipe], pictures: dataset.ImageSet) -> di
     for at in range(ROUNDS + 3):
         for name, step in steps.items():
             begun = time.perf_counter()
-            step(torch.arange(step.run.recipe.batch))
+            step(torch.arange(step.run.recipe.optim.batch_size))
             if at >= 3:
                 times[name].append(time.perf_counter() - begun)
     return {name: statistics.median(values) for name, values in times.items()}

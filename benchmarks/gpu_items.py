@@ -15,7 +15,7 @@ import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
-from mnclglf_lite.recipe.recipe import METHODS
+from mnclglf_lite.methods.registry import METHODS
 
 PAGE = Path(__file__).with_name("gpu_queue.md")
 

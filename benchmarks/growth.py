@@ -45,7 +45,8 @@ import torch
 from benchmarks import timing
 from mnclglf_lite.core.device import autocast_dtype, describe_device, pick_device
 from mnclglf_lite.core.errors import unknown
-from mnclglf_lite.recipe.recipe import Recipe, preset
+from mnclglf_lite.recipe.presets import preset
+from mnclglf_lite.recipe.recipe import Recipe
 from mnclglf_lite.training.cost import views_per_image
 from mnclglf_lite.training.run import new_run
 from mnclglf_lite.training.step import Step
@@ -76,21 +77,21 @@ ROWS = (
     Row("networks, MCL", "mcl", "networks", (1, 2, 3, 4), "networks"),
     Row("networks, MNCLGLF", "mnclglf", "networks", (1, 2, 3, 4), "networks"),
 )
-DRY = {"width": 8, "projector": (16, 16), "predictor": 8, "batch": 16, "queue": 64}
+DRY = {"width": 8, "projector": (16, 16), "predictor_hidden": 8, "batch_size": 16, "queue": 64}
 
 
 def recipe_of(row: Row, size: int, name: str, dry: bool) -> Recipe:
     """The preset's recipe with one thing grown to `size`. The other rows share a batch, so that their times compare."""
-    changes: dict[str, Any] = {"steps": 10_000, **(DRY if dry else {"batch": 128 if name == "quick" else 256})}
+    changes: dict[str, Any] = {"steps": 10_000, **(DRY if dry else {"batch_size": 128 if name == "quick" else 256})}
     if row.field != "images":
         changes[row.field] = size
     recipe = preset(name, row.method, "cifar10")
-    changes.setdefault("queue", max(1, recipe.queue // changes["batch"]) * changes["batch"])
+    changes.setdefault("queue", max(1, recipe.method.queue // changes["batch"]) * changes["batch"])
     return recipe.replace(**changes)
 
 
 def pictures_of(row: Row, size: int, recipe: Recipe) -> int:
-    return max(size, recipe.batch) if row.field == "images" else max(PICTURES, recipe.batch)
+    return max(size, recipe.optim.batch_size) if row.field == "images" else max(PICTURES, recipe.optim.batch_size)
 
 
 def amount(row: Row, size: int, recipe: Recipe, step: Step) -> float:
@@ -107,12 +108,12 @@ class Timed:
         shown, labels = timing.pictures(count, 32, device)
         run = new_run(self.recipe, count, 10, device)
         run.method.train()
-        self.step = Step(run, shown, labels, autocast_dtype(self.recipe.precision, device), engine)
+        self.step = Step(run, shown, labels, autocast_dtype(self.recipe.optim.precision, device), engine)
         self.draws = torch.Generator().manual_seed(0)
         self.count = count
 
     def __call__(self) -> float:
-        rows = torch.randint(self.count, (self.recipe.batch,), generator=self.draws).to(self.device)
+        rows = torch.randint(self.count, (self.recipe.optim.batch_size,), generator=self.draws).to(self.device)
         timing.wait(self.device)
         begun = time.perf_counter()
         self.step(rows)
@@ -165,7 +166,7 @@ def measured(row: Row, args: argparse.Namespace, device: torch.device) -> dict[s
     points = []
     for size, step in steps.items():
         point = {"size": size, "x": amount(row, size, step.recipe, step.step), "seconds": statistics.median(times[size])}
-        points.append(point | {"all_seconds": times[size], "batch": step.recipe.batch, "bytes": held.get(size)})
+        points.append(point | {"all_seconds": times[size], "batch": step.recipe.optim.batch_size, "bytes": held.get(size)})
     del steps
     if device.type == "cpu" and not args.no_memory:
         for point in points:

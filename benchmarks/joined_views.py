@@ -27,7 +27,7 @@ from benchmarks import timing
 from mnclglf_lite import __version__
 from mnclglf_lite.core.device import autocast_dtype, describe_device, pick_device
 from mnclglf_lite.models.resnet import ResNet
-from mnclglf_lite.recipe.recipe import preset
+from mnclglf_lite.recipe.presets import preset
 
 OUT = Path(__file__).resolve().parents[1] / "data" / "runs"
 ROUNDS = 9
@@ -91,7 +91,7 @@ def main(argv: list[str] | None = None) -> dict:
     args = parser.parse_args(argv)
     recipe, device = preset(args.preset, "simclr", "cifar10"), pick_device()
     torch.backends.cudnn.benchmark = device.type == "cuda"  # as in `Step`
-    dtype, size = autocast_dtype("auto", device), recipe.view.size
+    dtype, size = autocast_dtype("auto", device), recipe.views.view.size
     result = {
         "what": f"seconds of forward and backward, apart over joined; {args.preset}, batch {args.batch}, {size} px",
         "command": f"python -m benchmarks.joined_views --preset {args.preset} --batch {args.batch}"
@@ -102,7 +102,9 @@ def main(argv: list[str] | None = None) -> dict:
         "rows": {},
     }
     for count in (2, 3):
-        network = ResNet(recipe.width, recipe.blocks, recipe.stem).to(device, memory_format=torch.channels_last)
+        network = ResNet(recipe.encoder.width, recipe.encoder.blocks, recipe.encoder.stem).to(
+            device, memory_format=torch.channels_last
+        )
         few = [torch.randn(8, 3, size, size, device=device) for _ in range(count)]
         error = check(network, few)
         if error > 1e-9:

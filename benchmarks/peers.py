@@ -46,8 +46,8 @@ def need(module: str) -> Any:
 
 def check_view(view: View) -> None:
     """Refuse a view that the peers' transforms cannot be set to."""
-    plain = View(size=view.size, scale=(view.scale[0], 1.0), flip=view.flip, jitter=view.jitter, jitter_p=view.jitter_p,
-                 gray=view.gray, blur=0.0)  # fmt: skip
+    plain = View(size=view.size, scale=(view.scale[0], 1.0), flip_p=view.flip, jitter=view.jitter, jitter_p=view.jitter_p,
+                 gray_p=view.gray, blur_p=0.0)  # fmt: skip
     if view != plain:
         raise Unavailable(f"the peers' transforms cannot be set to {view}: no blur, solarisation, region or other filter")
 
@@ -150,17 +150,17 @@ def model_and_loss(recipe: Recipe, ours: SimCLR, library: str) -> tuple[nn.Modul
     encoder = copy.deepcopy(ours.backbone)
     if library == "lightly":
         heads, losses = need("lightly.models.modules.heads"), need("lightly.loss")
-        widths = (encoder.dim, *recipe.projector)
+        widths = (encoder.dim, *recipe.method.projector)
         blocks = []
         for i, (a, b) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
             last = i == len(widths) - 2
-            norm = nn.BatchNorm1d(b) if recipe.projector_last_norm or not last else None
+            norm = nn.BatchNorm1d(b) if recipe.method.projector_last_norm or not last else None
             blocks.append((a, b, norm, None if last else nn.ReLU(inplace=True), True))
         head = heads.ProjectionHead(blocks)
         head.layers.load_state_dict(ours.projector.state_dict())
-        loss: Callable[[Tensor, Tensor], Tensor] = losses.NTXentLoss(temperature=recipe.temperature)
+        loss: Callable[[Tensor, Tensor], Tensor] = losses.NTXentLoss(temperature=recipe.method.temperature)
     else:
-        head, loss = copy.deepcopy(ours.projector), lambda a, b: nt_xent(a, b, recipe.temperature)
+        head, loss = copy.deepcopy(ours.projector), lambda a, b: nt_xent(a, b, recipe.method.temperature)
     model = nn.Sequential(encoder, head).train()
     check_equal(recipe, ours, model, loss)
     return model, loss
@@ -171,7 +171,7 @@ def check_equal(recipe: Recipe, ours: SimCLR, model: nn.Module, loss: Callable) 
     """Raise where our forward pass and theirs differ. On the CPU, in float32, on copies: nothing is changed."""
     ours, model = copy.deepcopy(ours).cpu().train(), copy.deepcopy(model).cpu()
     generator = torch.Generator().manual_seed(0)
-    pair = [torch.randn(16, 3, recipe.view.size, recipe.view.size, generator=generator) for _ in range(2)]
+    pair = [torch.randn(16, 3, recipe.views.view.size, recipe.views.view.size, generator=generator) for _ in range(2)]
     found, theirs = ours(pair), [model(x) for x in pair]
     apart = max(float((found[f"z{i}"] - z).abs().max()) for i, z in enumerate(theirs, 1))
     apart = max(apart, abs(float(found["loss"] - loss(*theirs))))
@@ -194,8 +194,8 @@ class PeerStep:
         self.model = model.to(device, memory_format=layout)
         self.forward: Callable[[Tensor], Tensor] = self.model
         self.optimiser = torch.optim.SGD(
-            self.model.parameters(), lr=0.01 * recipe.lr * recipe.batch / 256, momentum=recipe.sgd_momentum,
-            nesterov=recipe.nesterov, weight_decay=recipe.weight_decay,
+            self.model.parameters(), lr=0.01 * recipe.optim.lr * recipe.optim.batch_size / 256, momentum=recipe.optim.momentum,
+            nesterov=recipe.optim.nesterov, weight_decay=recipe.optim.weight_decay,
             **({"fused": True} if tuned and device.type in ("cpu", "cuda") else {}),
         )  # fmt: skip
 
@@ -298,7 +298,7 @@ def whole_traits(images: Tensor, made: Tensor) -> dict[str, Tensor]:
 def traits_of(pipeline: Callable[[Tensor, View], Tensor], images: Tensor, view: View) -> dict[str, Tensor]:
     """Every trait of a pipeline's views, (N,) each: of flat pictures, of ramps, and of the pictures themselves."""
     n, side = len(images), images.shape[-1]
-    colourless = dataclasses.replace(view, jitter_p=0.0, gray=0.0)
+    colourless = dataclasses.replace(view, jitter_p=0.0, gray_p=0.0)
     found: dict[str, Tensor] = {}
     for given, seen, traits in (
         (flat(n, side), view, colour_traits),

@@ -56,7 +56,9 @@ STANDING = {"who": "dkobak/simclr-cifar10", "seconds": 99 * 60, "knn": 0.903, "h
 
 def asked(run: Run, bank: dataset.ImageSet, queries: dataset.ImageSet, measures: Iterable[str]) -> dict[str, float]:
     """Share of the queries that each measure names: ten neighbours with one vote each, a linear classifier."""
-    known, found = (extract_features(run.backbone, part, size=run.recipe.test_size or None) for part in (bank, queries))
+    known, found = (
+        extract_features(run.backbone, part, size=run.recipe.views.eval_size or None) for part in (bank, queries)
+    )
     given, classes = (known, bank.labels, found, queries.labels), len(bank.classes)
     read = {"knn": lambda: knn(*given, KNN_PLAIN, classes), "linear": lambda: linear_probe(*given, classes)}
     return {measure: read[measure]()["top1"] for measure in measures}
@@ -68,7 +70,7 @@ def race(
 ) -> dict[str, Any]:  # fmt: skip
     """Run, or go on with, one attempt that lives in `folder`; returns what `race.json` there says.
 
-    `recipe.holdout` False is the last run: all pictures are trained on, and nothing is asked on the way.
+    `recipe.data.holdout` False is the last run: all pictures are trained on, and nothing is asked on the way.
     """
     path, everything = folder / "race.json", dataset.joined(splits.train, splits.holdout)
     kept = json.loads(path.read_text()) if path.exists() else {}
@@ -77,15 +79,17 @@ def race(
     if kept.get("complete"):
         check_recipe(folder, Recipe.from_dict(kept["recipe"]), recipe)
         return kept
-    pictures = splits.train if recipe.holdout else everything
+    pictures = splits.train if recipe.data.holdout else everything
     run = open_run(recipe, splits._replace(train=pictures), folder, True, device)
     curve = [row for row in kept.get("curve", []) if row["step"] <= run.step]
     marks = {name: mark for name, mark in kept.get("marks", {}).items() if mark["step"] <= run.step}
     spent = kept.get("evaluation_seconds", 0.0)  # on measuring
-    per_epoch = len(pictures) // recipe.batch
-    print(f"{recipe.method}: {run.total_steps} steps, {per_epoch} an epoch, from step {run.step}; {describe_device(device)}")
+    per_epoch = len(pictures) // recipe.optim.batch_size
+    print(
+        f"{recipe.method.name}: {run.total_steps} steps, {per_epoch} an epoch, from step {run.step}; {describe_device(device)}"
+    )
     run.method.train()
-    one = Step(run, pictures.images, pictures.labels, autocast_dtype(recipe.precision, device), engine)
+    one = Step(run, pictures.images, pictures.labels, autocast_dtype(recipe.optim.precision, device), engine)
     counted_at = saved_at = time.perf_counter()
     shuffled = -1
 
@@ -112,12 +116,18 @@ def race(
 
     def result(**more: Any) -> dict[str, Any]:
         found = {"what": "seconds of training to each target", "standing": STANDING, "recipe": recipe.to_dict()}
-        found |= {"targets": targets, "marks": marks, "every": every, "asks_test": ask_test, "whole": not recipe.holdout}
+        found |= {
+            "targets": targets,
+            "marks": marks,
+            "every": every,
+            "asks_test": ask_test,
+            "whole": not recipe.data.holdout,
+        }
         found |= {"protocols": {"knn": asdict(KNN_PLAIN), "linear": asdict(LinearProtocol())}}
         found |= {"dataset": splits.train.name, "bank": len(everything)}
         found |= {"queries": len(splits.test), "step": run.step, "epoch": round(run.step / per_epoch, 2)}
         found |= {"seconds": round(run.seconds, 2), "evaluation_seconds": round(spent, 2), "engine": one.engine}
-        found |= {"images_per_second": round(run.step * recipe.batch / max(run.seconds, 1e-9), 1)}
+        found |= {"images_per_second": round(run.step * recipe.optim.batch_size / max(run.seconds, 1e-9), 1)}
         found |= {"curve": curve, "complete": False, **timing.stamp(device), **more}
         save_json(path, found)
         return json.loads(path.read_text())  # plain JSON types, as a later call would return it
@@ -127,13 +137,15 @@ def race(
             (epoch, position), reached = divmod(run.step, per_epoch), []
             if epoch != shuffled:
                 order, shuffled = batch_order(recipe.seed, epoch, len(pictures)).to(device), epoch
-            run.meter.add(one(order[position * recipe.batch : (position + 1) * recipe.batch]), run.step)
+            run.meter.add(
+                one(order[position * recipe.optim.batch_size : (position + 1) * recipe.optim.batch_size]), run.step
+            )
             if run.step % (per_epoch * every) == 0 or run.finished:
                 count_time()
                 run.check_finite()
                 row = {"epoch": round(run.step / per_epoch, 2), "step": run.step, "seconds": round(run.seconds, 2)}
                 row |= run.meter.means()
-                if recipe.holdout:
+                if recipe.data.holdout:
                     open_yet = [name for name in targets if name not in marks]
                     row["holdout"] = shares = asked(run, splits.train, splits.holdout, open_yet)
                     reached = [name for name in open_yet if shares[name] >= targets[name]]
@@ -188,7 +200,7 @@ def main(argv: list[str] | None = None) -> int:
         raise InputError("--whole asks the test set alone, which --no-test forbids: give one of the two")
     recipe = recipe_from(args, args.method, holdout=not args.whole)
     device = pick_device(args.device)
-    splits = load_dataset(recipe.dataset, root=args.data, device=device)
+    splits = load_dataset(recipe.data.dataset, root=args.data, device=device)
     found = race(
         recipe, splits, args.folder, targets=targets, every=args.every, ask_test=not args.no_test, device=device,
         engine=args.engine,

@@ -48,8 +48,9 @@ from benchmarks import timing
 from mnclglf_lite.core.errors import unknown
 from mnclglf_lite.data import dataset
 from mnclglf_lite.data.dataset import load_dataset
-from mnclglf_lite.methods.registry import build_method
-from mnclglf_lite.recipe.recipe import METHODS, PRESETS, Recipe, preset
+from mnclglf_lite.methods.registry import METHODS
+from mnclglf_lite.recipe.presets import PRESETS, preset
+from mnclglf_lite.recipe.recipe import Recipe, build_method
 from mnclglf_lite.training import cost
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -201,10 +202,10 @@ def state(plan: Plan) -> dict[str, Any]:
 def step_flops(recipe: Recipe) -> float:
     """FLOPs of forward and backward of one step, by torch's counter, from two small batches (see `cost.relative_flops`)."""
     method = build_method(recipe, 10)
-    few = 2 * recipe.norm_groups
+    few = 2 * recipe.method.bn_splits
     once, twice = cost.step_flops(method, few), cost.step_flops(method, 2 * few)
     quadratic = (twice - 2 * once) / (2 * few**2)
-    return (once / few - quadratic * few) * recipe.batch + quadratic * recipe.batch**2
+    return (once / few - quadratic * few) * recipe.optim.batch_size + quadratic * recipe.optim.batch_size**2
 
 
 def measure(plan: Plan, pictures: Path, say=print) -> dict[str, Any]:
@@ -296,7 +297,7 @@ def summary(found: dict[str, Any]) -> dict[str, Any]:
     seconds = {name: [b["seconds"] / b["steps"] for b in row["blocks"]] for name, row in measured.items()}
     made: dict[str, Any] = {"rates": {}, "views_a_picture": views}
     for name, values in seconds.items():
-        rate = spread([recipe.batch / value for value in values])
+        rate = spread([recipe.optim.batch_size / value for value in values])
         made["rates"][name] = {"images_per_s": rate, "views_per_s": {key: value * views for key, value in rate.items()}}
 
     def ratio(slow: str, fast: str) -> dict[str, float] | None:
@@ -435,11 +436,11 @@ def plan_for(method: str, args: argparse.Namespace) -> Plan:
 
     cuda = args.device == "cuda"
     recipe = preset(args.preset, method, "cifar10")
-    batch = args.batch or (512 if cuda and args.preset == "standard" else recipe.batch)
-    changes: dict[str, Any] = {"batch": batch, "queue": max(1, round(recipe.queue / batch)) * batch}
+    batch = args.batch or (512 if cuda and args.preset == "standard" else recipe.optim.batch_size)
+    changes: dict[str, Any] = {"batch_size": batch, "queue": max(1, round(recipe.method.queue / batch)) * batch}
     if args.view_size:
-        changes["view"] = dataclasses.replace(recipe.view, size=args.view_size)
-        changes["weak_view"] = dataclasses.replace(recipe.weak_view, size=args.view_size)
+        changes["view"] = dataclasses.replace(recipe.views.view, size=args.view_size)
+        changes["weak_view"] = dataclasses.replace(recipe.method.teacher_view, size=args.view_size)
     plan = Plan(
         recipe.replace(**changes), rows_for(method, cuda, args.rows), args.rounds, args.seconds, args.device, args.engine,
         not args.no_compile, [int(n) for n in args.workers.split(",")] if args.workers else None, args.threads,
@@ -476,8 +477,11 @@ def main(words: list[str] | None = None) -> int:
     for method in methods:
         plan = plan_for(method, args)
         result["protocol"] = PROTOCOL.format(rounds=plan.rounds, seconds=plan.seconds)
-        view = plan.recipe.view.size
-        print(f"{method}, {args.preset}, batch {plan.recipe.batch}, views of {view} pixels, on {args.device}", flush=True)
+        view = plan.recipe.views.view.size
+        print(
+            f"{method}, {args.preset}, batch {plan.recipe.optim.batch_size}, views of {view} pixels, on {args.device}",
+            flush=True,
+        )
         with tempfile.TemporaryDirectory(prefix="speed-") as folder:
             file = pictures_file(train.images, train.labels, len(train.classes), Path(folder))
             found = measure(plan, file, lambda text: print(text, flush=True))

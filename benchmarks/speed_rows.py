@@ -118,7 +118,7 @@ class Ours(Row):
         images, labels, classes = (x.to(self.device) if isinstance(x, Tensor) else x for x in self.pictures())
         self.run: Run = new_run(self.recipe, len(images), classes, self.device)
         self.run.method.train()
-        self.dtype = autocast_dtype(self.recipe.precision, self.device)
+        self.dtype = autocast_dtype(self.recipe.optim.precision, self.device)
         self.one = Step(self.run, images, labels, self.dtype, engine, self.note)
         self.rows = self.order(len(images))
         self.step = self.whole
@@ -126,7 +126,7 @@ class Ours(Row):
 
     def order(self, pictures: int) -> Iterator[Tensor]:
         """The rows of each batch (N,), as the training loop has them."""
-        batch, epoch = self.recipe.batch, 0
+        batch, epoch = self.recipe.optim.batch_size, 0
         while True:
             order = batch_order(self.recipe.seed, epoch, pictures)
             yield from order[: pictures // batch * batch].split(batch)
@@ -146,7 +146,7 @@ class Ours(Row):
         run, one = self.run, self.one
         kinds = views_at_step(run.recipe, run.method.views, run.step, run.total_steps)
         rows = next(self.rows)
-        cut = make_views(one.images[rows], kinds, run.draws, one.render)
+        cut = make_views(one.images[rows], kinds, run.generator, one.render)
         labels = one.labels[rows]
         kept: dict[str, Any] = {}
 
@@ -164,7 +164,7 @@ class Ours(Row):
 
         def data() -> None:
             index = next(self.rows)
-            make_views(one.images[index], kinds, run.draws, one.render)
+            make_views(one.images[index], kinds, run.generator, one.render)
 
         bare = Bare(run.method, cut, self.dtype, one.forward is not run.method)
         work = {"data": data, "networks": bare, "gradients": gradients, "update": update, "whole": self.whole}
@@ -212,14 +212,14 @@ class Networks(Row):
         super().__init__(spec)
         images, _, classes = self.pictures()
         run = new_run(self.recipe, len(images), classes, self.device)
-        method, dtype = run.method.train(), autocast_dtype(self.recipe.precision, self.device)
+        method, dtype = run.method.train(), autocast_dtype(self.recipe.optim.precision, self.device)
         torch.backends.cudnn.benchmark = self.device.type == "cuda"  # as in `Step`
         generator = torch.Generator(self.device).manual_seed(0)
         cut = []
         for view in views_at_step(self.recipe, method.views, 0, STEPS):
-            x = torch.randn(self.recipe.batch, 3, view.size, view.size, generator=generator, device=self.device)
+            x = torch.randn(self.recipe.optim.batch_size, 3, view.size, view.size, generator=generator, device=self.device)
             cut.append(x.contiguous(memory_format=torch.channels_last))
-        labels = torch.arange(self.recipe.batch, device=self.device) % classes
+        labels = torch.arange(self.recipe.optim.batch_size, device=self.device) % classes
 
         def way(compiled: bool) -> Callable[[], None]:
             return self.with_loss(method, cut, labels, dtype, compiled) if loss else Bare(method, cut, dtype, compiled)
@@ -256,25 +256,25 @@ class Peer(Row):
         precision: str | None = None,
     ):  # fmt: skip
         super().__init__(spec)
-        if self.recipe.method != "simclr":
+        if self.recipe.method.name != "simclr":
             raise Unavailable("the peers' step is built for SimCLR alone")
-        if self.recipe.local_views or self.recipe.grow:
+        if self.recipe.method.small_views or self.recipe.views.progressive_sizes:
             raise Unavailable("the peers' step has two views of one size")
         if library == "lightly":
             self.told["lightly"] = getattr(peers.need("lightly"), "__version__", "?")
         make = {"lightly": peers.lightly_transform, "torchvision": peers.torchvision_transform}[library]
-        transform = make(self.recipe.view)
+        transform = make(self.recipe.views.view)
         if self.device.type == "cuda" and tuned:
             torch.backends.cudnn.benchmark = True  # in their favour
         images, _, classes = self.pictures()
         self.tuned, self.cuda = tuned, self.device.type == "cuda"
-        dtype = autocast_dtype(precision or self.recipe.precision, self.device) if tuned else None
+        dtype = autocast_dtype(precision or self.recipe.optim.precision, self.device) if tuned else None
         ours = new_run(self.recipe, len(images), classes, torch.device("cpu")).method
         self.one = PeerStep(self.recipe, ours, library, self.device, dtype, tuned)
         self.told["dtype"] = str(dtype or torch.float32).removeprefix("torch.")
         keep = self.best_form(library, transform, images) if tuned else "array"
         dataset = peers.Pictures(images, transform, keep)
-        some = torch.utils.data.default_collate([dataset[i] for i in range(self.recipe.batch)])
+        some = torch.utils.data.default_collate([dataset[i] for i in range(self.recipe.optim.batch_size)])
         if tuned:
             self.choose_engine(some)
         else:
@@ -326,7 +326,7 @@ class Peer(Row):
             asked = sorted({0, 2, cores} if not self.tuned else {n for n in (0, 1, 2, 4, 8, cores) if n <= cores})
         times, entered = {}, time.perf_counter()
         for workers in asked:
-            batches, ready_made = peers.loader(dataset, self.recipe.batch, workers, self.tuned, self.cuda)
+            batches, ready_made = peers.loader(dataset, self.recipe.optim.batch_size, workers, self.tuned, self.cuda)
             if len(asked) > 1:
                 times[workers] = self.trial(lambda b=batches: self.one(next(b)), first=ready_made + 2)
             del batches
@@ -336,7 +336,7 @@ class Peer(Row):
             self.told["trials_s"] += time.perf_counter() - entered
             self.told["trials"]["loader processes"] = {str(n): round(s, 5) for n, s in times.items()}
         self.told["workers"] = workers
-        self.batches, self.ready_made = peers.loader(dataset, self.recipe.batch, workers, self.tuned, self.cuda)
+        self.batches, self.ready_made = peers.loader(dataset, self.recipe.optim.batch_size, workers, self.tuned, self.cuda)
         self.step = lambda: self.one(next(self.batches))
 
 

@@ -12,8 +12,8 @@ from mnclglf_lite.drawing import plots, sheets
 from mnclglf_lite.evaluation import evaluate, layouts
 from mnclglf_lite.evaluation.evaluate import extract_features, recalibrate_batchnorm
 from mnclglf_lite.evaluation.layouts import subsample
-from mnclglf_lite.methods.registry import build_method
-from mnclglf_lite.recipe.recipe import preset
+from mnclglf_lite.recipe.presets import preset
+from mnclglf_lite.recipe.recipe import build_method
 from mnclglf_lite.training import train
 
 HERE = Path(__file__).parent
@@ -32,7 +32,7 @@ def main() -> None:
     names = tuple(f"{name}: kNN {100 * row['knn20']['raw']['top1']:.0f} %" for name, row in found.items())
     note = (
         f"{len(part):,} test pictures of the toy box; {layouts.describe('umap', seed=SEED)}. kNN: k 20, T 0.1, all "
-        f"{len(splits.test):,} test pictures. Trained without labels: {run.step} steps of {recipe.batch} "
+        f"{len(splits.test):,} test pictures. Trained without labels: {run.step} steps of {recipe.optim.batch_size} "
         f"pictures, seed {SEED}, {run.seconds:.0f} s on {describe_device(part.device)}."
     )
     title = "What a network knows of ten toys, before and after training without labels"

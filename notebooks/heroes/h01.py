@@ -27,7 +27,7 @@ TEXTS = (
 
 def draw():
     image = toybox.draw(40, 8, fixed={"x": 0.0, "y": 0.0, "size": 0.72, "rotation": 12.0, "contrast": 0.6})[0][26:27]
-    view = View(scale=(0.4, 1.0), jitter=(0.5, 0.5, 0.8, 0.5), jitter_p=1.0, gray=0.0, blur=0.0)
+    view = View(scale=(0.4, 1.0), jitter=(0.5, 0.5, 0.8, 0.5), jitter_p=1.0, gray_p=0.0, blur_p=0.0)
     draws = sample_params(view, 5, (32, 32), torch.Generator().manual_seed(9))
     sheet = Image.new("RGB", (900, 374), "white")
     pen = ImageDraw.Draw(sheet)

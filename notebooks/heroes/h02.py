@@ -14,7 +14,7 @@ N, CELL, TILE = 6, 42, 36
 
 def draw():
     images, *_ = toybox.draw(N, 4)
-    view = View(scale=(0.5, 1.0), gray=0.2, blur=0.0)
+    view = View(scale=(0.5, 1.0), gray_p=0.2, blur_p=0.0)
     pair = [
         canvas.pixels(
             render_view(images, view, sample_params(view, N, (32, 32), torch.Generator().manual_seed(s)), False).clamp(0, 1)

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 from mnclglf_lite.data import toybox
 from mnclglf_lite.drawing import canvas
 from mnclglf_lite.drawing.palette import AGREE, FAINT, GREY, INK
-from mnclglf_lite.recipe.recipe import TOY_VIEW
+from mnclglf_lite.views.named_views import TOY_VIEW
 from mnclglf_lite.views.patches import grid_patches
 from mnclglf_lite.views.view import render_view, sample_params
 
@@ -18,7 +18,7 @@ WIDE, TALL, SIDE = 920, 430, 24
 
 def two_views():
     images, labels, *_ = toybox.draw(10, 6, fixed={"size": 0.85, "x": 0.0, "y": 0.0, "contrast": 0.7})
-    view = replace(TOY_VIEW, size=SIDE, scale=(0.7, 1.0), gray=0.0)
+    view = replace(TOY_VIEW, size=SIDE, scale=(0.7, 1.0), gray_p=0.0)
     draws = torch.Generator().manual_seed(6)
     chosen = images[labels == 5]
     return [render_view(chosen, view, sample_params(view, 1, (32, 32), draws), False).clamp(0, 1) for _ in range(2)]

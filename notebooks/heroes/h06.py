@@ -8,7 +8,7 @@ from mnclglf_lite.drawing import canvas
 from mnclglf_lite.drawing.palette import AGREE, DISAGREE, FAINT, GREY, INK, class_style
 from mnclglf_lite.evaluation.evaluate import extract_features
 from mnclglf_lite.evaluation.layouts import neighbours, pca, subsample, tsne, umap
-from mnclglf_lite.recipe.recipe import preset
+from mnclglf_lite.recipe.presets import preset
 from mnclglf_lite.training import train
 
 SIDE, GAP, TILE, K = 280, 24, 64, 9

@@ -29,8 +29,8 @@ from mnclglf_lite.drawing import plots, sheets
 from mnclglf_lite.evaluation import evaluate, layouts, linear
 from mnclglf_lite.evaluation.evaluate import extract_features
 from mnclglf_lite.evaluation.layouts import compute_layout, subsample
-from mnclglf_lite.methods.registry import build_method
-from mnclglf_lite.recipe.recipe import preset
+from mnclglf_lite.recipe.presets import preset
+from mnclglf_lite.recipe.recipe import build_method
 from mnclglf_lite.training import train
 from mnclglf_lite.views import view
 from mnclglf_lite.views.view import render_view, sample_params
@@ -66,8 +66,8 @@ recipe = preset(size.preset, "mnclglf", "toybox")
 generator = torch.Generator().manual_seed(3)
 one = test_set.images[some[32]]
 six = one.expand(6, -1, -1, -1)
-draw = sample_params(recipe.view, 6, one.shape[-2:], generator)
-shown = view.denormalise(render_view(six, recipe.view, draw)).clamp(0, 1)
+draw = sample_params(recipe.views.view, 6, one.shape[-2:], generator)
+shown = view.denormalise(render_view(six, recipe.views.view, draw)).clamp(0, 1)
 
 # %%
 figure = sheets.views_figure(
@@ -176,8 +176,10 @@ print(format_table(["", "kNN, %", "linear, %", "spread", "rank"], lines))
 row = table["MNCLGLF"]
 print(f"{row['dataset']}, {row['queries']:,} test pictures, bank {row['bank']:,}; preset {size.preset}, seed {recipe.seed}")
 for name, run in runs.items():
-    pictures_seen = run.step * run.recipe.batch
-    print(f"{name}: {run.step} steps of {run.recipe.batch}, that is {pictures_seen:,} pictures, in {run.seconds:.0f} s")
+    pictures_seen = run.step * run.recipe.optim.batch_size
+    print(
+        f"{name}: {run.step} steps of {run.recipe.optim.batch_size}, that is {pictures_seen:,} pictures, in {run.seconds:.0f} s"
+    )
 print(row["hardware"])
 
 # %% [markdown]

@@ -27,8 +27,8 @@ from mnclglf_lite.drawing import plots, sheets
 from mnclglf_lite.evaluation import evaluate, linear
 from mnclglf_lite.evaluation.evaluate import extract_features, recalibrate_batchnorm
 from mnclglf_lite.evaluation.knn import KnnProtocol, knn
-from mnclglf_lite.methods.registry import build_method
-from mnclglf_lite.recipe.recipe import preset
+from mnclglf_lite.recipe.presets import preset
+from mnclglf_lite.recipe.recipe import build_method
 from mnclglf_lite.training import train
 from mnclglf_lite.views import crops
 from mnclglf_lite.views.crops import crop_resize
@@ -173,7 +173,7 @@ sheets.Shown(sheet, "Three rows: eight pictures; the same box cut out of all of 
 
 # %%
 knobs = {"flip": {"flip": 0.5}, "jitter": {"jitter_p": 1.0}, "grey": {"gray": 0.5}, "blur": {"blur": 1.0}}
-still = View(scale=(1.0, 1.0), flip=0.0, jitter_p=0.0, gray=0.0, blur=0.0)
+still = View(scale=(1.0, 1.0), flip_p=0.0, jitter_p=0.0, gray_p=0.0, blur_p=0.0)
 rows, same = [], toys.images[2:3].expand(8, -1, -1, -1)
 for knob in knobs.values():
     view = dataclasses.replace(still, **knob)
@@ -197,7 +197,7 @@ def colour_kept(view):
     return float(((first * second).sum(dim=0) / (first.norm(dim=0) * second.norm(dim=0))).mean())
 
 
-never = View(scale=(0.4, 1.0), jitter_p=0.0, gray=0.0, blur=0.0)
+never = View(scale=(0.4, 1.0), jitter_p=0.0, gray_p=0.0, blur_p=0.0)
 print(f"colours never change:       {colour_kept(never):.2f}")
 print(f"always grey:                {colour_kept(dataclasses.replace(never, gray=1.0)):.2f}")
 print(f"the recipe for photographs: {colour_kept(View()):.2f}")
@@ -219,7 +219,7 @@ guess_colour
 # SimCLR (notebook 00; its loss is the subject of notebook 02), 120 steps of 128 pictures. Watch the loss: it should fall.
 
 # %%
-recipe = preset("quick", "simclr", "toybox", steps=120, batch=128)
+recipe = preset("quick", "simclr", "toybox", steps=120, batch_size=128)
 runs = {"colours never change": train.train(recipe.replace(view=never), splits)}
 
 # %% [markdown]
@@ -310,7 +310,7 @@ for low, high in ((0.05, 0.05), (0.1, 0.1), (0.2, 0.2), (0.4, 0.4), (0.4, 1.0), 
 # in them. Notebook 04 shows what is done with patches.
 
 # %%
-view = View(scale=(0.6, 1.0), jitter_p=0.0, gray=0.0, blur=0.0)
+view = View(scale=(0.6, 1.0), jitter_p=0.0, gray_p=0.0, blur_p=0.0)
 whole = render_view(toys.images[:6], view, sample_params(view, 6, (32, 32), generator), normalise=False)
 tiles = grid_patches(whole)  # (6, 3, 32, 32) -> (4, 6, 3, 16, 16)
 rows = [whole, *(F.interpolate(tile, 32, mode="nearest") for tile in tiles)]
@@ -347,7 +347,7 @@ explorer
 # %%
 #: your turn: View(scale=..., jitter=..., gray=..., blur=...)
 #: blank mine = ...
-mine = View(scale=(0.4, 1.0), jitter=(0.8, 0.8, 0.8, 0.5), gray=0.5, blur=0.0)
+mine = View(scale=(0.4, 1.0), jitter=(0.8, 0.8, 0.8, 0.5), gray_p=0.5, blur_p=0.0)
 #: end
 mine = check("01.5", mine)
 

@@ -36,7 +36,7 @@ from mnclglf_lite.views.view import View, render_view, sample_params
 # %%
 toys = load_dataset("toybox").test
 batch = toys.subset(torch.arange(8))
-view = View(scale=(0.4, 1.0), gray=0.2, blur=0.0)
+view = View(scale=(0.4, 1.0), gray_p=0.2, blur_p=0.0)
 generator = torch.Generator().manual_seed(2)
 pair = [render_view(batch.images, view, sample_params(view, 8, (32, 32), generator), normalise=False) for _ in range(2)]
 

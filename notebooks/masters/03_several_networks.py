@@ -28,15 +28,16 @@ from mnclglf_lite.drawing import sheets
 from mnclglf_lite.evaluation.collapse import feature_std
 from mnclglf_lite.evaluation.evaluate import extract_features
 from mnclglf_lite.losses import negative_cosine
-from mnclglf_lite.methods.registry import build_method
 from mnclglf_lite.models.freeze import freeze
 from mnclglf_lite.models.heads import predictor, projector
 from mnclglf_lite.models.resnet import ResNet
-from mnclglf_lite.recipe.recipe import TOY_VIEW, preset
+from mnclglf_lite.recipe.presets import preset
+from mnclglf_lite.recipe.recipe import build_method
 from mnclglf_lite.results import records
 from mnclglf_lite.results.records import group_by_method, load_records
 from mnclglf_lite.training import train
 from mnclglf_lite.views.batch import make_views
+from mnclglf_lite.views.named_views import TOY_VIEW
 from mnclglf_lite.views.view import denormalise
 
 # %% [markdown]
@@ -350,7 +351,7 @@ reached = check("03.5", reached)
 # **As released:** their code also detaches p1 and p2 in the local term. Both are in the package, one switch apart.
 
 # %%
-recipe = preset("quick", "mnclglf", "toybox", view=view, batch=64)
+recipe = preset("quick", "mnclglf", "toybox", view=view, batch_size=64)
 forms = {"as drawn": recipe, "as released": recipe.replace(local_gradient=False)}
 built = {name: build_method(each, 10) for name, each in forms.items()}
 three = make_views(toys.images[:64], built["as drawn"].views, torch.Generator().manual_seed(1))

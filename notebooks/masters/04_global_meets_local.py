@@ -30,13 +30,14 @@ from mnclglf_lite.evaluation import evaluate
 from mnclglf_lite.evaluation.evaluate import extract_features
 from mnclglf_lite.evaluation.knn import KnnProtocol, knn
 from mnclglf_lite.losses import info_nce, l2_normalize, nt_xent
-from mnclglf_lite.methods.registry import build_method
-from mnclglf_lite.recipe.recipe import TOY_VIEW, preset
+from mnclglf_lite.recipe.presets import preset
+from mnclglf_lite.recipe.recipe import build_method
 from mnclglf_lite.results import paired
 from mnclglf_lite.results.paired import compare_rows
 from mnclglf_lite.results.records import KEPT, group_by_method, load_records
 from mnclglf_lite.training import train
 from mnclglf_lite.views.batch import make_views
+from mnclglf_lite.views.named_views import TOY_VIEW
 from mnclglf_lite.views.patches import average_combinations
 from mnclglf_lite.views.view import denormalise
 
@@ -113,7 +114,7 @@ sheets.Shown(sheet, "Three rows: a view of a toy, then its four quarters, enlarg
 # about as much as one view more.
 
 # %%
-recipe = preset("quick", "mnclglf", "toybox", view=view, batch=64, temperature=0.2)
+recipe = preset("quick", "mnclglf", "toybox", view=view, batch_size=64, temperature=0.2)
 method = build_method(recipe, 10)
 parts = divide(x2)
 h = method.backbone(parts.flatten(0, 1)).unflatten(0, (4, 64))
@@ -237,10 +238,10 @@ whole_loss = check("04.5", whole_loss)
 # %%
 method = build_method(recipe, 10)
 out = method([x1, x2, x3])
-weights = (recipe.local_weight, recipe.global_weight)
+weights = (recipe.method.local_weight, recipe.method.global_weight)
 c1, c2 = (local_targets(x, method.backbone, method.projector) for x in (x1, x2))
-local = local_loss(out["p1"], out["p2"], c1, c2, recipe.temperature)
-mine = whole_loss(local, out["p1"], out["p3"], out["n1"], out["n3"], recipe.temperature, weights)
+local = local_loss(out["p1"], out["p2"], c1, c2, recipe.method.temperature)
+mine = whole_loss(local, out["p1"], out["p3"], out["n1"], out["n3"], recipe.method.temperature, weights)
 for name, here, there in (("local term", local, out["loss_local"]), ("whole loss", mine, out["loss"])):
     print(f"{name}: yours {float(here.detach()):.6f}, the package's {float(there.detach()):.6f}")
 

@@ -30,7 +30,7 @@ from mnclglf_lite.drawing import plots, sheets
 from mnclglf_lite.evaluation import collapse
 from mnclglf_lite.methods import byol, simsiam
 from mnclglf_lite.methods.registry import register_method
-from mnclglf_lite.recipe.recipe import preset
+from mnclglf_lite.recipe.presets import preset
 from mnclglf_lite.training import checkpoint, train
 from mnclglf_lite.training.recorder import monitor
 from mnclglf_lite.training.run import new_run
@@ -58,8 +58,8 @@ sheets.Shown(sheet, "Two rows of ten coarse little pictures, each a toy made of 
 
 # %%
 def tiny(method, **changes):
-    recipe = preset("quick", method, "toybox", batch=64, steps=120, precision="fp32")
-    return recipe.replace(view=replace(recipe.view, size=16)).replace(**changes)
+    recipe = preset("quick", method, "toybox", batch_size=64, steps=120, precision="fp32")
+    return recipe.replace(view=replace(recipe.views.view, size=16)).replace(**changes)
 
 
 def begin(recipe):
@@ -68,7 +68,7 @@ def begin(recipe):
 
 run = begin(tiny("simclr"))
 numbers = sum(p.numel() for p in run.method.parameters())
-print(f"{run.recipe.method}: {numbers:,} numbers to learn; step {run.step} of {run.total_steps}")
+print(f"{run.recipe.method.name}: {numbers:,} numbers to learn; step {run.step} of {run.total_steps}")
 
 # %% [markdown]
 # ## How large is a step?
@@ -80,13 +80,13 @@ print(f"{run.recipe.method}: {numbers:,} numbers to learn; step {run.step} of {r
 # of it. Half way through the other 90, at step 55, it is one half.
 #
 # **Exercise 05.1** (easy, 6 minutes, used in the next cell; may be skipped). Write the share of the full rate at a step,
-# which is counted from 0. `recipe.warmup` is the share of all steps that warm up.
+# which is counted from 0. `recipe.optim.warmup` is the share of all steps that warm up.
 
 
 # %%
 def rate(recipe, step, total):
     #: your turn: first the rise, then half a cosine
-    warm = recipe.warmup * total
+    warm = recipe.optim.warmup * total
     if step < warm:
         return (step + 1) / (warm + 1)
     return 0.5 * (1 + math.cos(math.pi * (step - warm) / (total - warm)))
@@ -114,7 +114,7 @@ sheets.Shown(plot, "Three curves over 120 steps: two rise in a straight line fir
 # Whatever the method, a step is the same seven things:
 #
 # 1. set the learning rate (`set_lr(run)` applies the schedule),
-# 2. cut the views: `make_views(images, run.method.views, run.draws)`, where `run.draws` is the run's own random generator,
+# 2. cut the views: `make_views(images, run.method.views, run.generator)`, where `run.generator` is the run's own random generator,
 # 3. forward: `run.method(views)` gives a dict, in which `"loss"` is what is to fall,
 # 4. backward: old gradients out (`run.optimiser.zero_grad()`), new ones in,
 # 5. `run.optimiser.step()`,
@@ -129,7 +129,7 @@ sheets.Shown(plot, "Three curves over 120 steps: two rise in a straight line fir
 def one_step(run, images):
     #: your turn: the seven things, in this order
     set_lr(run)
-    views = make_views(images, run.method.views, run.draws)
+    views = make_views(images, run.method.views, run.generator)
     outputs = run.method(views)
     run.optimiser.zero_grad()
     outputs["loss"].backward()
@@ -150,7 +150,7 @@ one_step = check("05.2", one_step)
 
 # %%
 def batches(run):
-    size, images = run.recipe.batch, splits.train.images
+    size, images = run.recipe.optim.batch_size, splits.train.images
     while not run.finished:
         epoch, place = divmod(run.step, len(images) // size)
         order = batch_order(run.recipe.seed, epoch, len(images))
@@ -397,8 +397,8 @@ def show(names):
 
 register_method("bare-byol", BareBYOL)
 results["BYOL"] = trained(tiny("byol"))
-results["BYOL, momentum 0"] = trained(tiny("byol", momentum=0.0, momentum_end=0.0))
-results["BYOL, momentum 1"] = trained(tiny("byol", momentum=0.999999, momentum_end=1.0))
+results["BYOL, momentum 0"] = trained(tiny("byol", ema=0.0, ema_end=0.0))
+results["BYOL, momentum 1"] = trained(tiny("byol", ema=0.999999, ema_end=1.0))
 results["BYOL without predictor"] = trained(tiny("byol").replace(method="bare-byol"))
 show([name for name in results if "BYOL" in name])
 print(note + ";\nkNN: k 20, T 0.1, 1,000 held-back pictures, bank 3,334; chance 10")
@@ -427,7 +427,7 @@ guess_2
 # Guessing among 127 others, two views each of 64 pictures without one's own, would be a loss of ln 127.
 
 # %%
-plain = replace(tiny("simclr").view, jitter_p=0.0, gray=0.0)
+plain = replace(tiny("simclr").view, jitter_p=0.0, gray_p=0.0)
 results["SimCLR"] = trained(tiny("simclr"))
 results["SimCLR, temperature 1"] = trained(tiny("simclr", temperature=1.0))
 results["SimCLR, temperature 0.01"] = trained(tiny("simclr", temperature=0.01))

@@ -24,8 +24,8 @@ from mnclglf_lite.drawing import plots, sheets
 from mnclglf_lite.evaluation import layouts
 from mnclglf_lite.evaluation.evaluate import extract_features
 from mnclglf_lite.evaluation.layouts import compute_layout, subsample
-from mnclglf_lite.methods.registry import build_method
-from mnclglf_lite.recipe.recipe import preset
+from mnclglf_lite.recipe.presets import preset
+from mnclglf_lite.recipe.recipe import build_method
 from mnclglf_lite.results.pretrained import load_features
 from mnclglf_lite.training import train
 

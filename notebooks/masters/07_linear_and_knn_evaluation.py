@@ -29,11 +29,12 @@ from mnclglf_lite.drawing import plots, sheets
 from mnclglf_lite.evaluation import evaluate, knn, linear
 from mnclglf_lite.evaluation.evaluate import extract_features
 from mnclglf_lite.evaluation.paper_probe import PaperProtocol, paper_probe
-from mnclglf_lite.methods.registry import build_method
-from mnclglf_lite.recipe.recipe import PLAIN_VIEW, preset
+from mnclglf_lite.recipe.presets import preset
+from mnclglf_lite.recipe.recipe import build_method
 from mnclglf_lite.results import compare, records
 from mnclglf_lite.results.pretrained import load_features
 from mnclglf_lite.training import train
+from mnclglf_lite.views.named_views import PLAIN_VIEW
 
 # %% [markdown]
 # ## Two networks to measure
@@ -46,9 +47,9 @@ from mnclglf_lite.training import train
 
 # %%
 splits = load_dataset("toybox", side=24)
-base = preset("quick", "simclr", "toybox", batch=64, steps=400, lr=0.72, precision="fp32")
+base = preset("quick", "simclr", "toybox", batch_size=64, steps=400, lr=0.72, precision="fp32")
 colourful = base.replace(view=replace(base.view, size=24))
-plain = base.replace(view=replace(colourful.view, jitter_p=0.0, gray=0.0))
+plain = base.replace(view=replace(colourful.view, jitter_p=0.0, gray_p=0.0))
 runs = {"SimCLR": colourful, "SimCLR, no colour changes": plain}
 runs = {name: train.train(recipe, splits, device="cpu") for name, recipe in runs.items()}
 
@@ -334,7 +335,7 @@ for name, pictures in (("the bank as it was", before), ("the bank with planted o
 def taught(each, view):
     index = linear.few_labels(labels, each, 10, seed=0)
     few = splits._replace(train=splits.train.subset(index.repeat(-(-10_000 // len(index)))))
-    recipe = preset("quick", "supervised", "toybox", batch=64, steps=200, lr=1.6, precision="fp32")
+    recipe = preset("quick", "supervised", "toybox", batch_size=64, steps=200, lr=1.6, precision="fp32")
     run = train.train(recipe.replace(view=replace(view, size=24)), few, device="cpu", log=lambda text: None)
     logits = run.method.eval().classifier(extract_features(run.backbone, splits.test))
     return [float((logits.argmax(dim=1) == truth).double().mean())]

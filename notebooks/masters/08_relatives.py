@@ -27,8 +27,9 @@ from mnclglf_lite.drawing import sheets
 from mnclglf_lite.evaluation import layouts
 from mnclglf_lite.losses import cosine_logits, distillation_kl, l2_normalize
 from mnclglf_lite.methods import registry
-from mnclglf_lite.methods.registry import build_method, register_method
-from mnclglf_lite.recipe.recipe import preset
+from mnclglf_lite.methods.registry import register_method
+from mnclglf_lite.recipe.presets import preset
+from mnclglf_lite.recipe.recipe import build_method
 from mnclglf_lite.results import compare, records
 from mnclglf_lite.results.pretrained import load_features
 from mnclglf_lite.training.cost import cost_of
@@ -53,11 +54,11 @@ from mnclglf_lite.views.patches import average_combinations, grid_patches
 def meet(name, **changes):
     recipe = preset("quick", name, "toybox", **changes)
     price = cost_of(recipe, build_method(recipe, 10))
-    text = inspect.getmodule(registry.CLASSES[name]).__doc__
+    text = inspect.getmodule(METHODS[name]).__doc__
     print(textwrap.dedent(next(part for part in text.split("\n\n") if part.startswith("    "))))
-    print(f"\ncost: {price.forward_units:.1f} units a step, {price.parameters:,} numbers to learn")
+    print(f"\ncost: {price.relative_flops:.1f} units a step, {price.parameters:,} numbers to learn")
     method = build_method(recipe, 10)  # a fresh one: counting has spoilt the first
-    return method, make_views(pictures, method.views, generator), recipe.temperature
+    return method, make_views(pictures, method.views, generator), recipe.method.temperature
 
 
 def same(by_hand, method, views):
@@ -456,7 +457,7 @@ class Patchy(simclr.SimCLR):
 
 
 register_method("patchy", Patchy)
-recipe = preset("quick", "simclr", "toybox", steps=100, batch=128)
+recipe = preset("quick", "simclr", "toybox", steps=100, batch_size=128)
 for name in ("simclr", "patchy"):
     train(recipe.replace(method=name), splits)
 pair = {"simclr": rows["simclr"], "patchy": method_traits.traits(recipe.replace(method="patchy"))}

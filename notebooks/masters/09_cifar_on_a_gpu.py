@@ -25,8 +25,8 @@ from mnclglf_lite.course.checks import check, hint, progress, solution
 from mnclglf_lite.course.predict import Predict
 from mnclglf_lite.data.dataset import load_dataset
 from mnclglf_lite.drawing import sheets
-from mnclglf_lite.methods.registry import build_method
-from mnclglf_lite.recipe.recipe import preset
+from mnclglf_lite.recipe.presets import preset
+from mnclglf_lite.recipe.recipe import build_method
 from mnclglf_lite.results import compare, paper_table, published, records
 from mnclglf_lite.results.records import load_records
 from mnclglf_lite.training import train
@@ -40,9 +40,9 @@ from mnclglf_lite.training.cost import cost_of, step_flops
 
 # %%
 recipe = preset("standard", "mnclglf", "cifar10")
-print(f"{recipe.method}: blocks {recipe.blocks}, width {recipe.width}, stem {recipe.stem!r}")
-print(f"{recipe.epochs:.0f} epochs of batches of {recipe.batch}")
-print(f"views of {recipe.view.size} pixels, temperature {recipe.temperature}")
+print(f"{recipe.method.name}: blocks {recipe.encoder.blocks}, width {recipe.encoder.width}, stem {recipe.encoder.stem!r}")
+print(f"{recipe.optim.epochs:.0f} epochs of batches of {recipe.optim.batch_size}")
+print(f"views of {recipe.views.view.size} pixels, temperature {recipe.method.temperature}")
 
 # %% [markdown]
 # ## What it costs
@@ -88,8 +88,8 @@ hours = check("09.2", hours)
 # %%
 speed = json.loads((records.KEPT / "speed" / "cpu-32px.json").read_text())["methods"]["simclr"]
 rate = speed["summary"]["rates"]["ours"]["images_per_s"]["median"]
-steps = steps_of(45_000, recipe.batch, int(recipe.epochs))
-print(f"{steps:,} steps; at {rate:,.0f} pictures a second {hours(steps, recipe.batch, rate):.1f} hours")
+steps = steps_of(45_000, recipe.optim.batch_size, int(recipe.optim.epochs))
+print(f"{steps:,} steps; at {rate:,.0f} pictures a second {hours(steps, recipe.optim.batch_size, rate):.1f} hours")
 guess.reveal("about an hour and a half", "nine million pictures go through the network")
 
 # %% [markdown]
@@ -106,10 +106,10 @@ flops = {}
 for name, one in costs.items():
     flops[name] = step_flops(build_method(one, 10), 2) / 2  # of one picture
     cost = cost_of(one, build_method(one, 10))
-    days = hours(steps, recipe.batch, rate * flops["slim simclr"] / flops[name]) / 24
+    days = hours(steps, recipe.optim.batch_size, rate * flops["slim simclr"] / flops[name]) / 24
     size = f"{cost.parameters / 1e6:4.1f} M parameters"
     work = f"{flops[name] / 1e9:5.2f} GFLOPs a picture"
-    print(f"{name:12s} {cost.views:.0f} views {cost.forward_units:5.1f} units  {size} {work}  {days:5.1f} days")
+    print(f"{name:12s} {cost.views:.0f} views {cost.relative_flops:5.1f} units  {size} {work}  {days:5.1f} days")
 
 # %% [markdown]
 # Days, on two cores: hence the GPU. And look at the units: a step of MNCLGLF is more than twice a step of SimCLR. Who compares

@@ -15,8 +15,8 @@ from mnclglf_lite import explorers
 from mnclglf_lite.data.dataset import load_dataset
 from mnclglf_lite.evaluation.evaluate import extract_features
 from mnclglf_lite.evaluation.layouts import subsample
-from mnclglf_lite.methods.registry import build_method
-from mnclglf_lite.recipe.recipe import preset
+from mnclglf_lite.recipe.presets import preset
+from mnclglf_lite.recipe.recipe import build_method
 from mnclglf_lite.training import train
 
 splits = load_dataset("toybox")
