@@ -40,7 +40,8 @@ from mnclglf_lite.core.errors import InputError
 from mnclglf_lite.core.files import save_json
 from mnclglf_lite.data.dataset import load_dataset
 from mnclglf_lite.drawing import sheets
-from mnclglf_lite.methods.registry import METHODS
+from mnclglf_lite.methods.mnclglf import MNCLGLFConfig
+from mnclglf_lite.methods.registry import BUILT_IN
 from mnclglf_lite.recipe.presets import preset
 from mnclglf_lite.recipe.recipe import Recipe
 from mnclglf_lite.results import compare, paired
@@ -56,7 +57,7 @@ LONG_STEPS = 2 * STEPS  # ten minutes a run on one core
 LONG = ("drawn", "released", "no-swap")
 # As many pixels as a patch of the grid, as much of the picture (a quarter of what a whole view may show), and the colour
 # changes of whole views. What differs: they lie anywhere, in any aspect, each mirrored and coloured on its own.
-SMALL_CROPS = replace(Recipe.method.small_view, size=12, scale=(0.05, 0.25), gray_p=0.1, blur_p=0.0)
+SMALL_CROPS = replace(MNCLGLFConfig.small_view, size=12, scale=(0.05, 0.25), gray_p=0.1, blur_p=0.0)
 FORMS: dict[str, dict[str, Any]] = {
     "drawn": {},
     "released": {"local_gradient": False, "global_weight": 2.0},
@@ -104,7 +105,7 @@ def variants(choice: dict[str, dict[str, float]], steps: int = STEPS) -> dict[st
 
 def family(choice: dict[str, dict[str, float]]) -> dict[str, Recipe]:
     """Every method's quick recipe, and the two forms exactly as `ask` has them: those runs may be copied here."""
-    rows = {name: preset("quick", name, "cifar10") for name in METHODS[:11]}  # not what a learner may have added
+    rows = {method.Config.name: preset("quick", method.Config.name, "cifar10") for method in BUILT_IN}
     asked = variants(choice)
     return rows | {"mnclglf": asked["drawn"], "mnclglf-released": asked["released"]}
 

@@ -46,9 +46,9 @@ def chain(kind: Any, view: View, crop_only: bool) -> Callable:
     if not crop_only:
         steps += [
             kind.RandomApply([kind.ColorJitter(*view.jitter)], view.jitter_p),
-            kind.RandomGrayscale(view.gray),
-            kind.RandomApply([kind.GaussianBlur(3, view.blur_sigma)], view.blur),
-            kind.RandomHorizontalFlip(view.flip),
+            kind.RandomGrayscale(view.gray_p),
+            kind.RandomApply([kind.GaussianBlur(3, view.blur_sigma)], view.blur_p),
+            kind.RandomHorizontalFlip(view.flip_p),
         ]
     to_unit = [pil.ToTensor()] if kind is pil else [v2.ToDtype(torch.float32, scale=True)]
     return kind.Compose(steps + to_unit + ([] if crop_only else [kind.Normalize(MEAN, STD)]))
@@ -72,7 +72,7 @@ def ours(images: Tensor, crop_only: bool, compiled: bool) -> Callable[[], int]:
     draws = torch.Generator().manual_seed(0)
 
     def crop(batch: Tensor, view: View, draw: ViewParams) -> Tensor:
-        return crop_resize(batch, draw.boxes, view.size, view.filter)
+        return crop_resize(batch, draw.boxes, view.size, view.interpolation)
 
     make = crop if crop_only else render_view
     make = torch.compile(make, dynamic=False) if compiled else make

@@ -78,12 +78,12 @@ def _(method: FastMoCo, views: list[Tensor]) -> list[Tensor]:
 
 @networks.register
 def _(method: MNCLGLF, views: list[Tensor]) -> list[Tensor]:
-    recipe, (x1, x2, x3) = method.recipe, views[:3]
+    config, (x1, x2, x3) = method.config, views[:3]
     p1 = method.embed(x1)[1]
-    with torch.set_grad_enabled(recipe.method.local_gradient and torch.is_grad_enabled()):
+    with torch.set_grad_enabled(config.local_gradient and torch.is_grad_enabled()):
         p2 = method.embed(x2)[1]
     p3 = method.embed(x3)[1]
-    small = forward_together(lambda x: method.projector(method.backbone(x)), views[3 : 3 + recipe.method.small_views])
+    small = forward_together(lambda x: method.projector(method.backbone(x)), views[3 : 3 + config.small_views])
     found = [p1, p2, p3, *forward_together(method.predictor, small)]
     found += [method.local_targets(patches) for patches in method.patches_of(views)]
     with torch.no_grad():

@@ -33,7 +33,7 @@ from typing import Any
 import torch
 
 from benchmarks import timing
-from mnclglf_lite.core.device import autocast_dtype, pick_device
+from mnclglf_lite.core.device import pick_device
 from mnclglf_lite.core.errors import InputError, unknown
 from mnclglf_lite.methods.registry import METHODS
 from mnclglf_lite.recipe.presets import preset
@@ -44,21 +44,19 @@ from mnclglf_lite.training.step import ENGINES, RECORD_AT, Step
 COMPARED = ("eager", "views", "compiled", "captured")
 AGREE_STEPS, AGREE_WITHIN = 20, 1e-4
 STRETCHES = 5
-SLIM = {
-    "width": 8,
-    "blocks": (1, 1, 1),
-    "stem": "patch",
-    "projector": (32, 32),
-    "predictor_hidden": 16,
-}  # of a dry run (ours)
+# Of a dry run (ours)
+SLIM = {"width": 8, "blocks": (1, 1, 1), "stem": "patch", "projector": (32, 32), "predictor_hidden": 16}
 
 
 def recipe_of(method: str, args: argparse.Namespace) -> Recipe:
     """The preset's recipe at the batch that is asked for, with a queue that it divides."""
     recipe = preset(args.preset, method, "cifar10", steps=10_000)
     batch = args.batch or recipe.optim.batch_size
-    changes: dict[str, Any] = {"batch_size": batch, "queue": max(1, recipe.method.queue // batch) * batch}
-    return recipe.replace(**changes, **(SLIM if args.dry else {}))
+    changes: dict[str, Any] = {"batch_size": batch}
+    if recipe.reads("queue"):
+        changes["queue"] = max(1, recipe.method.queue // batch) * batch
+    slim = {name: value for name, value in SLIM.items() if args.dry and recipe.reads(name)}
+    return recipe.replace(**changes, **slim)
 
 
 def step_of(recipe: Recipe, device: torch.device, engine: str, said: list[str]) -> Step:
@@ -66,7 +64,7 @@ def step_of(recipe: Recipe, device: torch.device, engine: str, said: list[str]) 
     shown, labels = timing.pictures(4 * recipe.optim.batch_size, 32, device)
     run = new_run(recipe, len(shown), 10, device)
     run.method.train()
-    return Step(run, shown, labels, autocast_dtype(recipe.optim.precision, device), engine, said.append)
+    return Step(run, shown, labels, engine, said.append)
 
 
 def losses(recipe: Recipe, device: torch.device, engine: str, steps: int) -> list[float]:
@@ -189,7 +187,7 @@ def main(argv: list[str] | None = None) -> None:
         for engine in engines:
             row = apart(name, engine, args, argv)
             rows.append(row)
-            result["methods"][name] = {"batch": recipe_of(name, args).batch, "rows": rows}
+            result["methods"][name] = {"batch": recipe_of(name, args).optim.batch_size, "rows": rows}
             if "error" in row:
                 print(f"{name} {engine}: {row['error']}")
                 continue

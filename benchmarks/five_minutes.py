@@ -32,39 +32,45 @@ from mnclglf_lite.recipe.recipe import Recipe
 from mnclglf_lite.training import train
 
 OUT = timing.ROOT / "data" / "runs" / "five-minutes-trials.json"
+RENAMED = {"--batch": "--batch-size", "--grow": "--progressive-sizes"}  # flags of older trials: theirs today
 WIDE = "--width 32 --temperature 0.15"
 TRIALS: dict[str, int] = {  # flags: steps; in the order in which they were made
     "": 1400,
     "--width 32": 1166,
     "--lr 0.6": 1400,
     "--temperature 0.15": 1400,
-    "--batch 512": 700,
+    "--batch-size 512": 700,
     "--width 32 --view-size 32": 769,
-    "--grow 16 24 32": 1400,
-    "--grow 16 24": 1794,
+    "--progressive-sizes 16 24 32": 1400,
+    "--progressive-sizes 16 24": 1794,
     "--view-scale 0.3 1": 1400,
     "--projector 512 512 128": 1359,
     "--weight-decay 1e-3": 1400,
     "--temperature 0.3": 1400,
-    "--temperature 0.15 --lr 0.6 --batch 128": 2641,
+    "--temperature 0.15 --lr 0.6 --batch-size 128": 2641,
     "--temperature 0.1 --lr 0.6": 1400,
     "--temperature 0.15 --lr 1": 1400,
     "--temperature 0.15 --lr 0.6": 1400,
     "--temperature 0.15 --lr 0.6 --view-size 20": 1866,
     f"{WIDE} --lr 0.6": 1166,
-    f"{WIDE} --lr 0.6 --grow 16 24": 1505,
+    f"{WIDE} --lr 0.6 --progressive-sizes 16 24": 1505,
     f"{WIDE} --lr 0.6 --view-size 16": 2121,
     "--temperature 0.15 --lr 2": 1400,
     f"{WIDE} --lr 1 --weight-decay 1e-3": 1166,
     f"{WIDE} --lr 1.5 --view-scale 0.3 1": 1166,
     "--temperature 0.1 --lr 1.5": 1400,
-    f"{WIDE} --lr 1 --view-scale 0.3 1 --grow 16 24": 1463,
+    f"{WIDE} --lr 1 --view-scale 0.3 1 --progressive-sizes 16 24": 1463,
     f"{WIDE} --lr 1 --view-scale 0.3 1 --view-size 16": 2000,
-    f"{WIDE} --lr 1 --view-scale 0.4 1 --grow 16 24": 1463,
+    f"{WIDE} --lr 1 --view-scale 0.4 1 --progressive-sizes 16 24": 1463,
     "--width 48 --temperature 0.15 --lr 1 --view-scale 0.3 1 --view-size 16": 1224,
-    f"{WIDE} --lr 1 --view-scale 0.3 1 --grow 16 24 --view-jitter 0.3 0.3 0.3 0.07": 1463,
-    f"{WIDE} --lr 1 --view-scale 0.3 1 --grow 16 24 --view-jitter 0.6 0.6 0.6 0.15": 1463,
+    f"{WIDE} --lr 1 --view-scale 0.3 1 --progressive-sizes 16 24 --view-jitter 0.3 0.3 0.3 0.07": 1463,
+    f"{WIDE} --lr 1 --view-scale 0.3 1 --progressive-sizes 16 24 --view-jitter 0.6 0.6 0.6 0.15": 1463,
 }
+
+
+def flags_of(row: dict[str, Any]) -> str:
+    """A kept trial's flags as they are called today."""
+    return " ".join(RENAMED.get(word, word) for word in row["flags"].split())
 
 
 def recipe_of(words: str, steps: int) -> Recipe:
@@ -99,6 +105,7 @@ def main(argv: list[str] | None = None) -> None:
     (which, of), splits = args.share, load_dataset("cifar10", root=args.data)
     parts = sorted(OUT.parent.glob(f"{OUT.stem}-*-of-*.json"))
     rows = [row for each in (*parts, OUT) if each.exists() for row in json.loads(each.read_text())["rows"]]
+    rows = [row | {"flags": flags_of(row)} for row in rows]
     kept = {row["flags"]: row for row in rows if row["steps"] == TRIALS.get(row["flags"])}  # others are of older trials
     mine, path = list(TRIALS)[which - 1 :: of], OUT if of == 1 else part(which, of)
     said = {"what": "SimCLR, the slim net, trials of a few minutes", "dataset": splits.train.name, "on": "holdout"}

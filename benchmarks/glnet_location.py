@@ -30,7 +30,7 @@ import torch
 from torch import Tensor
 
 from mnclglf_lite import __version__
-from mnclglf_lite.core.device import autocast_dtype, describe_device
+from mnclglf_lite.core.device import describe_device
 from mnclglf_lite.core.files import save_json
 from mnclglf_lite.data import dataset, toybox
 from mnclglf_lite.recipe.presets import preset
@@ -83,7 +83,7 @@ def seconds_a_step(recipes: dict[str, Recipe], pictures: dataset.ImageSet) -> di
     steps = {}
     for name, recipe in recipes.items():
         run = new_run(recipe, len(pictures), len(pictures.classes), CPU)
-        steps[name] = Step(run, pictures.images, pictures.labels, autocast_dtype("auto", CPU), "eager")
+        steps[name] = Step(run, pictures.images, pictures.labels, "eager")
     times: dict[str, list[float]] = {name: [] for name in steps}
     for at in range(ROUNDS + 3):
         for name, step in steps.items():
@@ -114,7 +114,8 @@ def main() -> None:
             print(f"{base}, mirrored {flip} the cut: {shares}")
 
     glnet = recipe_of("moco_v3", "after", args.steps)
-    same = {name: getattr(glnet, name) for name in ("width", "blocks", "stem", "batch", "projector", "view")}
+    same = {"projector": glnet.method.projector, "view": glnet.views.view, "batch_size": glnet.optim.batch_size}
+    same |= dataclasses.asdict(glnet.encoder)
     recipes = {"simclr": preset("quick", "simclr", "toybox", **same, steps=args.steps)}
     recipes |= {f"glnet, {base}": recipe_of(base, "after", args.steps) for base in BASES}
     medians = seconds_a_step(recipes, splits.train)

@@ -15,8 +15,9 @@ import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
-from mnclglf_lite.methods.registry import METHODS
+from mnclglf_lite.methods.registry import BUILT_IN
 
+OURS = tuple(method.Config.name for method in BUILT_IN)  # not what a learner may have added
 PAGE = Path(__file__).with_name("gpu_queue.md")
 
 # Minutes, all estimates: nothing has run on a GPU yet. 200 epochs of 45,000 pictures cost 9e6 * units * 1.11 GFLOP, at the
@@ -55,10 +56,10 @@ ABLATION = {
     "local-only": (*FORMS["drawn"], "--local-weight", "7", "--global-weight", "0"),
     "weights-1-to-1": (*FORMS["drawn"], "--local-weight", "3.5", "--global-weight", "3.5"),
     # coloured as strongly as the whole views are
-    "random-crops": (*FORMS["drawn"], "--local", "crops", "--local-view-gray", "0.1", "--local-view-blur", "0"),
-    "one-network": (*FORMS["drawn"], "--networks", "1"),
-    "three-networks": (*FORMS["drawn"], "--networks", "3"),
-    "no-swap": (*FORMS["drawn"], "--no-swap"),
+    "random-crops": (*FORMS["drawn"], "--local", "crops", "--small-view-gray-p", "0.1", "--small-view-blur-p", "0"),
+    "one-network": (*FORMS["drawn"], "--num-networks", "1"),
+    "three-networks": (*FORMS["drawn"], "--num-networks", "3"),
+    "no-swap": (*FORMS["drawn"], "--no-neighbour-swap"),
 }
 
 # Epochs of a race: what nine minutes train (estimated).
@@ -102,7 +103,7 @@ def trained(
     base = ("--preset", "standard", "--dataset", dataset, "--method", method)
     commands = (
         module("mnclglf_lite", "train", *base, *flags, "--out", "{run}", "--resume"),
-        module("mnclglf_lite", "evaluate", "{run}", "--on", on, *(("--paper", "90") if paper else ())),
+        module("mnclglf_lite", "evaluate", "{run}", "--split", on, *(("--paper", "90") if paper else ())),
     )
     return Item(name, question, commands, round(minutes, 1), (dataset,), True)
 
@@ -142,7 +143,7 @@ def ablated(variant: str, seed: str) -> Item:
 def raced(name: str, grown: bool = False) -> Item:
     method, *words = FORMS.get(name, (name,))
     epochs = round(RACE[name] / GROWN_COST / 10) * 10 if grown else RACE[name]
-    words += ["--epochs", str(epochs), *(("--grow", *GROWN) if grown else ())]
+    words += ["--epochs", str(epochs), *(("--progressive-sizes", *GROWN) if grown else ())]
     minutes = training(UNITS[name], epochs) * (GROWN_COST if grown else 1) + PROBING
     return Item(
         f"race-{name}" + "-grown" * grown,
@@ -207,8 +208,8 @@ SECTIONS: dict[str, tuple[Item, ...]] = {
             ("cifar10",),
             True,
         ),
-        *(full(f"Batch {word}", "drawn", tag=f"-{word}", flags=("--batch", word)) for word in LARGER),
-        *(full("The larger batch", name, tag="-large", flags=("--batch", "{batch}"), final=True)
+        *(full(f"Batch {word}", "drawn", tag=f"-{word}", flags=("--batch-size", word)) for word in LARGER),
+        *(full("The larger batch", name, tag="-large", flags=("--batch-size", "{batch}"), final=True)
           for name in ("drawn", "released")),
         *(full("Temperature 1", name, final=final) for final in (False, True) for name in ("drawn-T1", "released-T1")),
     ),
@@ -249,7 +250,7 @@ SECTIONS: dict[str, tuple[Item, ...]] = {
                 (module("benchmarks.speed", "--methods", method, "--sample", "10", "--out", "{out}/speed.json"),),
                 3.0,
             )
-            for method in ("mnclglf", *(name for name in METHODS[:11] if name not in ("mnclglf", "simclr")))
+            for method in ("mnclglf", *(name for name in OURS if name not in ("mnclglf", "simclr")))
         ),
         Item(
             "joined-views",
@@ -261,7 +262,7 @@ SECTIONS: dict[str, tuple[Item, ...]] = {
             3.0,
         ),
         engines("simclr"),
-        *(smoke(method) for method in METHODS[:11] if method != "mnclglf"),  # not what a learner may have added
+        *(smoke(method) for method in OURS if method != "mnclglf"),
     ),
 }  # fmt: skip
 ITEMS = tuple(item for items in SECTIONS.values() for item in items)

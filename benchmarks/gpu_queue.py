@@ -40,6 +40,7 @@ from mnclglf_lite.core.device import describe_device, pick_device
 from mnclglf_lite.core.errors import InputError, unknown
 from mnclglf_lite.core.files import save_json
 from mnclglf_lite.data import cifar, dataset, image_folders
+from mnclglf_lite.recipe.presets import preset
 
 OUT, SCRATCH = Path("data/runs/gpu"), Path("runs/gpu")
 LOG_BYTES = 200_000  # of an item's log, its end
@@ -50,13 +51,15 @@ WORTH_STARTING = 90.0  # seconds that must be left for a run that can go on late
 TOO_LONG = 4.0  # times its stated minutes, over all calls: then an item has failed, and blocks the queue no more
 INTERRUPTED = 130  # the exit code of a command that was interrupted and kept what it had
 
-# A dry run: two steps of a tiny net at most. Later flags win over earlier ones.
-SLIM = ("--batch", "64", "--steps", "2", "--width", "8", "--blocks", "1", "1", "1", "--stem", "patch", "--projector", "64",
-        "32", "--predictor", "32", "--queue", "256", "--view-size", "32", "--test-size", "0")  # fmt: skip
+# A dry run: two steps of a tiny net at most. Later flags win over earlier ones. A setting: its flag's words
+SLIM = {
+    "batch_size": "--batch-size 64", "steps": "--steps 2", "width": "--width 8", "blocks": "--blocks 1 1 1",
+    "stem": "--stem patch", "projector": "--projector 64 32", "predictor_hidden": "--predictor-hidden 32",
+    "queue": "--queue 256", "view": "--view-size 32", "eval_size": "--eval-size 0",
+}  # fmt: skip
 DRY = {
     "benchmarks.ceilings": ("--dry",),
     "benchmarks.engines": ("--dry", "--engines", "eager"),
-    "benchmarks.race": SLIM,
     "benchmarks.joined_views": ("--preset", "quick", "--batch", "8", "--rounds", "1"),
     "benchmarks.speed": (
         "--preset",
@@ -75,6 +78,12 @@ DRY = {
 KNOW_DEVICE = ("mnclglf_lite", "benchmarks.ceilings", "benchmarks.engines", "benchmarks.race", "benchmarks.speed")
 
 
+def slim(words: list[str]) -> list[str]:
+    """Flags for a tiny net: those of SLIM that the command's method has."""
+    recipe = preset("quick", words[words.index("--method") + 1])
+    return [word for name, flag in SLIM.items() if recipe.reads(name) for word in flag.split()]
+
+
 def cut_down(command: tuple[str, ...]) -> tuple[str, ...]:
     """A command as a dry run has it: the toy box in place of CIFAR-10, and next to nothing to do."""
     words = list(command)
@@ -82,11 +91,11 @@ def cut_down(command: tuple[str, ...]) -> tuple[str, ...]:
         for flag in ("--minutes", "--epochs"):  # each would say the length once more
             if flag in words:
                 del words[words.index(flag) : words.index(flag) + 2]
-        words += ["--dataset", "toybox", *SLIM]
+        words += ["--dataset", "toybox", *slim(words)]
     if words[1:3] == ["mnclglf_lite", "evaluate"] and "--paper" in words:
         words[words.index("--paper") + 1] = "1"
     if words[1] == "benchmarks.race":
-        words += ["--dataset", "toybox"]
+        words += ["--dataset", "toybox", *slim(words)]
     return (*words, *DRY.get(words[1], ()))
 
 

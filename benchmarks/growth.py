@@ -11,7 +11,7 @@ the two largest sizes stands beside it.
 
     batch       SimCLR, pictures of a step
     images      SimCLR, pictures of the resident set: random rows are taken from it
-    views       SimCLR, whole views by area: 2 and 0 to 6 local views
+    views       SimCLR, whole views by area: 2 and 0 to 6 small views
     queue       MoCo, embeddings
     width       SimCLR, channels of the first stage
     networks    MCL, networks taught together; MNCLGLF, one online network and its twins
@@ -43,7 +43,7 @@ from typing import Any
 import torch
 
 from benchmarks import timing
-from mnclglf_lite.core.device import autocast_dtype, describe_device, pick_device
+from mnclglf_lite.core.device import describe_device, pick_device
 from mnclglf_lite.core.errors import unknown
 from mnclglf_lite.recipe.presets import preset
 from mnclglf_lite.recipe.recipe import Recipe
@@ -59,7 +59,7 @@ FREE_SHARE = 0.25  # of the free memory that pictures may fill
 
 @dataclass(frozen=True)
 class Row:
-    """One thing that grows: the method, the recipe's field (or "images"), its sizes."""
+    """One thing that grows: the method, the recipe's setting (or "images"), its sizes."""
 
     name: str
     method: str
@@ -69,13 +69,13 @@ class Row:
 
 
 ROWS = (
-    Row("batch", "simclr", "batch", (64, 128, 256, 512, 1024, 2048, 4096), "pictures in a batch"),
+    Row("batch", "simclr", "batch_size", (64, 128, 256, 512, 1024, 2048, 4096), "pictures in a batch"),
     Row("images", "simclr", "images", (1_000, 10_000, 100_000, 1_000_000), "pictures in the set"),
-    Row("views", "simclr", "local_views", (0, 1, 2, 3, 4, 6), "whole views a picture, by area"),
+    Row("views", "simclr", "small_views", (0, 1, 2, 3, 4, 6), "whole views a picture, by area"),
     Row("queue", "moco", "queue", (1024, 4096, 16_384, 65_536), "embeddings in the queue"),
     Row("width", "simclr", "width", (8, 16, 24, 32, 48, 64), "channels of the first stage"),
-    Row("networks, MCL", "mcl", "networks", (1, 2, 3, 4), "networks"),
-    Row("networks, MNCLGLF", "mnclglf", "networks", (1, 2, 3, 4), "networks"),
+    Row("networks, MCL", "mcl", "num_networks", (1, 2, 3, 4), "networks"),
+    Row("networks, MNCLGLF", "mnclglf", "num_networks", (1, 2, 3, 4), "networks"),
 )
 DRY = {"width": 8, "projector": (16, 16), "predictor_hidden": 8, "batch_size": 16, "queue": 64}
 
@@ -86,8 +86,9 @@ def recipe_of(row: Row, size: int, name: str, dry: bool) -> Recipe:
     if row.field != "images":
         changes[row.field] = size
     recipe = preset(name, row.method, "cifar10")
-    changes.setdefault("queue", max(1, recipe.method.queue // changes["batch"]) * changes["batch"])
-    return recipe.replace(**changes)
+    if recipe.reads("queue"):
+        changes.setdefault("queue", max(1, recipe.method.queue // changes["batch_size"]) * changes["batch_size"])
+    return recipe.replace(**{setting: value for setting, value in changes.items() if recipe.reads(setting)})
 
 
 def pictures_of(row: Row, size: int, recipe: Recipe) -> int:
@@ -96,7 +97,7 @@ def pictures_of(row: Row, size: int, recipe: Recipe) -> int:
 
 def amount(row: Row, size: int, recipe: Recipe, step: Step) -> float:
     """What is drawn along x: the size, and for views how many whole ones they are."""
-    return views_per_image(recipe, step.run.method) if row.field == "local_views" else float(size)
+    return views_per_image(recipe, step.run.method) if row.field == "small_views" else float(size)
 
 
 class Timed:
@@ -108,7 +109,7 @@ class Timed:
         shown, labels = timing.pictures(count, 32, device)
         run = new_run(self.recipe, count, 10, device)
         run.method.train()
-        self.step = Step(run, shown, labels, autocast_dtype(self.recipe.optim.precision, device), engine)
+        self.step = Step(run, shown, labels, engine)
         self.draws = torch.Generator().manual_seed(0)
         self.count = count
 

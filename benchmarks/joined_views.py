@@ -26,7 +26,6 @@ from torch import Tensor, nn
 from benchmarks import timing
 from mnclglf_lite import __version__
 from mnclglf_lite.core.device import autocast_dtype, describe_device, pick_device
-from mnclglf_lite.models.resnet import ResNet
 from mnclglf_lite.recipe.presets import preset
 
 OUT = Path(__file__).resolve().parents[1] / "data" / "runs"
@@ -102,9 +101,7 @@ def main(argv: list[str] | None = None) -> dict:
         "rows": {},
     }
     for count in (2, 3):
-        network = ResNet(recipe.encoder.width, recipe.encoder.blocks, recipe.encoder.stem).to(
-            device, memory_format=torch.channels_last
-        )
+        network = recipe.encoder.build().to(device, memory_format=torch.channels_last)
         few = [torch.randn(8, 3, size, size, device=device) for _ in range(count)]
         error = check(network, few)
         if error > 1e-9:

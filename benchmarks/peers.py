@@ -46,8 +46,8 @@ def need(module: str) -> Any:
 
 def check_view(view: View) -> None:
     """Refuse a view that the peers' transforms cannot be set to."""
-    plain = View(size=view.size, scale=(view.scale[0], 1.0), flip_p=view.flip, jitter=view.jitter, jitter_p=view.jitter_p,
-                 gray_p=view.gray, blur_p=0.0)  # fmt: skip
+    plain = View(size=view.size, scale=(view.scale[0], 1.0), flip_p=view.flip_p, jitter=view.jitter, jitter_p=view.jitter_p,
+                 gray_p=view.gray_p, blur_p=0.0)  # fmt: skip
     if view != plain:
         raise Unavailable(f"the peers' transforms cannot be set to {view}: no blur, solarisation, region or other filter")
 
@@ -58,8 +58,8 @@ def lightly_transform(view: View, normalise: bool = True) -> Callable:
     brightness, contrast, saturation, hue = view.jitter
     return need("lightly.transforms").SimCLRTransform(
         input_size=view.size, cj_prob=view.jitter_p, cj_strength=1.0, cj_bright=brightness, cj_contrast=contrast,
-        cj_sat=saturation, cj_hue=hue, min_scale=view.scale[0], random_gray_scale=view.gray, gaussian_blur=view.blur,
-        hf_prob=view.flip, normalize={"mean": list(MEAN), "std": list(STD)} if normalise else None,
+        cj_sat=saturation, cj_hue=hue, min_scale=view.scale[0], random_gray_scale=view.gray_p, gaussian_blur=view.blur_p,
+        hf_prob=view.flip_p, normalize={"mean": list(MEAN), "std": list(STD)} if normalise else None,
     )  # fmt: skip
 
 
@@ -70,8 +70,8 @@ def torchvision_transform(view: View, normalise: bool = True) -> Callable:
     chain = v2.Compose([
         v2.RandomResizedCrop(view.size, scale=view.scale, ratio=view.ratio, antialias=True),
         v2.RandomApply([v2.ColorJitter(*view.jitter)], p=view.jitter_p),
-        v2.RandomGrayscale(p=view.gray),
-        v2.RandomHorizontalFlip(p=view.flip),
+        v2.RandomGrayscale(p=view.gray_p),
+        v2.RandomHorizontalFlip(p=view.flip_p),
         v2.ToImage(),
         v2.ToDtype(torch.float32, scale=True),
         *([v2.Normalize(MEAN, STD)] if normalise else []),
@@ -193,9 +193,10 @@ class PeerStep:
         layout = torch.channels_last if tuned else torch.preserve_format
         self.model = model.to(device, memory_format=layout)
         self.forward: Callable[[Tensor], Tensor] = self.model
+        optim = recipe.optim
         self.optimiser = torch.optim.SGD(
-            self.model.parameters(), lr=0.01 * recipe.optim.lr * recipe.optim.batch_size / 256, momentum=recipe.optim.momentum,
-            nesterov=recipe.optim.nesterov, weight_decay=recipe.optim.weight_decay,
+            self.model.parameters(), lr=0.01 * optim.lr * optim.batch_size / 256, momentum=optim.momentum,
+            nesterov=optim.nesterov, weight_decay=optim.weight_decay,
             **({"fused": True} if tuned and device.type in ("cpu", "cuda") else {}),
         )  # fmt: skip
 

@@ -1,6 +1,6 @@
 """The race: how many seconds of training, without labels, from scratch, to 90 % kNN and to linear 90.18 % on CIFAR-10?
 
-    python -m benchmarks.race --batch 512 --epochs 500 --folder runs/race --out data/runs/race.json
+    python -m benchmarks.race --batch-size 512 --epochs 500 --folder runs/race --out data/runs/race.json
 
 kNN is that of the public race (dkobak/simclr-cifar10, whose entry is 99 minutes on an A100): cosine, 10 neighbours, every
 neighbour one vote, bank the 50,000 training pictures, queries the 10,000 test pictures. Linear is a classifier fitted on
@@ -32,7 +32,7 @@ from typing import Any
 import torch
 
 from benchmarks import timing
-from mnclglf_lite.core.device import autocast_dtype, describe_device, pick_device
+from mnclglf_lite.core.device import describe_device, pick_device
 from mnclglf_lite.core.errors import InputError
 from mnclglf_lite.core.files import save_json
 from mnclglf_lite.data import dataset
@@ -42,9 +42,10 @@ from mnclglf_lite.evaluation.knn import KNN_PLAIN, knn
 from mnclglf_lite.evaluation.linear import LinearProtocol, linear_probe
 from mnclglf_lite.recipe.flags import add_recipe_flags, recipe_from
 from mnclglf_lite.recipe.recipe import Recipe
-from mnclglf_lite.training import checkpoint, train
+from mnclglf_lite.training import checkpoint
 from mnclglf_lite.training.interrupt import stop_between_steps
 from mnclglf_lite.training.prepare import check_recipe, open_run
+from mnclglf_lite.training.recorder import CHECKPOINT_SECONDS
 from mnclglf_lite.training.run import Meter, Run
 from mnclglf_lite.training.step import Step
 
@@ -84,12 +85,12 @@ def race(
     curve = [row for row in kept.get("curve", []) if row["step"] <= run.step]
     marks = {name: mark for name, mark in kept.get("marks", {}).items() if mark["step"] <= run.step}
     spent = kept.get("evaluation_seconds", 0.0)  # on measuring
-    per_epoch = len(pictures) // recipe.optim.batch_size
-    print(
-        f"{recipe.method.name}: {run.total_steps} steps, {per_epoch} an epoch, from step {run.step}; {describe_device(device)}"
-    )
+    batch = recipe.optim.batch_size
+    per_epoch = len(pictures) // batch
+    going = f"{run.total_steps} steps, {per_epoch} an epoch, from step {run.step}"
+    print(f"{recipe.method.name}: {going}; {describe_device(device)}")
     run.method.train()
-    one = Step(run, pictures.images, pictures.labels, autocast_dtype(recipe.optim.precision, device), engine)
+    one = Step(run, pictures.images, pictures.labels, engine)
     counted_at = saved_at = time.perf_counter()
     shuffled = -1
 
@@ -116,18 +117,13 @@ def race(
 
     def result(**more: Any) -> dict[str, Any]:
         found = {"what": "seconds of training to each target", "standing": STANDING, "recipe": recipe.to_dict()}
-        found |= {
-            "targets": targets,
-            "marks": marks,
-            "every": every,
-            "asks_test": ask_test,
-            "whole": not recipe.data.holdout,
-        }
+        found |= {"targets": targets, "marks": marks, "every": every}
+        found |= {"asks_test": ask_test, "whole": not recipe.data.holdout}
         found |= {"protocols": {"knn": asdict(KNN_PLAIN), "linear": asdict(LinearProtocol())}}
         found |= {"dataset": splits.train.name, "bank": len(everything)}
         found |= {"queries": len(splits.test), "step": run.step, "epoch": round(run.step / per_epoch, 2)}
         found |= {"seconds": round(run.seconds, 2), "evaluation_seconds": round(spent, 2), "engine": one.engine}
-        found |= {"images_per_second": round(run.step * recipe.optim.batch_size / max(run.seconds, 1e-9), 1)}
+        found |= {"images_per_second": round(run.step * batch / max(run.seconds, 1e-9), 1)}
         found |= {"curve": curve, "complete": False, **timing.stamp(device), **more}
         save_json(path, found)
         return json.loads(path.read_text())  # plain JSON types, as a later call would return it
@@ -137,9 +133,7 @@ def race(
             (epoch, position), reached = divmod(run.step, per_epoch), []
             if epoch != shuffled:
                 order, shuffled = batch_order(recipe.seed, epoch, len(pictures)).to(device), epoch
-            run.meter.add(
-                one(order[position * recipe.optim.batch_size : (position + 1) * recipe.optim.batch_size]), run.step
-            )
+            run.meter.add(one(order[position * batch : (position + 1) * batch]), run.step)
             if run.step % (per_epoch * every) == 0 or run.finished:
                 count_time()
                 run.check_finite()
@@ -157,7 +151,7 @@ def race(
                 timing.wait(device)
                 now = time.perf_counter()
                 spent, counted_at = spent + now - counted_at, now
-            if reached or time.perf_counter() - saved_at > train.CHECKPOINT_SECONDS:  # what test has said must not be lost
+            if reached or time.perf_counter() - saved_at > CHECKPOINT_SECONDS:  # what test has said must not be lost
                 count_time()
                 save()
                 result()
@@ -191,7 +185,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, default=Path("runs/race"), help="of the run (default: runs/race)")
     parser.add_argument("--out", metavar="FILE", help="the result's JSON file too (default: FOLDER/race.json alone)")
     add_recipe_flags(parser, without=("holdout",))
-    parser.set_defaults(batch=BATCH)
+    parser.set_defaults(batch_size=BATCH)
     args = parser.parse_args(argv)
     targets = {name: getattr(args, name) for name in TARGETS}
     if not all(0 < share <= 1 for share in targets.values()) or args.every < 1:

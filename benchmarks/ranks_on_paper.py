@@ -30,9 +30,10 @@ import torch
 from torch import nn
 
 from mnclglf_lite.core.files import save_json
+from mnclglf_lite.methods.registry import METHODS
 from mnclglf_lite.models.batchnorm import SplitBatchNorm
 from mnclglf_lite.recipe.presets import preset
-from mnclglf_lite.recipe.recipe import WITH_QUEUE, Recipe, build_method
+from mnclglf_lite.recipe.recipe import Recipe, build_method
 from mnclglf_lite.training.cost import step_flops
 
 ASKED = ("simclr", "moco", "byol", "mnclglf")
@@ -45,14 +46,19 @@ LOSS_RATE = 30e12  # FLOP/s of float32 products (peak 67e12 without TF32)
 HOST_SECONDS = 0.02  # an eager step is no shorter: the host has so many kernels to launch
 
 
+def known(recipe: Recipe, **changes: Any) -> Recipe:
+    """The recipe with those of the changes that its method has."""
+    return recipe.replace(**{name: value for name, value in changes.items() if recipe.reads(name)})
+
+
 def recipe_for(method: str, world: int, batch: int) -> Recipe:
-    """`standard`, with what many ranks ask for: a queue that the batch divides, and as many norm groups as ranks."""
+    """`standard`, with what many ranks ask for: a queue that the batch divides, and as many bn_splits as ranks."""
     recipe = preset("standard", method, "cifar10", batch_size=A_GPU)
     changes: dict[str, Any] = {"batch_size": batch}
-    if method in WITH_QUEUE:
+    if recipe.reads("queue"):
         changes["queue"] = math.ceil(recipe.method.queue / batch) * batch
     if recipe.method.bn_splits > 1:
-        changes["norm_groups"] = max(recipe.method.bn_splits, world)
+        changes["bn_splits"] = max(recipe.method.bn_splits, world)
     return recipe.replace(**changes)
 
 
@@ -60,7 +66,7 @@ def recipe_for(method: str, world: int, batch: int) -> Recipe:
 def count(name: str) -> dict[str, float]:
     """What one step of a method sends, counted on four pictures: bytes a picture, messages and their bytes."""
     recipe = recipe_for(name, 1, A_GPU)
-    method = build_method(recipe.replace(bn_splits=min(2, recipe.method.bn_splits)), 10)
+    method = build_method(known(recipe, bn_splits=min(2, recipe.method.bn_splits)), 10)
     pictures = 4
     gathered, norms = [], []
 
@@ -78,7 +84,7 @@ def count(name: str) -> dict[str, float]:
     x = [torch.zeros(pictures, 3, view.size, view.size) for view in method.views]
     with ExitStack() as stack:
         for room in set(type(method).__mro__) & set(METHODS.values()):
-            stack.enter_context(mock.patch(f"{room.__module__}.gathered", note))
+            stack.enter_context(mock.patch(f"{room.__module__}.all_gather_rows", note))
         method(x, torch.zeros(pictures, dtype=torch.long))
     return {
         "parameters": sum(p.numel() for p in method.parameters() if p.requires_grad),
@@ -94,10 +100,12 @@ def loss_flops(recipe: Recipe, batch: int) -> float:
 
     Networks cost a N, so three counts of the whole step, with networks as small as can be, tell b and c.
     """
-    slim = recipe.replace(width=2, blocks=(1,), bn_splits=1, batch_size=2, queue=4)
-    one, wider, longer = (step_flops(build_method(slim.replace(queue=k), 10), n) for n, k in ((2, 4), (4, 4), (2, 8)))
+    small = {"width": 2, "blocks": (1,), "bn_splits": 1, "batch_size": 2}
+    slim = known(recipe, **small)
+    sizes = ((2, 4), (4, 4), (2, 8))
+    one, wider, longer = (step_flops(build_method(known(slim, queue=k), 10), n) for n, k in sizes)
     b, c = (wider - 2 * one) / 8, (longer - one) / 8
-    return b * batch**2 + c * batch * recipe.method.queue
+    return b * batch**2 + c * batch * getattr(recipe.method, "queue", 0)
 
 
 def predict(name: str, seconds: float, world: int, batch: int) -> dict[str, float]:
@@ -132,7 +140,7 @@ def given_seconds(args: argparse.Namespace) -> dict[str, tuple[float, str]]:
         if name in measured:
             found[name] = (float(measured[name]), "given")
         else:
-            method = build_method(preset("standard", name, "cifar10", bn_splits=1), 10)
+            method = build_method(known(preset("standard", name, "cifar10"), bn_splits=1), 10)
             found[name] = (step_flops(method, 2) / 2 * A_GPU / NETWORK_RATE, "assumed")
     return found
 

@@ -10,6 +10,7 @@ from statistics import mean
 
 from mnclglf_lite.core.text import format_table
 from mnclglf_lite.evaluation import evaluate
+from mnclglf_lite.recipe.legacy import upgrade
 from mnclglf_lite.results import compare, paired, paper_table
 from mnclglf_lite.results.records import group_by_method, load_records
 
@@ -27,7 +28,7 @@ trials that looked at test pictures, so its rows there carry some selection bias
 ASKED = {
     "toybox": (
         "The toy box, eleven methods and MNCLGLF's second form, three seeds, as many whole views for each",
-        "mnclglf-lite compare --methods all,mnclglf-released --image-views 160000 --seeds 0,1,2 --on test "
+        "mnclglf-lite compare --methods all,mnclglf-released --image-views 160000 --seeds 0,1,2 --split test "
         "--out data/runs/toybox",
     ),
     "cifar10-slim": (
@@ -63,22 +64,22 @@ ASKED = {
     "five-minutes-c10": (
         "CIFAR-10 in five minutes on two cores: SimCLR, the best settings of the trials below",
         "mnclglf-lite train --dataset cifar10 --method simclr --width 32 --temperature 0.15 --lr 1.5 --view-scale 0.3 1 "
-        "--steps 2345 --out data/runs/five-minutes-c10\nmnclglf-lite evaluate data/runs/five-minutes-c10 --on test",
+        "--steps 2345 --out data/runs/five-minutes-c10\nmnclglf-lite evaluate data/runs/five-minutes-c10 --split test",
     ),
     "quick-c10-simclr": (
         "CIFAR-10 in five minutes on two cores: SimCLR's quick recipe",
         "mnclglf-lite train --dataset cifar10 --method simclr --minutes 4.9 --out data/runs/quick-c10-simclr\n"
-        "mnclglf-lite evaluate data/runs/quick-c10-simclr --on test",
+        "mnclglf-lite evaluate data/runs/quick-c10-simclr --split test",
     ),
     "quick-c10-drawn": (
         "CIFAR-10 in five minutes on two cores: MNCLGLF as drawn",
         "mnclglf-lite train --dataset cifar10 --method mnclglf --lr 0.9 --steps 1900 --out data/runs/quick-c10-drawn\n"
-        "mnclglf-lite evaluate data/runs/quick-c10-drawn --on test",
+        "mnclglf-lite evaluate data/runs/quick-c10-drawn --split test",
     ),
     "quick-c10-released": (
         "CIFAR-10 in five minutes on two cores: MNCLGLF as released",
         "mnclglf-lite train --dataset cifar10 --method mnclglf --no-local-gradient --lr 0.9 --steps 1900 "
-        "--out data/runs/quick-c10-released\nmnclglf-lite evaluate data/runs/quick-c10-released --on test",
+        "--out data/runs/quick-c10-released\nmnclglf-lite evaluate data/runs/quick-c10-released --split test",
     ),
 }
 
@@ -90,20 +91,26 @@ def section(name: str) -> str:
         body = compare.table(json.loads((folder / "compare.json").read_text()), markdown=True)
     else:
         found = json.loads((folder / "result.json").read_text())
-        row, recipe = list(found["rows"].values())[-1], found["recipe"]
+        row, recipe = list(found["rows"].values())[-1], upgrade(found["recipe"])
         body = evaluate.table(found["rows"], markdown=True) + (
             f"\n\n{row['dataset']}, {row['on']} ({row['queries']:,} pictures, bank {row['bank']:,}); seed {recipe['seed']}, "
-            f"{found['step']:,} steps of {recipe['batch']} in {found['train_seconds']:.0f} s; {row['hardware']}"
+            f"{found['step']:,} steps of {recipe['batch_size']} in {found['train_seconds']:.0f} s; {row['hardware']}"
         )
     return f"## {title}\n\n```\n{command}\n```\n\n{body}\n"
 
 
 def trials_section(path: Path) -> str:
     """What the trials for the run of five minutes said, from `benchmarks/five_minutes.py`; the best first."""
+    from benchmarks import five_minutes
+
     found = json.loads(path.read_text())
     rows = sorted(found["rows"], key=lambda row: -row["knn20"]["raw"])
     lines = [
-        [f"`{row['flags']}`" if row["flags"] else "(the quick recipe)", f"{row['steps']:,}", f"{row['train_seconds']:.0f}"]
+        [
+            f"`{five_minutes.flags_of(row)}`" if row["flags"] else "(the quick recipe)",
+            f"{row['steps']:,}",
+            f"{row['train_seconds']:.0f}",
+        ]
         + [f"{100 * row['knn20'][transform]:.1f}" for transform in ("raw", "whitened")]
         for row in rows
     ]
@@ -144,7 +151,7 @@ def speed_section(path: Path) -> str:
     parts = [f"## Speed: {path.stem}\n\n```\n{found['command']}\n```\n"]
     for method, measured in found["methods"].items():
         told = next((row for row in measured["rows"].values() if "hardware" in row), None)
-        recipe, loads = measured["recipe"], [state["load"][0] for state in measured["states"] if state["load"]]
+        recipe, loads = upgrade(measured["recipe"]), [state["load"][0] for state in measured["states"] if state["load"]]
         table = format_table(speed.HEADER, speed.table(measured), markdown=True)
         lines = "\n".join(f"- {line}" for line in speed.headlines(measured))
         parts.append(f"{NAMES.get(method, method)}\n\n{table}\n\n{lines}\n")
@@ -152,7 +159,7 @@ def speed_section(path: Path) -> str:
             load = f"; load average {min(loads):.1f} to {max(loads):.1f}" if loads else ""
             protocol = found["protocol"][0].upper() + found["protocol"][1:]
             parts.append(
-                f"Batch {recipe['batch']}, views of {recipe['view']['size']} pixels, {found['pictures']} pictures; "
+                f"Batch {recipe['batch_size']}, views of {recipe['view']['size']} pixels, {found['pictures']} pictures; "
                 f"{told['hardware']}; torch {told['versions']['torch']}{load}. {protocol}.\n"
             )
     return "\n".join(parts)
@@ -249,8 +256,8 @@ def readme_speed() -> str:
         pace = {row: rates[row]["images_per_s"]["median"] for row in ("ours", name)}
         lines.append(f"| {rows[name]['title']} | {pace[name]:,.0f} | {pace['ours'] / pace[name]:.2f} times as fast |")
     told = next(row for row in rows.values() if "hardware" in row)
-    recipe = found["recipe"]
-    note = f"Batch {recipe['batch']}, seed {recipe['seed']}; {told['hardware']}; torch {told['versions']['torch']}."
+    recipe = upgrade(found["recipe"])
+    note = f"Batch {recipe['batch_size']}, seed {recipe['seed']}; {told['hardware']}; torch {told['versions']['torch']}."
     return "\n".join(lines) + f"\n\n{note}\n"
 
 
@@ -271,12 +278,12 @@ def readme_answer() -> str:
     lines = [paired.sentences(found), ""]
     for form, row in found["rows"].items():
         means = [f"{what} {100 * mean(read(run) for run in row['runs']):.1f}" for _, (what, read) in measures]
-        recipe, seconds = row["recipe"], mean(run["train_seconds"] for run in row["runs"])
+        recipe, seconds = upgrade(row["recipe"]), mean(run["train_seconds"] for run in row["runs"])
         settings = f"temperature {recipe['temperature']:g}, rate {recipe['lr']:g}, "
         settings += f"weights {recipe['local_weight']:g} (local) and {recipe['global_weight']:g}"
         lines.append(f"* as {form}: {', '.join(means)} %, the mean of {len(seeds)} seeds; {settings}; {seconds:.0f} s a run")
     lines += [
-        f"* {runs[0]['steps']:,} steps of {recipe['batch']}; kNN: weighted, T 0.1, bank {runs[0]['bank']:,}; "
+        f"* {runs[0]['steps']:,} steps of {recipe['batch_size']}; kNN: weighted, T 0.1, bank {runs[0]['bank']:,}; "
         f"{runs[0]['queries']:,} test pictures; {runs[0]['hardware']}, two runs side by side, at times with other work",
         f"* settings: the best of {len(ablation.TEMPERATURES)} temperatures and {len(ablation.RATES)} rates for each form, "
         f"on the hold-out, one other seed, a quarter of the views; {min(ablation.TEMPERATURES):g} is the lowest tried",
@@ -314,6 +321,8 @@ def longer() -> list[str]:
 
 def readme_minutes() -> str:
     """What five minutes of two cores come to on CIFAR-10, for the README."""
+    from benchmarks import five_minutes
+
     best, quick = (
         json.loads((RUNS / name / "result.json").read_text()) for name in ("five-minutes-c10", "quick-c10-simclr")
     )
@@ -326,7 +335,7 @@ def readme_minutes() -> str:
         last = [f"{run['step']:,}", f"{run['train_seconds']:.0f}"] if run else ["-", "-"]
         lines.append(f"| {title} | " + " | ".join([*(f"{100 * value:.1f}" for value in values), *last]) + " |")
     row, tuned = best["rows"]["simclr"], best["recipe"]
-    shares = {row["flags"]: 100 * row["knn20"]["raw"] for row in trials["rows"]}
+    shares = {five_minutes.flags_of(row): 100 * row["knn20"]["raw"] for row in trials["rows"]}
     alone = {flags: shares[flags] - shares[""] for flags in shares if flags.count("--") == 1}
     gains = ", ".join(f"`{flags}` {alone[flags]:+.1f}" for flags in sorted(alone, key=lambda flags: -alone[flags]))
     seconds = [row["train_seconds"] for row in trials["rows"]]

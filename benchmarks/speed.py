@@ -437,10 +437,13 @@ def plan_for(method: str, args: argparse.Namespace) -> Plan:
     cuda = args.device == "cuda"
     recipe = preset(args.preset, method, "cifar10")
     batch = args.batch or (512 if cuda and args.preset == "standard" else recipe.optim.batch_size)
-    changes: dict[str, Any] = {"batch_size": batch, "queue": max(1, round(recipe.method.queue / batch)) * batch}
+    changes: dict[str, Any] = {"batch_size": batch}
+    if recipe.reads("queue"):
+        changes["queue"] = max(1, round(recipe.method.queue / batch)) * batch
     if args.view_size:
         changes["view"] = dataclasses.replace(recipe.views.view, size=args.view_size)
-        changes["weak_view"] = dataclasses.replace(recipe.method.teacher_view, size=args.view_size)
+    if args.view_size and recipe.reads("teacher_view"):
+        changes["teacher_view"] = dataclasses.replace(recipe.method.teacher_view, size=args.view_size)
     plan = Plan(
         recipe.replace(**changes), rows_for(method, cuda, args.rows), args.rounds, args.seconds, args.device, args.engine,
         not args.no_compile, [int(n) for n in args.workers.split(",")] if args.workers else None, args.threads,
@@ -477,11 +480,8 @@ def main(words: list[str] | None = None) -> int:
     for method in methods:
         plan = plan_for(method, args)
         result["protocol"] = PROTOCOL.format(rounds=plan.rounds, seconds=plan.seconds)
-        view = plan.recipe.views.view.size
-        print(
-            f"{method}, {args.preset}, batch {plan.recipe.optim.batch_size}, views of {view} pixels, on {args.device}",
-            flush=True,
-        )
+        view, batch = plan.recipe.views.view.size, plan.recipe.optim.batch_size
+        print(f"{method}, {args.preset}, batch {batch}, views of {view} pixels, on {args.device}", flush=True)
         with tempfile.TemporaryDirectory(prefix="speed-") as folder:
             file = pictures_file(train.images, train.labels, len(train.classes), Path(folder))
             found = measure(plan, file, lambda text: print(text, flush=True))

@@ -118,8 +118,8 @@ class Ours(Row):
         images, labels, classes = (x.to(self.device) if isinstance(x, Tensor) else x for x in self.pictures())
         self.run: Run = new_run(self.recipe, len(images), classes, self.device)
         self.run.method.train()
-        self.dtype = autocast_dtype(self.recipe.optim.precision, self.device)
-        self.one = Step(self.run, images, labels, self.dtype, engine, self.note)
+        self.one = Step(self.run, images, labels, engine, self.note)
+        self.dtype = self.one.dtype
         self.rows = self.order(len(images))
         self.step = self.whole
         self.told |= {"dtype": str(self.dtype or torch.float32).removeprefix("torch.")}
@@ -144,7 +144,7 @@ class Ours(Row):
         together where it makes the next views beside this step's networks.
         """
         run, one = self.run, self.one
-        kinds = views_at_step(run.recipe, run.method.views, run.step, run.total_steps)
+        kinds = views_at_step(run.recipe, run.method, run.step, run.total_steps)
         rows = next(self.rows)
         cut = make_views(one.images[rows], kinds, run.generator, one.render)
         labels = one.labels[rows]
@@ -216,7 +216,7 @@ class Networks(Row):
         torch.backends.cudnn.benchmark = self.device.type == "cuda"  # as in `Step`
         generator = torch.Generator(self.device).manual_seed(0)
         cut = []
-        for view in views_at_step(self.recipe, method.views, 0, STEPS):
+        for view in views_at_step(self.recipe, method, 0, STEPS):
             x = torch.randn(self.recipe.optim.batch_size, 3, view.size, view.size, generator=generator, device=self.device)
             cut.append(x.contiguous(memory_format=torch.channels_last))
         labels = torch.arange(self.recipe.optim.batch_size, device=self.device) % classes
@@ -495,7 +495,7 @@ def serve(name: str, spec: dict[str, Any], say: Callable[[dict[str, Any]], None]
         torch.set_num_threads(spec["threads"])
     if name == "parity":
         images = torch.load(spec["pictures"], weights_only=True)["images"][: spec["parity_views"]]
-        found = peers.parity(images, Recipe.from_dict(spec["recipe"]).view)
+        found = peers.parity(images, Recipe.from_dict(spec["recipe"]).views.view)
         say({"event": "ready", "parity": found, **facts(torch.device("cpu"))})
         return
     begun = time.perf_counter()

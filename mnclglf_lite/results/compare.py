@@ -75,7 +75,7 @@ def compare(
         "dataset": splits.train.name,
         "on": on,
         "budget": budget,
-        "baselines": evaluate.baseline_rows(random, splits, on, first.test_size or None, log),
+        "baselines": evaluate.baseline_rows(random, splits, on, first.views.eval_size or None, log),
         "rows": {},
     }
     out.mkdir(parents=True, exist_ok=True)
@@ -160,7 +160,7 @@ def check_same(out: Path, recipes: dict[str, Recipe], seeds: list[int], budget: 
                 continue
             asked, kept = recipe.replace(seed=seed), Recipe.from_dict(json.loads(path.read_text()))
             if budget["minutes"] is not None:
-                asked = asked.replace(steps=kept.steps)  # calibrated when the run was begun
+                asked = asked.replace(steps=kept.optim.steps)  # calibrated when the run was begun
             check_recipe(path.parent, kept, asked)
 
 

@@ -136,8 +136,8 @@ def new_run(recipe: Recipe, pictures: int, classes: int, device: torch.device) -
 
 
 def make_optimiser(recipe: Recipe, method: nn.Module) -> torch.optim.SGD:
-    """SGD, one kernel for all parameters. Biases and BatchNorm go without weight decay unless `decay_all`; the predictor may
-    keep its rate constant."""
+    """SGD, one kernel for all parameters. Biases and BatchNorm go without weight decay unless `decay_bias_and_norm`; the
+    predictor may keep its rate constant."""
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in method.named_parameters():
         if parameter.requires_grad:
