@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from benchmarks import five_minutes
-from mnclglf_lite.data import dataset
 from mnclglf_lite.recipe import flags
 from mnclglf_lite.recipe.recipe import Recipe
 from mnclglf_lite.results import records
@@ -16,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.fixture(scope="module")
 def trials():
-    return {row["flags"]: row for row in json.loads(five_minutes.OUT.read_text())["rows"]}
+    return {five_minutes.flags_of(row): row for row in json.loads(five_minutes.OUT.read_text())["rows"]}
 
 
 def knn(row):
@@ -39,9 +38,9 @@ def test_every_trial_stands_in_the_file_and_its_flags_are_those_of_train(trials)
 def test_the_run_of_five_minutes_has_the_best_trials_settings(trials):
     best = max(trials, key=lambda line: knn(trials[line]))
     kept = Recipe.from_dict(json.loads((records.KEPT / "five-minutes-c10" / "recipe.json").read_text()))
-    assert kept == five_minutes.recipe_of(best, kept.steps)
+    assert kept == five_minutes.recipe_of(best, kept.optim.steps)
     result = json.loads((records.KEPT / "five-minutes-c10" / "result.json").read_text())
-    assert result["step"] == kept.steps and result["train_seconds"] <= 300
+    assert result["step"] == kept.optim.steps and result["train_seconds"] <= 300
     assert best in " ".join((ROOT / "README.md").read_text().split())
 
 
@@ -57,11 +56,13 @@ def test_what_the_readme_says_of_the_trials_beside_its_numbers(trials):
 def test_a_trial_is_made_once_and_shares_are_put_together(monkeypatch, tmp_path, capsys, toys):
     """On toys in place of photographs, a few steps each."""
     monkeypatch.setattr(five_minutes, "OUT", tmp_path / "trials.json")
-    monkeypatch.setattr(five_minutes, "TRIALS", {"--batch 8": 2, "--batch 8 --lr 0.6": 3, "--batch 8 --width 8": 2})
-    monkeypatch.setattr(dataset, "load", lambda name, root=None, device="cpu": toys)
+    monkeypatch.setattr(
+        five_minutes, "TRIALS", {"--batch-size 8": 2, "--batch-size 8 --lr 0.6": 3, "--batch-size 8 --width 8": 2}
+    )
+    monkeypatch.setattr(five_minutes, "load_dataset", lambda name, root=None, device="cpu": toys)
     five_minutes.main(["--share", "1/2"])
     half = json.loads(five_minutes.part(1, 2).read_text())["rows"]
-    assert [row["flags"] for row in half] == ["--batch 8", "--batch 8 --width 8"]
+    assert [row["flags"] for row in half] == ["--batch-size 8", "--batch-size 8 --width 8"]
     five_minutes.main([])
     rows = json.loads((tmp_path / "trials.json").read_text())["rows"]
     assert [row["steps"] for row in rows] == [2, 3, 2] and [rows[0], rows[2]] == half

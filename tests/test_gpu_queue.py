@@ -13,7 +13,6 @@ from benchmarks import gpu_queue, race
 from benchmarks.gpu_items import ABLATION, CHOICES, ITEMS, SEEDS, Item
 from mnclglf_lite.cli import main
 from mnclglf_lite.core.errors import InputError
-from mnclglf_lite.data import dataset
 from mnclglf_lite.recipe.flags import recipe_from
 
 # What a machine with torch, torchvision and numpy need not have, and pillow, which torchvision alone asks for
@@ -64,13 +63,13 @@ import torch
 from mnclglf_lite.cli import main
 from mnclglf_lite.data.dataset import ImageSet, Splits
 from mnclglf_lite.evaluation import evaluate, paper_probe
-from mnclglf_lite.recipe.recipe import preset
+from mnclglf_lite.recipe.presets import preset
 from mnclglf_lite.training.run import new_run
 draws, labels = torch.Generator().manual_seed(0), torch.arange(60) % 4
 images = torch.randint(0, 256, (60, 3, 8, 8), dtype=torch.uint8, generator=draws)
 part = ImageSet(images, labels, tuple("abcd"), "noise", "train")
 splits = Splits(part, part, part)
-method = new_run(preset("quick", "simclr", batch=20), 60, 4, torch.device("cpu")).method
+method = new_run(preset("quick", "simclr", batch_size=20), 60, 4, torch.device("cpu")).method
 rows = evaluate.baseline_rows(method.backbone, splits, "holdout") | {"simclr": evaluate.evaluate(method.backbone, splits)}
 paper_probe.paper_probe(method.backbone, part, part, paper_probe.PaperProtocol(epochs=1), log=print)
 print(evaluate.table(rows))
@@ -263,7 +262,7 @@ def recipes():
     read, found = main.parser(), {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(race, "race", lambda recipe, *rest, **more: found.update({name: recipe}) or {"complete": False})
-        patch.setattr(dataset, "load", lambda *rest, **more: None)
+        patch.setattr(race, "load_dataset", lambda *rest, **more: None)
         for item in ITEMS:
             name = item.name
             words = [next(iter(CHOICES.get(word, [word]))) for word in item.commands[0]]
@@ -282,34 +281,35 @@ def test_a_final_run_alone_trains_on_all_pictures_and_choices_never_see_test(rec
         if item.name not in recipes or item.name == "as-released-224":
             continue
         final = item.name.endswith("-final")
-        assert recipes[item.name].holdout != final
+        assert recipes[item.name].data.holdout != final
         if item.commands[-1][2] == "evaluate":
-            on = item.commands[-1][item.commands[-1].index("--on") + 1]
+            on = item.commands[-1][item.commands[-1].index("--split") + 1]
             assert on == ("test" if final or item.name.startswith("part-") else "holdout"), item.name
     chosen = {name for each in CHOICES.values() for name in each.values()}
-    assert all(recipes[name].holdout for name in chosen) and "as-released-224" in recipes
+    assert all(recipes[name].data.holdout for name in chosen) and "as-released-224" in recipes
 
 
 def test_full_runs_are_the_preset_and_what_their_name_says(recipes):
-    epochs = {name: recipe.epochs for name, recipe in recipes.items() if name.startswith(("c10-", "c100-", "tiny-"))}
+    epochs = {name: recipe.optim.epochs for name, recipe in recipes.items() if name.startswith(("c10-", "c100-", "tiny-"))}
     assert len(epochs) > 60 and set(epochs.values()) == {200.0}
     drawn = recipes["c10-drawn"]
     expected = {
-        "c10-released": {"local_gradient"}, "c10-drawn-T1": {"temperature"}, "c10-drawn-512": {"batch"},
-        "c10-drawn-final": {"holdout"}, "c10-released-large-final": {"local_gradient", "batch", "holdout"},
-        "c100-drawn": {"dataset"}, "drawn-T0.5": {"temperature", "seed", "epochs"}, "race-drawn": {"batch", "epochs"},
+        "c10-released": {"local_gradient"}, "c10-drawn-T1": {"temperature"}, "c10-drawn-512": {"batch_size"},
+        "c10-drawn-final": {"holdout"}, "c10-released-large-final": {"local_gradient", "batch_size", "holdout"},
+        "c100-drawn": {"dataset"}, "drawn-T0.5": {"temperature", "seed", "epochs"}, "race-drawn": {"batch_size", "epochs"},
     }  # fmt: skip
     for name, fields in expected.items():
         assert {line.split(":")[0] for line in drawn.differences(recipes[name])} == fields, name
-    assert recipes["c10-released-T1-final"].temperature == 1.0 and drawn.batch == 256
-    assert recipes["race-drawn-grown"].grow[-1] == drawn.view.size and recipes["as-released-224"].view.size == 224
+    assert recipes["c10-released-T1-final"].method.temperature == 1.0 and drawn.optim.batch_size == 256
+    assert recipes["race-drawn-grown"].views.progressive_sizes[-1] == drawn.views.view.size
+    assert recipes["as-released-224"].views.view.size == 224
 
 
 def test_the_ablation_changes_one_thing_at_a_time_and_keeps_the_sum_of_the_weights(recipes):
     fields = {
         "drawn": set(), "released": {"local_gradient", "global_weight"}, "local-only": {"local_weight", "global_weight"},
-        "weights-1-to-1": {"local_weight", "global_weight"}, "random-crops": {"local", "local_view"},
-        "one-network": {"networks"}, "three-networks": {"networks"}, "no-swap": {"swap"},
+        "weights-1-to-1": {"local_weight", "global_weight"}, "random-crops": {"local", "small_view"},
+        "one-network": {"num_networks"}, "three-networks": {"num_networks"}, "no-swap": {"neighbour_swap"},
     }  # fmt: skip
     assert set(fields) == set(ABLATION)
     for seed in SEEDS:
@@ -318,11 +318,12 @@ def test_the_ablation_changes_one_thing_at_a_time_and_keeps_the_sum_of_the_weigh
         for variant, changed in fields.items():
             recipe = recipes[f"part-{variant}-{seed}"]
             assert {line.split(":")[0] for line in drawn.differences(recipe)} == changed, variant
-            assert recipe.local_weight * recipe.local_gradient + recipe.global_weight == 7.0, variant
-    crops, whole = recipes["part-random-crops-0"].local_view, recipes["part-drawn-0"].view
+            mine = recipe.method
+            assert mine.local_weight * mine.local_gradient + mine.global_weight == 7.0, variant
+    crops, whole = recipes["part-random-crops-0"].method.small_view, recipes["part-drawn-0"].views.view
     assert (crops.size, crops.jitter, crops.jitter_p) == (whole.size // 2, whole.jitter, whole.jitter_p)
-    assert (crops.gray, crops.blur, crops.solarize) == (whole.gray, whole.blur, whole.solarize)
-    assert recipes["part-weights-1-to-1-0"].local_weight == recipes["part-weights-1-to-1-0"].global_weight
+    assert (crops.gray_p, crops.blur_p, crops.solarize_p) == (whole.gray_p, whole.blur_p, whole.solarize_p)
+    assert recipes["part-weights-1-to-1-0"].method.local_weight == recipes["part-weights-1-to-1-0"].method.global_weight
 
 
 def test_what_the_paper_asks_comes_before_speed():
