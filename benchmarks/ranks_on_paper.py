@@ -4,7 +4,7 @@ python benchmarks/ranks_on_paper.py [--seconds simclr=0.08 moco=0.09 ...] [--mea
 
 Nothing here was measured on more than one GPU: every figure of the table is a prediction. Writes ranks_on_paper.json.
 
-    counted      learnable parameters; what `ranks.gathered` is given; BatchNorm calls and their channels; FLOPs of the
+    counted      learnable parameters; what `all_gather_rows` is given; BatchNorm calls and their channels; FLOPs of the
                  losses, which every rank computes for the whole batch
     given        seconds of a step of 512 pictures on one GPU: --seconds, or a JSON file of {method: seconds}. Where neither
                  says it, FLOPs over an assumed rate stand in, and the table says "assumed"
@@ -79,7 +79,7 @@ def count(name: str) -> dict[str, float]:
     x = [torch.zeros(pictures, 3, view.size, view.size) for view in method.views]
     with ExitStack() as stack:
         for room in set(type(method).__mro__) & set(registry.CLASSES.values()):
-            stack.enter_context(mock.patch(f"{room.__module__}.gathered", note))
+            stack.enter_context(mock.patch(f"{room.__module__}.all_gather_rows", note))
         method(x, torch.zeros(pictures, dtype=torch.long))
     return {
         "parameters": sum(p.numel() for p in method.parameters() if p.requires_grad),

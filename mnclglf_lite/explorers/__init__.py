@@ -49,7 +49,8 @@ def __getattr__(name: str) -> Any:
         import ipywidgets  # noqa: F401
     except ImportError as error:
         raise InputError(
-            f"the explorers need ipywidgets and anywidget ({error}): `pip install ipywidgets anywidget`, then restart the kernel"
+            f"the explorers need ipywidgets and anywidget ({error}): "
+            "`pip install ipywidgets anywidget`, then restart the kernel"
         ) from error
     return getattr(importlib.import_module(f".{FOLDERS[name]}.widget", __name__), name)
 

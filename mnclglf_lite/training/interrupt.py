@@ -56,6 +56,6 @@ def report_lost_peers(run: Run) -> Iterator[None]:
             kept = f"the last whole checkpoint is that of step {checkpoint.load(path, torch.device('cpu'))['step']}, {path}"
             kept += "; to go on, run the same again with --resume, on as many processes as you like"
         raise TrainingError(
-            f"another of the {world_size()} processes is gone or does not answer (noticed by rank {distributed.rank()} in step "
-            f"{run.step + 1} of {run.total_steps}); {kept}"
+            f"another of the {world_size()} processes is gone or does not answer (noticed by rank {distributed.rank()} in "
+            f"step {run.step + 1} of {run.total_steps}); {kept}"
         ) from error

@@ -11,7 +11,7 @@ import torch
 
 from ..core import distributed
 from ..core.device import autocast_dtype
-from ..core.distributed import _world, barrier, broadcast, world_size
+from ..core.distributed import barrier, broadcast, world_size
 from ..core.errors import InputError
 from ..core.files import read_lines, save_json, write_atomically
 from ..data import dataset
@@ -71,7 +71,7 @@ def open_run(recipe: Recipe, splits: dataset.Splits, out: Path | None, resume: b
     if world_size() > 1 and not run.method.gathers:
         raise InputError(
             f"the method {recipe.method!r} is not written for many processes: gather what its loss compares "
-            "(ranks.gathered) and say gathers = True, or train with one process"
+            "(core.distributed.all_gather_rows) and say gathers = True, or train with one process"
         )
     if out is None:
         return run
@@ -94,10 +94,11 @@ def open_run(recipe: Recipe, splits: dataset.Splits, out: Path | None, resume: b
 
 def check_divides(recipe: Recipe) -> None:
     """Refuse a recipe whose batch the ranks cannot share."""
+    world = world_size()
     for name, count in (("batch", recipe.batch), ("norm_groups", recipe.norm_groups)):
-        if count % _world and not (name == "norm_groups" and count == 1):
-            fits = [str(n) for n in (count // _world * _world, -(-count // _world) * _world) if n]
+        if count % world and not (name == "norm_groups" and count == 1):
+            fits = [str(n) for n in (count // world * world, -(-count // world) * world) if n]
             raise InputError(
-                f"{name} ({count}, of the whole batch) does not divide among {_world} processes; give a multiple of it, "
+                f"{name} ({count}, of the whole batch) does not divide among {world} processes; give a multiple of it, "
                 f"such as {' or '.join(fits)}, or another --nproc-per-node"
             )

@@ -229,7 +229,7 @@ EXERCISES = {
         ),
         difficulty=2,
         minutes=6,
-        home="mnclglf_lite.crops.sample_boxes, which also rounds to whole pixels and draws anew what does not fit",
+        home="mnclglf_lite.views.crops.sample_boxes, which also rounds to whole pixels and draws anew what does not fit",
     ),
     "01.2": Exercise(
         goal="cut a box out of a picture and resize it to a square",
@@ -278,7 +278,7 @@ EXERCISES = {
         ),
         difficulty=1,
         minutes=5,
-        home="mnclglf_lite.crops.cut, for a whole batch with a box for each picture",
+        home="mnclglf_lite.views.crops.crop_resize, for a whole batch with a box for each picture",
     ),
     "01.3": Exercise(
         goal="the share of box b that lies inside box a",
@@ -427,7 +427,7 @@ EXERCISES = {
         ),
         difficulty=2,
         minutes=8,
-        home="mnclglf_lite.recipe.TOY_VIEW",
+        home="mnclglf_lite.recipe.recipe.TOY_VIEW",
         draw=eight,
     ),
 }

@@ -133,7 +133,7 @@ EXERCISES = {
         ),
         difficulty=1,
         minutes=4,
-        home="mnclglf_lite.losses.similarities (with the temperature divided out)",
+        home="mnclglf_lite.losses.cosine_logits (with the temperature divided out)",
     ),
     "02.2": Exercise(
         goal="InfoNCE: each anchor is to find its own target among all targets of the batch",
@@ -273,6 +273,6 @@ EXERCISES = {
         ),
         difficulty=2,
         minutes=6,
-        home="mnclglf_lite.loss_table, which the loss explorer draws",
+        home="mnclglf_lite.explorers.loss.pairs.loss_table, which the loss explorer draws",
     ),
 }

@@ -367,7 +367,7 @@ EXERCISES = {
         ),
         difficulty=2,
         minutes=6,
-        home="mnclglf_lite.memory.Queue, which also remembers labels for a gauge",
+        home="mnclglf_lite.models.memory_queue.Queue, which also remembers labels for a gauge",
     ),
     "03.4": Exercise(
         goal="for each query, the position of the queue entry that points most nearly the same way",
@@ -410,7 +410,7 @@ EXERCISES = {
         ),
         difficulty=1,
         minutes=4,
-        home="mnclglf_lite.memory.Queue.nearest, which gives back the entries and their labels",
+        home="mnclglf_lite.models.memory_queue.Queue.nearest, which gives back the entries and their labels",
     ),
     "03.5": Exercise(
         goal="does any gradient of this loss arrive at this network?",

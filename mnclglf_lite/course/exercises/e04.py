@@ -355,7 +355,7 @@ EXERCISES = {
         ),
         difficulty=3,
         minutes=10,
-        home="mnclglf_lite.methods.MNCLGLF.local_targets",
+        home="mnclglf_lite.methods.mnclglf.MNCLGLF.local_targets",
     ),
     "04.4": Exercise(
         goal="the local term: each prediction is to find the six targets of the *other* view",
@@ -421,7 +421,7 @@ EXERCISES = {
         ),
         difficulty=2,
         minutes=6,
-        home="mnclglf_lite.methods.MNCLGLF.forward",
+        home="mnclglf_lite.methods.mnclglf.MNCLGLF.forward",
     ),
     "04.5": Exercise(
         goal="the whole loss of MNCLGLF: the local term, and predictions that find the neighbour of the other view",
@@ -485,6 +485,6 @@ EXERCISES = {
         ),
         difficulty=2,
         minutes=6,
-        home="mnclglf_lite.methods.MNCLGLF.forward",
+        home="mnclglf_lite.methods.mnclglf.MNCLGLF.forward",
     ),
 }

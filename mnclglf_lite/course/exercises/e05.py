@@ -318,7 +318,7 @@ EXERCISES = {
         ),
         difficulty=2,
         minutes=8,
-        home="mnclglf_lite.step.Step, which train.train calls for each batch",
+        home="mnclglf_lite.training.step.Step, which train.train calls for each batch",
     ),
     "05.3": Exercise(
         goal="spread: how widely do the directions of embeddings differ, from 0 (all the same) to about 1 (evenly)?",

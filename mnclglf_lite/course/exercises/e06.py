@@ -112,7 +112,7 @@ EXERCISES = {
         ),
         difficulty=1,
         minutes=5,
-        home="mnclglf_lite.maps.pca (which returns the directions themselves)",
+        home="mnclglf_lite.evaluation.layouts.pca (which returns the directions themselves)",
     ),
     "06.2": Exercise(
         goal="the k nearest others of every picture, in the space of the features",
@@ -160,7 +160,7 @@ EXERCISES = {
         ),
         difficulty=2,
         minutes=5,
-        home="mnclglf_lite.maps.neighbours",
+        home="mnclglf_lite.evaluation.layouts.neighbours",
     ),
     "06.3": Exercise(
         goal="the share of a picture's true neighbours that the map keeps near it",

@@ -189,7 +189,7 @@ EXERCISES = {
         ),
         difficulty=3,
         minutes=8,
-        home="mnclglf_lite.knn, which counts the winners too",
+        home="mnclglf_lite.evaluation.knn, which counts the winners too",
     ),
     "07.2": Exercise(
         goal="mean 0 and deviation 1 in every coordinate of the training part, and the very same map for the test part",

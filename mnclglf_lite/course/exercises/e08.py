@@ -170,7 +170,7 @@ EXERCISES = {
         ),
         difficulty=2,
         minutes=8,
-        home="mnclglf_lite.losses.queue_nce (the method hands it keys without gradient)",
+        home="mnclglf_lite.losses.info_nce_queue (the method hands it keys without gradient)",
     ),
     "08.2": Exercise(
         goal="NNCLR's swap: in place of each embedding, its nearest neighbour in a queue",
@@ -216,7 +216,7 @@ EXERCISES = {
         ),
         difficulty=1,
         minutes=4,
-        home="mnclglf_lite.memory.Queue.nearest",
+        home="mnclglf_lite.models.memory_queue.Queue.nearest",
     ),
     "08.3": Exercise(
         goal="a prediction is drawn towards a target that holds still",

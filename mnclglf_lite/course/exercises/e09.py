@@ -64,7 +64,7 @@ EXERCISES = {
         ),
         difficulty=1,
         minutes=2,
-        home="mnclglf_lite.run.start",
+        home="mnclglf_lite.training.run.new_run",
     ),
     "09.2": Exercise(
         goal="the hours that a run takes",
@@ -154,6 +154,6 @@ EXERCISES = {
         ),
         difficulty=1,
         minutes=3,
-        home="mnclglf_lite.compare.table",
+        home="mnclglf_lite.results.compare.table",
     ),
 }

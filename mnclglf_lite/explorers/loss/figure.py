@@ -122,7 +122,7 @@ def _curves(sheet: Image, table: Table, curves: Curves, corner: tuple[int, int])
     level = Line(curves.temperature, curves.level, LEVEL, 1.5, "--")
     best = Line(curves.temperature, curves.best, INK, 1.5, ":")
     box, room = (left, top + 20, 226, 86), table.level - table.best
-    if table.name == "soften":  # its range spans four powers of ten
+    if table.name == "distillation_kl":  # its range spans four powers of ten
         chart, marks = Chart(box, across, (1e-3, 30), log_x=True, log_y=True), [(x, f"{x:g}") for x in (0.001, 0.1, 10)]
     else:
         high = max(table.level, 0.1)  # of a queue of one a teacher can say nothing, and the level is 0

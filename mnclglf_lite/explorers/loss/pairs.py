@@ -22,18 +22,18 @@ from .batch import Batch
 LOSSES = {
     "info_nce": "InfoNCE",
     "nt_xent": "NT-Xent",
-    "queue_nce": "Queue InfoNCE",
+    "info_nce_queue": "Queue InfoNCE",
     "negative_cosine": "Negative cosine",
     "soft_cross_entropy": "Soft cross-entropy",
-    "soften": "Softened KL",
+    "distillation_kl": "Softened KL",
     "supervised_contrastive": "Supervised contrastive",
 }
-WITH_QUEUE = ("queue_nce", "soft_cross_entropy", "soften")  # columns are the queue's entries
+WITH_QUEUE = ("info_nce_queue", "soft_cross_entropy", "distillation_kl")  # columns are the queue's entries
 BOTH_SIDES = ("nt_xent", "supervised_contrastive")  # both views are anchors, and meet all others of both
-SOFT = ("soft_cross_entropy", "soften")  # the target is a teacher's distribution
+SOFT = ("soft_cross_entropy", "distillation_kl")  # the target is a teacher's distribution
 SECOND = {  # the other temperature of a loss: what it is called, and its method's value
     "soft_cross_entropy": ("teacher's temperature", 0.04),  # CGH's release
-    "soften": ("softening temperature", 3.0),  # MCL's release
+    "distillation_kl": ("softening temperature", 3.0),  # MCL's release
 }
 
 
@@ -44,7 +44,7 @@ def similarities(name: str, batch: Batch) -> Tensor:
     if name in BOTH_SIDES:
         both = torch.cat([batch.a, batch.b])  # (N, D), (N, D) -> (2N, D)
         return cosine_logits(both, both, 1.0)  # (2N, 2N)
-    if name == "queue_nce":
+    if name == "info_nce_queue":
         return losses.queue_logits(batch.a, batch.b, batch.queue, 1.0)  # (N, 1 + K), the own key first
     return cosine_logits(batch.a, batch.queue if name in SOFT else batch.b, 1.0)  # (N, K) or (N, N)
 
@@ -57,13 +57,13 @@ def positives(name: str, batch: Batch) -> Tensor:
         return (label[:, None] == label) & ~torch.eye(2 * n, dtype=torch.bool)
     if name in SOFT:
         return torch.zeros(n, len(batch.queue), dtype=torch.bool)
-    if name == "queue_nce":
+    if name == "info_nce_queue":
         return torch.arange(1 + len(batch.queue)).expand(n, -1) == 0
     return torch.eye(n, dtype=torch.bool)
 
 
 def teacher(name: str, batch: Batch, temperature: float, second: float) -> Tensor:
-    """What the second views, the teacher's, say of the queue: shares for `soft_cross_entropy`, logits for `soften`."""
+    """What the second views, the teacher's, say of the queue: shares (`soft_cross_entropy`), logits (`distillation_kl`)."""
     if name == "soft_cross_entropy":
         return cosine_logits(batch.b, batch.queue, second).softmax(dim=1)  # (N, K)
     return cosine_logits(batch.b, batch.queue, temperature)  # (N, K)
@@ -73,7 +73,7 @@ def from_similarities(name: str, s: Tensor, batch: Batch, temperature: float, se
     """The loss as a function of the similarities s (R, C) -> scalar."""
     if name == "negative_cosine":
         return -s.diagonal().mean()
-    if name == "soften":
+    if name == "distillation_kl":
         return distillation_kl(s / temperature, teacher(name, batch, temperature, second), second)
     if name == "nt_xent":  # two views of a picture are a class of two
         return losses.supervised_contrastive(s / temperature, torch.arange(len(batch)).repeat(2))
@@ -89,12 +89,16 @@ def from_embeddings(name: str, batch: Batch, temperature: float, second: float) 
     a, b, queue = batch.a, batch.b, batch.queue
     if name == "negative_cosine":
         return losses.negative_cosine(a, b)
-    if name == "queue_nce":
+    if name == "info_nce_queue":
         return info_nce_queue(a, b, queue, temperature)
     if name in SOFT:
         student = cosine_logits(a, queue, temperature)
         target = teacher(name, batch, temperature, second)
-        return distillation_kl(student, target, second) if name == "soften" else losses.soft_cross_entropy(student, target)
+        return (
+            distillation_kl(student, target, second)
+            if name == "distillation_kl"
+            else losses.soft_cross_entropy(student, target)
+        )
     if name == "supervised_contrastive":
         both = torch.cat([a, b])
         return losses.supervised_contrastive(cosine_logits(both, both, temperature), batch.labels.repeat(2))
@@ -110,15 +114,15 @@ def best(name: str, batch: Batch, temperature: float, second: float) -> float:
     info_nce, nt_xent and supervised_contrastive with classes of equal size: by Jensen's inequality a row's loss is at least
     that of its mean difference between negative and positive similarities, and that mean is least, -C / (C - 1), where the C
     pictures (or classes) sit in the corners of a simplex. Reached in C - 1 dimensions and more.
-    queue_nce: own key at cosine 1, the whole queue at -1; reached, if the queue may be anything.
+    info_nce_queue: own key at cosine 1, the whole queue at -1; reached, if the queue may be anything.
     soft_cross_entropy: the best logits between -1/T and 1/T. Above the target's entropy where the student's temperature
     keeps it from being as sure as the teacher. A bound; reached by one row, not always by all at once.
     """
     if name == "negative_cosine":
         return -1.0
-    if name == "soften":
+    if name == "distillation_kl":
         return 0.0  # a student that says what the teacher says
-    if name == "queue_nce":
+    if name == "info_nce_queue":
         return math.log1p(len(batch.queue) * math.exp(-2 / temperature))
     if name == "soft_cross_entropy":
         return box_bound(teacher(name, batch, temperature, second), 1 / temperature)
@@ -190,7 +194,7 @@ def loss_table(name: str, batch: Batch, temperature: float = 0.2, second: float 
     """Everything about one loss on one batch.
 
     name: one of `LOSSES`. temperature: that of the similarities (for `soft_cross_entropy` the student's). second: the
-    teacher's temperature, or that of `soften`; its method's by default.
+    teacher's temperature, or that of `distillation_kl`; its method's by default.
     """
     second = SECOND.get(name, ("", 1.0))[1] if second is None else second
     if not (temperature > 0 and second > 0 and math.isfinite(temperature) and math.isfinite(second)):
@@ -205,11 +209,11 @@ def loss_table(name: str, batch: Batch, temperature: float = 0.2, second: float 
     if name == "negative_cosine":
         unused = ~positive
     else:
-        softened = second if name == "soften" else 1.0
+        softened = second if name == "distillation_kl" else 1.0
         probability = (s / (temperature * softened)).masked_fill(unused, float("-inf")).softmax(dim=1)
         if name in SOFT:
             target = teacher(name, batch, temperature, second)
-            target = (target / softened).softmax(dim=1) if name == "soften" else target
+            target = (target / softened).softmax(dim=1) if name == "distillation_kl" else target
             positive = target == target.amax(dim=1, keepdim=True)
         else:
             target = positive.to(s.dtype) / positive.sum(dim=1, keepdim=True)

@@ -45,7 +45,7 @@ class LossExplorer(Explorer):
         self.temperature = log_slider("temperature", temperature, LOWEST, HIGHEST)
         self.second = {
             "soft_cross_entropy": log_slider(*SECOND["soft_cross_entropy"], LOWEST, HIGHEST),
-            "soften": slider(*SECOND["soften"], 0.5, 10.0, 0.5),
+            "distillation_kl": slider(*SECOND["distillation_kl"], 0.5, 10.0, 0.5),
         }
         self.queue = ipywidgets.SelectionSlider(
             options=sizes, value=min(16, entries), description="queue size", style=WIDE, layout=LAYOUT

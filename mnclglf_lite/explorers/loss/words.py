@@ -20,7 +20,7 @@ def heads(name: str, batch: Batch) -> tuple[list[str], list[str]]:
     if name in BOTH_SIDES:
         return first + other, first + other
     queue = [f"q{k + 1}" for k in range(len(batch.queue))]
-    if name == "queue_nce":
+    if name == "info_nce_queue":
         return first, ["own", *queue]
     return first, queue if name in SOFT else other
 
@@ -49,12 +49,12 @@ def _value(table: Table, batch: Batch) -> str:
         "info_nce": (f"ln {n}", "at best {}, with positives together and pictures spread evenly"),
         "nt_xent": (f"ln {2 * n - 1}", "at best {}, with positives together and pictures spread evenly"),
         "supervised_contrastive": (f"ln {2 * n - 1}", "at best {}, with classes together and spread evenly"),
-        "queue_nce": (f"ln {1 + k}", "at best {}, with the whole queue opposite"),
+        "info_nce_queue": (f"ln {1 + k}", "at best {}, with the whole queue opposite"),
         "soft_cross_entropy": (f"ln {k}", "no student can come below {}"),
-        "soften": ("a uniform guess", "{} for a student that says what its teacher says"),
+        "distillation_kl": ("a uniform guess", "{} for a student that says what its teacher says"),
     }[name]
     whom = f"{n} pictures and a queue of {k}" if name in WITH_QUEUE else f"{n} pictures"
-    second = {"soft_cross_entropy": f", teacher's {table.second:g}", "soften": f", softened by {table.second:g}"}
+    second = {"soft_cross_entropy": f", teacher's {table.second:g}", "distillation_kl": f", softened by {table.second:g}"}
     return (
         f"{LOSSES[name]} of {whom} at temperature {t:g}{second.get(name, '')}: {number(table.value)} nats. With all "
         f"similarities equal it is {number(table.level)} ({formula}), and {perfect.format(number(table.best))}"
