@@ -181,7 +181,7 @@ def test_embeddings_of_many_numbers_take_several_lines(toys):
 
 @pytest.fixture
 def explorer(toys, method):
-    widgets = pytest.importorskip("mnclglf_lite.widgets")
+    widgets = pytest.importorskip("mnclglf_lite.explorers")
     return widgets.CombineExplorer(toys.test, method, picture=1)
 
 
@@ -207,7 +207,7 @@ def test_a_pressed_pair_is_told(explorer):
 
 
 def test_what_cannot_be_is_said_in_words(explorer, toys, method):
-    widgets = pytest.importorskip("mnclglf_lite.widgets")
+    widgets = pytest.importorskip("mnclglf_lite.explorers")
     png = explorer.picture.png
     explorer.combine.value = 5
     assert "cannot combine 5 of 4 patches" in explorer.words and explorer.picture.png == png
@@ -226,7 +226,7 @@ def test_what_cannot_be_is_said_in_words(explorer, toys, method):
 
 
 def test_a_run_or_nothing_may_be_given(toys):
-    widgets = pytest.importorskip("mnclglf_lite.widgets")
+    widgets = pytest.importorskip("mnclglf_lite.explorers")
     begun = new_run(tiny(steps=9), 320, 10, torch.device("cpu"))
     begun.step = 4
     explorer = widgets.CombineExplorer(toys.test, begun)
@@ -246,10 +246,10 @@ def test_the_same_seed_gives_the_same_bytes(toys, method):
 # --- a real browser ---
 
 CELLS = (
-    """from mnclglf_lite import data, toybox
+    """from mnclglf_lite.data import dataset, toybox
 images, labels, factors, masks = toybox.draw(40, 0)
-pictures = data.ImageSet(images, labels, toybox.CLASSES, "toybox", "test", factors, masks)""",
-    """from mnclglf_lite.widgets import CombineExplorer
+pictures = dataset.ImageSet(images, labels, toybox.CLASSES, "toybox", "test", factors, masks)""",
+    """from mnclglf_lite.explorers import CombineExplorer
 explorer = CombineExplorer(pictures)
 explorer""",
 )

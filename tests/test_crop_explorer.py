@@ -108,7 +108,7 @@ def test_the_views_shown_are_those_that_a_step_makes_and_the_method_divides(toys
 
 def test_a_run_with_the_explorers_views_trains_on_what_was_shown(toys, monkeypatch, tmp_path):
     """The first picture of the first batch, in a batch as large as the explorer's, with the explorer's seed."""
-    widgets = pytest.importorskip("mnclglf_lite.widgets")
+    widgets = pytest.importorskip("mnclglf_lite.explorers")
     recipe = tiny(batch=DRAWS, queue=DRAWS, steps=2, seed=7)
     index = int(batch_order(7, 0, len(toys.train))[0])
     explorer = widgets.CropExplorer(toys.train, recipe, picture=index)
@@ -347,7 +347,7 @@ def test_pictures_and_views_of_other_sizes(side, size):
 
 @pytest.fixture
 def explorer(toys):
-    widgets = pytest.importorskip("mnclglf_lite.widgets")
+    widgets = pytest.importorskip("mnclglf_lite.explorers")
     return widgets.CropExplorer(toys.test, tiny(), picture=1)
 
 
@@ -397,7 +397,7 @@ def test_a_pressed_view_is_told_and_shown_alone(explorer):
 
 
 def test_the_target_can_be_reached_on_the_picture_that_comes_first():
-    widgets = pytest.importorskip("mnclglf_lite.widgets")
+    widgets = pytest.importorskip("mnclglf_lite.explorers")
     explorer = widgets.CropExplorer()
     assert len(explorer.pictures) == dataset.TOY_TEST and explorer.reached is False
     assert "not reached" in explorer.words
@@ -408,7 +408,7 @@ def test_the_target_can_be_reached_on_the_picture_that_comes_first():
 
 
 def test_a_size_that_a_grid_does_not_divide_is_said():
-    widgets = pytest.importorskip("mnclglf_lite.widgets")
+    widgets = pytest.importorskip("mnclglf_lite.explorers")
     images, labels, factors, masks = toybox.draw(4, 0)
     pictures = dataset.ImageSet(images, labels, toybox.CLASSES, "toybox", "test", factors, masks)
     explorer = widgets.CropExplorer(pictures)
@@ -420,7 +420,7 @@ def test_a_size_that_a_grid_does_not_divide_is_said():
 
 
 def test_without_masks_there_is_no_target(toys):
-    widgets = pytest.importorskip("mnclglf_lite.widgets")
+    widgets = pytest.importorskip("mnclglf_lite.explorers")
     bare = dataset.ImageSet(toys.test.images, toys.test.labels, toys.test.classes, "folder:x", "test")
     explorer = widgets.CropExplorer(bare, tiny())
     assert explorer.reached is None and "arget:" not in explorer.words and "object" not in explorer.words
@@ -429,7 +429,7 @@ def test_without_masks_there_is_no_target(toys):
 
 
 def test_what_cannot_be_is_said_in_words(toys):
-    widgets = pytest.importorskip("mnclglf_lite.widgets")
+    widgets = pytest.importorskip("mnclglf_lite.explorers")
     explorer = widgets.CropExplorer(toys.test, tiny(view=View(size=10, blur=0.0)))
     png = explorer.picture.png
     explorer.local.value = ("grid", 3)  # patches of 3 pixels are too small for this network
@@ -451,10 +451,10 @@ def test_what_cannot_be_is_said_in_words(toys):
 # --- a real browser ---
 
 CELLS = (
-    """from mnclglf_lite import data, toybox
+    """from mnclglf_lite.data import dataset, toybox
 images, labels, factors, masks = toybox.draw(8, 0)
-pictures = data.ImageSet(images, labels, toybox.CLASSES, "toybox", "test", factors, masks)""",
-    """from mnclglf_lite.widgets import CropExplorer
+pictures = dataset.ImageSet(images, labels, toybox.CLASSES, "toybox", "test", factors, masks)""",
+    """from mnclglf_lite.explorers import CropExplorer
 explorer = CropExplorer(pictures)
 explorer""",
 )

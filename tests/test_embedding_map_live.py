@@ -134,9 +134,9 @@ import pathlib, time
 def gated(x, **params):
     while not pathlib.Path("open").exists():
         time.sleep(0.05)
-    return maps.pca(x).flip(1)
+    return layouts.pca(x).flip(1)
 
-maps.KINDS["umap"] = gated
+layouts.KINDS["umap"] = gated
 """
 
 
@@ -536,7 +536,7 @@ def test_while_a_layout_is_computed_the_map_says_so_and_answers(notebook):
     expect(status).to_have_text("")
     wait(one, "kind", "umap")
     assert set(one.get("layouts")) >= {"pca", "umap"}
-    lab.python("map.ipynb", "maps.KINDS.update(tsne=lambda x, **p: maps.check(x, 99, 't-SNE'))")
+    lab.python("map.ipynb", "layouts.KINDS.update(tsne=lambda x, **p: layouts.check(x, 99, 't-SNE'))")
     lab.python("map.ipynb", "one.layouts.pop('tsne', None) and one.send_state('layouts')")
     one.button("t-SNE").click()
     expect(status).to_contain_text("t-SNE takes features (N, D) with N >= 99")

@@ -222,9 +222,10 @@ def test_a_plot_shows_itself_in_a_notebook_without_pyplot():
     figure = plots.scatter_map(np.eye(3)[:, :2], [0, 1, 2], CLASSES)
     assert figure._repr_png_() == canvas.png(figure)
     code = """
-import sys, mnclglf_lite.figures as figures
+import sys
+from mnclglf_lite.drawing import canvas, plots, sheets
 assert not {"matplotlib", "PIL"} & set(sys.modules)
-figures.png(figures.scatter_map([[0, 0], [1, 1]], [0, 0], ["a"]))
+canvas.png(plots.scatter_map([[0, 0], [1, 1]], [0, 0], ["a"]))
 assert "matplotlib.pyplot" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True)

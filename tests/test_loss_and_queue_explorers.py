@@ -10,7 +10,7 @@ from mnclglf_lite.data import dataset
 from mnclglf_lite.explorers.loss.batch import Batch, drawn
 from mnclglf_lite.explorers.loss.pairs import LOSSES
 
-widgets = pytest.importorskip("mnclglf_lite.widgets")
+widgets = pytest.importorskip("mnclglf_lite.explorers")
 
 
 # --- shells ------------------------------------------------------------------------------------------------------------
@@ -25,20 +25,21 @@ def test_every_control_of_the_loss_explorer_changes_picture_words_and_table():
     seen = [(explorer.picture.png, explorer.words)]
     for control, value in (
         (explorer.temperature, 1.0), (explorer.alignment, 0.9), (explorer.sameness, 0.5), (explorer.draw_number, 4),
-        (explorer.loss, "queue_nce"), (explorer.queue, 32), (explorer.loss, "soft_cross_entropy"),
-        (explorer.second["soft_cross_entropy"], 0.2), (explorer.loss, "soften"), (explorer.second["soften"], 1.0),
+        (explorer.loss, "info_nce_queue"), (explorer.queue, 32), (explorer.loss, "soft_cross_entropy"),
+        (explorer.second["soft_cross_entropy"], 0.2), (explorer.loss, "distillation_kl"),
+        (explorer.second["distillation_kl"], 1.0),
     ):  # fmt: skip
         control.value = value
         seen.append((explorer.picture.png, explorer.words))
     assert len({png for png, _ in seen}) == len({words for _, words in seen}) == len(seen)
-    assert (explorer.table.name, explorer.table.temperature, explorer.table.second) == ("soften", 1.0, 1.0)
+    assert (explorer.table.name, explorer.table.temperature, explorer.table.second) == ("distillation_kl", 1.0, 1.0)
     expected = drawn(alignment=0.9, sameness=0.5, seed=4)
     assert torch.equal(explorer.batch.a, expected.a) and torch.equal(explorer.batch.queue, expected.queue[:32])
 
 
 def test_the_picture_depends_on_the_controls_and_not_on_the_way_there():
     names = ("alignment", "sameness", "draw_number", "queue", "loss")
-    values = (0.9, 0.5, 4, 32, "queue_nce")
+    values = (0.9, 0.5, 4, 32, "info_nce_queue")
     pictures = []
     for order in (1, -1):
         explorer = widgets.LossExplorer()
@@ -57,9 +58,9 @@ def test_only_controls_that_matter_are_shown():
         found[name] = shown(explorer.temperature), shown(explorer.queue), own
         assert LOSSES[name] in explorer.words and LOSSES[name] in explorer.picture.alt
     assert found == {
-        "info_nce": (True, False, []), "nt_xent": (True, False, []), "queue_nce": (True, True, []),
+        "info_nce": (True, False, []), "nt_xent": (True, False, []), "info_nce_queue": (True, True, []),
         "negative_cosine": (False, False, []), "soft_cross_entropy": (True, True, ["soft_cross_entropy"]),
-        "soften": (True, True, ["soften"]), "supervised_contrastive": (True, False, []),
+        "distillation_kl": (True, True, ["distillation_kl"]), "supervised_contrastive": (True, False, []),
     }  # fmt: skip
 
 
@@ -86,7 +87,7 @@ def test_an_anchor_that_was_pressed_stays_as_far_as_it_can():
 def test_a_given_batch_is_what_is_looked_at():
     source = drawn(3, seed=7)
     batch = Batch(source.a, source.b, source.queue[:5], torch.tensor([4, 4, 9]))
-    explorer = widgets.LossExplorer(batch, "queue_nce", 0.5)
+    explorer = widgets.LossExplorer(batch, "info_nce_queue", 0.5)
     assert explorer.queue.options == (2, 4, 5) and explorer.queue.value == 5
     assert "of 3 pictures and a queue of 5 at temperature 0.5" in explorer.words
     assert explorer.alignment not in explorer.children[0].children  # there is nothing to align
@@ -134,18 +135,18 @@ def test_every_control_of_the_queue_explorer_changes_picture_words_and_moment():
 # --- in the browser ----------------------------------------------------------------------------------------------------
 
 LOSS = """
-from mnclglf_lite.widgets import LossExplorer
+from mnclglf_lite.explorers import LossExplorer
 loss = LossExplorer()
 loss
 """
 QUEUE = """
 import torch
-from mnclglf_lite import data
-from mnclglf_lite.widgets import QueueExplorer
+from mnclglf_lite.data import dataset
+from mnclglf_lite.explorers import QueueExplorer
 labels = torch.arange(150) % 4
 features = torch.eye(4)[labels] + 0.4 * torch.randn(150, 4, generator=torch.Generator().manual_seed(0))
 images = (labels[:, None, None, None] * 60).byte().expand(-1, 3, 8, 8).clone()
-queue = QueueExplorer(features, data.ImageSet(images, labels, ("fork", "cup", "pan", "jar"), "kitchen", "test"), batch=8)
+queue = QueueExplorer(features, dataset.ImageSet(images, labels, ("fork", "cup", "pan", "jar"), "kitchen", "test"), batch=8)
 queue
 """
 
@@ -218,7 +219,7 @@ def test_the_loss_explorer_by_mouse_and_by_keyboard(page, lab):
     expect(one.control("queue size")).to_have_count(0)
 
     choose = one.control("loss").locator("select")
-    one.changes(lambda: choose.select_option(label="Queue InfoNCE (queue_nce)"), "a queue of 16")
+    one.changes(lambda: choose.select_option(label="Queue InfoNCE (info_nce_queue)"), "a queue of 16")
     one.drag("queue size", 1.0, "a queue of 64")
     one.press("queue size", "ArrowLeft", "a queue of 32")
     assert python("loss.table.gradient.shape") == "torch.Size([8, 33])"
@@ -227,7 +228,7 @@ def test_the_loss_explorer_by_mouse_and_by_keyboard(page, lab):
         one.changes(lambda: page.keyboard.press("ArrowDown"), to)
     one.drag("teacher's temperature", 0.7)
     one.press("teacher's temperature", "ArrowRight")
-    one.changes(lambda: choose.select_option(label="Softened KL (soften)"), "softened by 3")
+    one.changes(lambda: choose.select_option(label="Softened KL (distillation_kl)"), "softened by 3")
     one.drag("softening temperature", 0.0, "softened by 0.5")
     one.press("softening temperature", "ArrowRight", "softened by 1")
     assert python("loss.table.second") == "1.0"

@@ -49,7 +49,7 @@ def slow(name, batch, t, second):
     a, b, queue = batch.a, batch.b, batch.queue
     if name in SOFT:
         student, teacher = over(table_of(a, queue), t), table_of(b, queue)
-        if name == "soften":
+        if name == "distillation_kl":
             return slow_soften(student, over(teacher, t), second)
         target = [[math.exp(x) for x in slow_log_softmax(row)] for row in over(teacher, second)]
         return slow_soft_cross_entropy(student, target)
@@ -57,7 +57,7 @@ def slow(name, batch, t, second):
     return {
         "info_nce": lambda: slow_info_nce(a, b, t),
         "nt_xent": lambda: slow_nt_xent(a, b, t),
-        "queue_nce": lambda: slow_queue_nce(a, b, queue, t),
+        "info_nce_queue": lambda: slow_queue_nce(a, b, queue, t),
         "negative_cosine": lambda: slow_negative_cosine(a, b),
         "supervised_contrastive": lambda: slow_supervised_contrastive(
             over(table_of(both, both), t), batch.labels.repeat(2).tolist()
@@ -70,7 +70,7 @@ def slow(name, batch, t, second):
 
 def test_every_loss_of_the_package_is_here():
     functions = {name for name, it in vars(losses).items() if callable(it) and it.__module__ == losses.__name__}
-    assert set(LOSSES) == functions - {"unit", "similarities", "queue_logits"}  # what is no loss
+    assert set(LOSSES) == functions - {"l2_normalize", "cosine_logits", "queue_logits"}  # what is no loss
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -89,7 +89,9 @@ def test_the_loss_of_similarities_is_the_loss_of_embeddings_and_of_loops(name, t
 def test_by_the_chain_rule_the_pulls_and_pushes_are_the_gradient_of_the_embeddings(name):
     batch, t, second = anyhow(), 0.3, 0.3
     gradient = pairs.loss_table(name, batch, t, second).gradient
-    sides = ["a"] if name in SOFT else ["a", "b", "queue"] if name == "queue_nce" else ["a", "b"]  # a teacher stays as it is
+    sides = (
+        ["a"] if name in SOFT else ["a", "b", "queue"] if name == "info_nce_queue" else ["a", "b"]
+    )  # a teacher stays as it is
     leaves = [getattr(batch, side).clone().requires_grad_() for side in sides]
     for side, leaf in zip(sides, leaves, strict=True):
         object.__setattr__(batch, side, leaf)
@@ -105,12 +107,12 @@ def test_a_row_is_softmax_minus_target(name):
     batch, t, second = anyhow(), 0.3, 0.5
     table = pairs.loss_table(name, batch, t, second)
     rows = len(table.similarity)
-    softened = second if name == "soften" else 1.0
+    softened = second if name == "distillation_kl" else 1.0
     for i in range(rows):
         used = [j for j in range(table.similarity.shape[1]) if name not in pairs.BOTH_SIDES or j != i]
         share = [math.exp(x) for x in slow_log_softmax([float(table.similarity[i, j]) / t / softened for j in used])]
         assert table.probability[i, used].tolist() == pytest.approx(share)
-        # of soften, T^2 in front and one T within: a factor of `second` is left
+        # of distillation_kl, T^2 in front and one T within: a factor of `second` is left
         expected = [softened * (p - float(table.target[i, j])) / (rows * t) for p, j in zip(share, used, strict=True)]
         assert table.gradient[i, used].tolist() == pytest.approx(expected, abs=1e-12)
     torch.testing.assert_close(table.gradient.sum(dim=1), torch.zeros(rows, dtype=torch.float64), rtol=0, atol=1e-12)
@@ -161,10 +163,12 @@ def test_with_all_similarities_equal_the_level_is_the_docstrings_closed_form():
     levels = {name: pairs.loss_table(name, batch, 0.4).level for name in LOSSES}
     assert levels["info_nce"] == pytest.approx(math.log(5))
     assert levels["nt_xent"] == levels["supervised_contrastive"] == pytest.approx(math.log(9))
-    assert levels["queue_nce"] == pytest.approx(math.log(8)) and levels["soft_cross_entropy"] == pytest.approx(math.log(7))
+    assert levels["info_nce_queue"] == pytest.approx(math.log(8)) and levels["soft_cross_entropy"] == pytest.approx(
+        math.log(7)
+    )
     target = [slow_log_softmax([x / 0.4 / 3 for x in row]) for row in table_of(batch.b, batch.queue)]
     divergence = sum(math.exp(x) * (x + math.log(7)) for row in target for x in row) / 5  # of a uniform guess
-    assert levels["soften"] == pytest.approx(9 * divergence)
+    assert levels["distillation_kl"] == pytest.approx(9 * divergence)
 
 
 def least(name, batch, t, freed):
@@ -195,7 +199,7 @@ PAIRS, ALONE, ONE = torch.tensor([0, 0, 1, 1, 2, 2]), torch.arange(6), torch.zer
 @pytest.mark.parametrize(
     "name, labels, freed",
     [
-        ("info_nce", ALONE, ("a", "b")), ("nt_xent", ALONE, ("a", "b")), ("queue_nce", ALONE, ("a", "b", "queue")),
+        ("info_nce", ALONE, ("a", "b")), ("nt_xent", ALONE, ("a", "b")), ("info_nce_queue", ALONE, ("a", "b", "queue")),
         ("supervised_contrastive", ALONE, ("a", "b")), ("supervised_contrastive", PAIRS, ("a", "b")),
         ("supervised_contrastive", ONE, ("a", "b")),
     ],
@@ -242,7 +246,7 @@ def test_the_bounds_of_teachers_hold():
             assert table.best < table.value
     batch = anyhow()
     same = Batch(batch.b, batch.b, batch.queue, batch.labels)
-    assert pairs.loss_table("soften", same, 0.2).value == pytest.approx(0, abs=1e-12)
+    assert pairs.loss_table("distillation_kl", same, 0.2).value == pytest.approx(0, abs=1e-12)
     same = pairs.loss_table("soft_cross_entropy", same, 0.2, 0.2)  # as sure as its teacher: the entropy
     assert same.value == pytest.approx(same.best)
 
@@ -286,7 +290,7 @@ def test_curves_are_tables_at_other_temperatures():
         table = pairs.loss_table(name, batch, found.temperature[5])
         assert (found.value[5], found.level[5], found.best[5]) == (table.value, table.level, table.best)
         assert found.carriers[5] == pytest.approx(carriers(table).double().mean().item())
-    for name, second in (("soften", 1.5), ("soft_cross_entropy", 0.3)):
+    for name, second in (("distillation_kl", 1.5), ("soft_cross_entropy", 0.3)):
         found = curves(name, batch, second)
         table = pairs.loss_table(name, batch, found.temperature[9], second)
         assert (found.value[9], found.best[9]) == (table.value, table.best)
@@ -342,7 +346,7 @@ def test_encoded_batches_hold_two_views_of_each_picture_two_of_a_class(toys):
     [
         (lambda: pairs.loss_table("infonce", drawn()), "did you mean 'info_nce'"),
         (lambda: pairs.loss_table("info_nce", drawn(), 0.0), "above 0"),
-        (lambda: pairs.loss_table("soften", drawn(), 0.2, math.nan), "above 0"),
+        (lambda: pairs.loss_table("distillation_kl", drawn(), 0.2, math.nan), "above 0"),
         (lambda: drawn(alignment=1.2), "from 0 to 1"),
         (lambda: drawn(1), "2 to 16"),
         (lambda: drawn().with_queue(65), "queue of 64"),
@@ -384,10 +388,14 @@ def test_every_loss_has_its_own_words():
     batch = drawn().with_queue(16)
     said = {name: loss_words(pairs.loss_table(name, batch, 0.2), batch, 0) for name in LOSSES}
     assert "ln 15" in said["nt_xent"] and "14 negatives" in said["nt_xent"]
-    assert "queue of 16" in said["queue_nce"] and "(the own key)" in said["queue_nce"] and "ln 17" in said["queue_nce"]
+    assert (
+        "queue of 16" in said["info_nce_queue"]
+        and "(the own key)" in said["info_nce_queue"]
+        and "ln 17" in said["info_nce_queue"]
+    )
     assert "-1.00, the best value there is" in said["negative_cosine"] and "nats" not in said["negative_cosine"]
     assert "teacher's 0.04" in said["soft_cross_entropy"] and "no student can come below" in said["soft_cross_entropy"]
-    assert "softened by 3" in said["soften"] and "teacher's first choice" in said["soften"]
+    assert "softened by 3" in said["distillation_kl"] and "teacher's first choice" in said["distillation_kl"]
     assert "3 positives (B1, A2, B2)" in said["supervised_contrastive"]
     assert "worse than hopeless" in said["supervised_contrastive"]  # sure of views, blind to classes
 
@@ -397,7 +405,7 @@ def test_words_at_the_ends():
     for name in ("info_nce", "nt_xent", "supervised_contrastive"):
         words = loss_words(pairs.loss_table(name, same, 0.2), same, 0)
         assert "has come 0 % of the way" in words.replace("-0", "0") and "All shares are equal." in words
-    assert "Nothing is pushed." in loss_words(pairs.loss_table("soften", same, 0.2), same, 0)
+    assert "Nothing is pushed." in loss_words(pairs.loss_table("distillation_kl", same, 0.2), same, 0)
     one_class = Batch(same.a, same.b, same.queue, torch.zeros(8, dtype=torch.long))
     words = loss_words(pairs.loss_table("supervised_contrastive", one_class, 0.2), one_class, 0)
     assert "0.00 nats between" in words and "hardest negative" not in words and "Nothing is pushed." in words

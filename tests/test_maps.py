@@ -88,7 +88,7 @@ def test_importing_maps_imports_no_heavy_library():
     import subprocess
 
     heavy = "{'umap', 'numba', 'sklearn', 'matplotlib'}"
-    code = f"import sys, mnclglf_lite.maps; print({heavy} & set(sys.modules))"
+    code = f"import sys, mnclglf_lite.evaluation.layouts; print({heavy} & set(sys.modules))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "set()"
 

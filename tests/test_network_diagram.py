@@ -14,7 +14,7 @@ from mnclglf_lite.recipe.recipe import METHODS, VARIANTS
 from mnclglf_lite.training import train
 
 pytest.importorskip("anywidget")
-widgets = pytest.importorskip("mnclglf_lite.widgets")
+widgets = pytest.importorskip("mnclglf_lite.explorers")
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_a_box_that_is_pressed_is_looked_into(explorer):
 
 def test_the_graph_is_measured_once_for_each_method_and_moment(explorer, monkeypatch):
     before = explorer.graph
-    monkeypatch.setattr("mnclglf_lite.widgets.networks.trace", lambda *args: pytest.fail("watched again"))
+    monkeypatch.setattr("mnclglf_lite.explorers.networks.widget.trace", lambda *args: pytest.fail("watched again"))
     explorer.which.value, explorer.shown.value = 3, "ways a gradient goes"
     assert explorer.graph is before
 
@@ -126,7 +126,7 @@ def test_pictures_may_be_few_and_tiny():
 
 
 CELLS = (
-    "from mnclglf_lite.widgets import NetworkDiagram",
+    "from mnclglf_lite.explorers import NetworkDiagram",
     "explorer = NetworkDiagram('simsiam')\nexplorer",
 )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import tiny
+from conftest import QUIET, tiny
 
 from mnclglf_lite.core.errors import InputError
 from mnclglf_lite.methods import registry
@@ -20,7 +20,6 @@ from mnclglf_lite.training.step import Step
 
 PAGE = (Path(__file__).resolve().parents[1] / "docs" / "add_your_own_method.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
-QUIET = {"device": "cpu", "log": lambda text: None}
 
 
 @pytest.fixture
@@ -35,7 +34,7 @@ def own():
 
 
 def test_it_is_as_short_as_the_page_says():
-    body = BLOCKS[0].split("class BarlowTwins")[1].split("methods.add")[0].strip()
+    body = BLOCKS[0].split("class BarlowTwins")[1].split("register_method(")[0].strip()
     assert body.count("\n") < 31 and BLOCKS[0].count("\n") < 50
 
 
@@ -69,7 +68,7 @@ def test_the_pages_other_block_is_code_that_runs(own, toys, tmp_path, monkeypatc
     monkeypatch.setattr(train, "train", lambda asked, *rest, **more: real_train(tiny(asked.method), toys, **more, **QUIET))
     with monkeypatch.context() as patch:
         patch.setattr(compare, "compare", small_compare)
-        code = BLOCKS[1].replace("train.train(", "small(").replace('data.load("toybox")', "None")
+        code = BLOCKS[1].replace("train.train(", "small(").replace('load_dataset("toybox")', "None")
         space = {"small": train.train, "print": said.append}
         monkeypatch.setattr(train, "train", real_train)
         exec(compile(code, "add_your_own_method.md", "exec"), space)

@@ -172,8 +172,8 @@ def test_in_jupyterlab_by_mouse_and_by_keyboard(browser, lab):
     write_notebook(
         lab.folder / "runs.ipynb",
         "import torch\n"
-        "from mnclglf_lite.data import ImageSet\n"
-        "from mnclglf_lite.widgets import RunComparer\n"
+        "from mnclglf_lite.data.dataset import ImageSet\n"
+        "from mnclglf_lite.explorers import RunComparer\n"
         "images = torch.randint(0, 256, (12, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))\n"
         "pictures = ImageSet(images, torch.arange(12) % 3, ('cat', 'dog', 'hen'), 'toybox', 'test')\n"
         "comparer = RunComparer('runs', pictures)\n"

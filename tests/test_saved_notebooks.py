@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 VIEW = "application/vnd.jupyter.widget-view+json"
 CELLS = (
     "from PIL import Image\n"
-    "from mnclglf_lite.widgets import shell\n"
+    "from mnclglf_lite.explorers import shell\n"
     "class Bar(shell.Explorer):\n"
     "    def __init__(self):\n"
     "        self.size = shell.slider('size', 3, 1, 9, 1)\n"

@@ -108,7 +108,7 @@ def test_pairs_that_do_not_count_are_hatched():
         eye = np.eye(len(found), dtype=bool)
         assert (found == {"diagonal": eye, "rest": ~eye, "none": np.zeros_like(eye)}[hatched]).all()
     assert len(matrices.panels_of(loss_table("negative_cosine", batch))) == 2  # no softmax
-    assert len(matrices.panels_of(loss_table("soften", batch))) == 4  # the target besides
+    assert len(matrices.panels_of(loss_table("distillation_kl", batch))) == 4  # the target besides
 
 
 def test_thumbnails_stand_at_the_heads():
@@ -119,8 +119,8 @@ def test_thumbnails_stand_at_the_heads():
         assert sheet.getpixel((round((x + width) * sheet.width) - 6, round((y + height / 2) * sheet.height))) == colour
     kinds = {"red": (250, 0, 0), "green": (0, 250, 0), "blue": (0, 0, 250)}
     for name, queue, colours in (
-        ("nt_xent", 4, {"red", "green"}), ("info_nce", 4, {"green"}), ("queue_nce", 4, {"blue"}),
-        ("queue_nce", 64, set()),  # columns too narrow for pictures
+        ("nt_xent", 4, {"red", "green"}), ("info_nce", 4, {"green"}), ("info_nce_queue", 4, {"blue"}),
+        ("info_nce_queue", 64, set()),  # columns too narrow for pictures
     ):  # fmt: skip
         batch = with_pictures(queue=queue)
         sheet, boxes = similarity_figure(loss_table(name, batch), batch, None, 0)

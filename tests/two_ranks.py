@@ -84,7 +84,7 @@ def methods(parts: dataset.Splits, alone: dict) -> dict[str, dict[str, float]]:
 
 
 def whole_norm() -> dict[str, float]:
-    """`norms.WholeNorm` on two ranks against nn.BatchNorm on the joined batch: values, gradients, running statistics."""
+    """`CpuSyncBatchNorm` on two ranks against nn.BatchNorm on the joined batch: values, gradients, running statistics."""
     found = {}
     for kind, shape in ((torch.nn.BatchNorm1d, (12, 5)), (torch.nn.BatchNorm2d, (12, 5, 3, 4))):
         for affine in (True, False):
