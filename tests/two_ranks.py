@@ -1,4 +1,4 @@
-"""The proof's other half: what each of two processes runs. Not a test file; `test_ranks.py` starts it.
+"""The proof's other half: what each of two processes runs. Not a test file; `test_distributed.py` starts it.
 
 python two_ranks.py proof FILE         whole BatchNorm, and 20 steps of every method in float64, alone and as one of two;
                                        the largest differences to FILE.RANK

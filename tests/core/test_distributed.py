@@ -35,7 +35,7 @@ from mnclglf_lite.training import checkpoint, train
 from mnclglf_lite.training.run import load_run
 from mnclglf_lite.training.step import Step
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 EXACT = 1e-8  # of the largest gradient; float64 itself is good for some 1e-14
 
 

@@ -55,7 +55,7 @@ def test_a_killed_process_resumes_to_the_very_same_weights(tmp_path):
     code = textwrap.dedent(
         f"""
         import sys, torch
-        sys.path.insert(0, {str(Path(__file__).parent)!r})
+        sys.path.insert(0, {str(Path(__file__).parents[1])!r})
         from conftest import tiny
         from mnclglf_lite.data import dataset
         from mnclglf_lite.training import train

@@ -88,7 +88,7 @@ def test_data_root(monkeypatch, tmp_path):
     monkeypatch.setenv("MNCLGLF_LITE_DATA", str(tmp_path / "x"))
     assert dataset.data_root() == tmp_path / "x"
     monkeypatch.delenv("MNCLGLF_LITE_DATA")
-    assert dataset.CHECKOUT == Path(__file__).resolve().parents[1]
+    assert dataset.CHECKOUT == Path(__file__).resolve().parents[2]
     checkout = tmp_path / "checkout"
     (checkout / "data").mkdir(parents=True)
     (checkout / "pyproject.toml").touch()

@@ -12,7 +12,7 @@ import pytest
 
 from mnclglf_lite.course import checks
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "notebooks"
 MASTERS = sorted((FOLDER / "masters").glob("*.py"))
 LEARNERS = sorted(FOLDER.glob("*.ipynb"))

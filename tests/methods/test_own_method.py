@@ -18,7 +18,7 @@ from mnclglf_lite.training import cost, train
 from mnclglf_lite.training.run import load_run
 from mnclglf_lite.training.step import Step
 
-PAGE = (Path(__file__).resolve().parents[1] / "docs" / "add_your_own_method.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "add_your_own_method.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
 
 

@@ -10,7 +10,7 @@ from mnclglf_lite.recipe import flags
 from mnclglf_lite.recipe.recipe import Recipe
 from mnclglf_lite.results import records
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
