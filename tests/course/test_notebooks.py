@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import pkgutil
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from mnclglf_lite.course import checks
+from mnclglf_lite.recipe.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "notebooks"
@@ -156,9 +158,11 @@ def test_the_glossary_is_in_order_and_names_what_there_is():
     words = [word for word, _ in rows]
     assert words == sorted(words, key=str.lower) and len(words) > 30
     for _, where in rows:
-        for name in re.findall(r"`([a-z_]+)(?:\.(\w+))?", where):
-            module = __import__(f"mnclglf_lite.{name[0]}", fromlist=["x"])
-            assert not name[1] or hasattr(module, name[1]) or name[1] in dir(getattr(module, "Recipe", None)), name
+        for name in re.findall(r"`([\w.]+)`", where):
+            if re.fullmatch(r"recipe\.\w+", name):
+                assert name.removeprefix("recipe.") in dir(Recipe), name
+            else:
+                pkgutil.resolve_name(f"mnclglf_lite.{name}")  # raises where there is no such thing
 
 
 GUARD = """
