@@ -22,7 +22,7 @@ perhaps less so. No swap is among its rows because it was ahead in `ask`, and th
 not that of a plan made beforehand.
 
 Weights are kept at one sum, so that a rate means the same: as drawn 1 and 1, the release's 1 and 6 as 2/7 and 12/7, one term
-alone 2. Left out is *global only*: its gradient is that of *released* (tests/test_methods.py), so it is the same run.
+alone 2. Left out is *global only*: its gradient is that of *released* (tests/methods/test_methods.py): the same run.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 import math
 import os
+import signal
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
@@ -11,6 +12,7 @@ import torch
 from mnclglf_lite.data import dataset
 from mnclglf_lite.data.dataset import load_dataset
 from mnclglf_lite.recipe.recipe import preset
+from mnclglf_lite.training.step import Step
 from mnclglf_lite.views.view import View
 
 
@@ -101,6 +103,7 @@ def slow_negative_cosine(p, z):
     return -sum(cosine(a, b) for a, b in zip(p.tolist(), z.tolist(), strict=True)) / len(p)
 
 
+QUIET = {"device": "cpu", "log": lambda text: None}
 WEAK = View(size=16, scale=(0.4, 1.0), jitter_p=0.0, gray=0.0, blur=0.0)
 
 
@@ -110,6 +113,24 @@ def tiny(method="mnclglf", **changes):
     return preset(
         "quick", method, "toybox", **{**small, "view": View(size=16, blur=0.0), "weak_view": WEAK, "steps": 4, **changes}
     )
+
+
+def same(one, two):
+    """Whether two runs have the very same weights."""
+    a, b = one.method.state_dict(), two.method.state_dict()
+    return all(torch.equal(a[key], b[key]) for key in a)
+
+
+def interrupt_after(steps, monkeypatch):
+    """Press the stop button during the given step, as Ctrl-C does."""
+    real = Step.__call__
+
+    def step(self, index):
+        if self.run.step == steps - 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        return real(self, index)
+
+    monkeypatch.setattr(Step, "__call__", step)
 
 
 @pytest.fixture(scope="session")

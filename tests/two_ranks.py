@@ -1,4 +1,4 @@
-"""The proof's other half: what each of two processes runs. Not a test file; `test_ranks.py` starts it.
+"""The proof's other half: what each of two processes runs. Not a test file; `test_distributed.py` starts it.
 
 python two_ranks.py proof FILE         whole BatchNorm, and 20 steps of every method in float64, alone and as one of two;
                                        the largest differences to FILE.RANK
@@ -84,7 +84,7 @@ def methods(parts: dataset.Splits, alone: dict) -> dict[str, dict[str, float]]:
 
 
 def whole_norm() -> dict[str, float]:
-    """`batchnorm.CpuSyncBatchNorm` on two ranks against nn.BatchNorm on the joined batch: values, gradients, statistics."""
+    """`CpuSyncBatchNorm` on two ranks against nn.BatchNorm on the joined batch: values, gradients, running statistics."""
     found = {}
     for kind, shape in ((torch.nn.BatchNorm1d, (12, 5)), (torch.nn.BatchNorm2d, (12, 5, 3, 4))):
         for affine in (True, False):

@@ -84,11 +84,11 @@ def test_the_last_run_trains_on_all_and_looks_at_nothing_on_the_way(tmp_path, to
 
 def test_an_attempt_that_was_stopped_goes_on_to_the_same_end(tmp_path, toys, monkeypatch):
     whole = run(tmp_path / "whole", toys, linear=1e-9)
-    real, left = race.train.between_steps, iter([False] * 25 + [True])  # in the second epoch, of 20 steps
+    real, left = race.stop_between_steps, iter([False] * 25 + [True])  # in the second epoch, of 20 steps
     with monkeypatch.context() as patch:
-        patch.setattr(race.train, "between_steps", lambda: contextlib.nullcontext(lambda: next(left)))
+        patch.setattr(race, "stop_between_steps", lambda: contextlib.nullcontext(lambda: next(left)))
         part = run(tmp_path / "parts", toys, linear=1e-9)
-    assert not part["complete"] and part["step"] == 25 and race.train.between_steps is real
+    assert not part["complete"] and part["step"] == 25 and race.stop_between_steps is real
     with pytest.raises(InputError, match="other targets"):
         run(tmp_path / "parts", toys, knn=0.5)
     with pytest.raises(InputError, match="another recipe"):

@@ -1,10 +1,13 @@
 """Every exercise passes its reference, and fails its blank and each listed slip, that slip's own words included."""
 
+import contextlib
+import importlib
 import re
 
 import pytest
 import torch
 
+import mnclglf_lite
 from mnclglf_lite.core.errors import InputError
 from mnclglf_lite.course import checks
 
@@ -63,13 +66,22 @@ def test_hints_come_one_after_another_and_the_last_stays(capsys):
     assert re.findall(r"02\.3, hint (\d) of 3: \w", capsys.readouterr().out) == ["1", "2", "3", "3"]
 
 
+def test_what_an_exercise_calls_its_home_is_there():
+    for one in ALL.values():
+        parts = re.match(r"mnclglf_lite\.(\w+(?:\.\w+)*)", one.home or "mnclglf_lite.losses")[1].split(".")
+        found = mnclglf_lite
+        for depth, part in enumerate(parts, 1):
+            with contextlib.suppress(ModuleNotFoundError):
+                importlib.import_module(".".join(["mnclglf_lite", *parts[:depth]]))
+            found = getattr(found, part)
+
+
 def test_the_solution_is_code_that_runs(capsys):
     checks.solution("02.3")
     space = {}
     exec(
         "import torch\nimport torch.nn.functional as F\nfrom torch import Tensor\n"
-        + "from mnclglf_lite.losses import l2_normalize\n"
-        + capsys.readouterr().out,
+        "from mnclglf_lite.losses import l2_normalize\n" + capsys.readouterr().out,
         space,
     )
     a, b = torch.randn(4, 3), torch.randn(4, 3)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import tiny
+from conftest import QUIET, interrupt_after, same, tiny
 
 from mnclglf_lite.core.errors import InputError, TrainingError
 from mnclglf_lite.data.dataset import batch_order, evenly_spaced
@@ -24,27 +24,8 @@ from mnclglf_lite.training import run as runs
 from mnclglf_lite.training.prepare import calibrate_steps
 from mnclglf_lite.training.run import load_run, lr_factor
 from mnclglf_lite.training.step import Step
-from mnclglf_lite.views import view
+from mnclglf_lite.views import batch as views_batch
 from mnclglf_lite.views.view import render_view
-
-QUIET = {"device": "cpu", "log": lambda text: None}
-
-
-def same(one, two):
-    a, b = one.method.state_dict(), two.method.state_dict()
-    return all(torch.equal(a[key], b[key]) for key in a)
-
-
-def interrupt_after(steps, monkeypatch):
-    """Press the stop button during the given step, as Ctrl-C does."""
-    real = Step.__call__
-
-    def step(self, index):
-        if self.run.step == steps - 1:
-            os.kill(os.getpid(), signal.SIGINT)
-        return real(self, index)
-
-    monkeypatch.setattr(Step, "__call__", step)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -74,12 +55,12 @@ def test_a_killed_process_resumes_to_the_very_same_weights(tmp_path):
     code = textwrap.dedent(
         f"""
         import sys, torch
-        sys.path.insert(0, {str(Path(__file__).parent)!r})
+        sys.path.insert(0, {str(Path(__file__).parents[1])!r})
         from conftest import tiny
-        from mnclglf_lite.data.dataset import Splits, load_dataset
+        from mnclglf_lite.data import dataset
         from mnclglf_lite.training import train
-        parts = load_dataset("toybox", side=16)
-        toys = Splits(*(part.subset(torch.arange(320)) for part in parts))
+        parts = dataset.load_dataset("toybox", side=16)
+        toys = dataset.Splits(*(part.subset(torch.arange(320)) for part in parts))
         run = train.train(tiny(steps=150), toys, out=sys.argv[1], resume=True, device="cpu", checkpoint_seconds=0.0)
         torch.save(run.method.state_dict(), sys.argv[1] + "/final.pt")
         """
@@ -228,10 +209,10 @@ def test_each_epoch_sees_every_picture_once_in_an_order_of_its_own():
 
 
 def test_minutes_become_steps_that_stay_with_the_run(toys, tmp_path, monkeypatch):
-    monkeypatch.setattr(train, "steps_for", lambda minutes, *rest: round(minutes * 100))
+    monkeypatch.setattr(train, "calibrate_steps", lambda minutes, *rest: round(minutes * 100))
     run = train.train(tiny(steps=0), toys, out=tmp_path, minutes=0.05, **QUIET)
     assert run.step == run.recipe.steps == 5
-    monkeypatch.setattr(train, "steps_for", lambda minutes, *rest: 99)  # another machine, another speed
+    monkeypatch.setattr(train, "calibrate_steps", lambda minutes, *rest: 99)  # another machine, another speed
     assert train.train(tiny(steps=0), toys, out=tmp_path, minutes=0.05, resume=True, **QUIET).step == 5
     with pytest.raises(InputError, match="minutes must be positive"):
         monkeypatch.undo()
@@ -270,7 +251,7 @@ def test_the_monitors_pictures_are_spread_over_the_whole_set(toys):
 def test_views_may_grow_in_equal_shares_of_the_steps(toys, monkeypatch):
     sides = []
     real = render_view
-    monkeypatch.setattr(view, "render", lambda images, view, draw: sides.append(view.size) or real(images, view, draw))
+    monkeypatch.setattr(views_batch, "render_view", lambda x, view, draw: sides.append(view.size) or real(x, view, draw))
     train.train(tiny("simclr", grow=(8, 12, 16), steps=6), toys, **QUIET)
     assert sides == [8] * 4 + [12] * 4 + [16] * 4  # two views a step
 

@@ -1,12 +1,12 @@
 """Readers against torchvision, Pillow and NumPy as independent readers of the same small files."""
 
 import hashlib
-import os
 import pickle
 import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -88,6 +88,7 @@ def test_data_root(monkeypatch, tmp_path):
     monkeypatch.setenv("MNCLGLF_LITE_DATA", str(tmp_path / "x"))
     assert dataset.data_root() == tmp_path / "x"
     monkeypatch.delenv("MNCLGLF_LITE_DATA")
+    assert dataset.CHECKOUT == Path(__file__).resolve().parents[2]
     checkout = tmp_path / "checkout"
     (checkout / "data").mkdir(parents=True)
     (checkout / "pyproject.toml").touch()
@@ -113,7 +114,7 @@ def test_importing_data_and_fetch_is_light():
         "import sys, mnclglf_lite.data.dataset, mnclglf_lite.data.fetch\n"
         "assert not {'torchvision', 'PIL', 'matplotlib', 'sklearn'} & sys.modules.keys()"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=os.path.dirname(os.path.dirname(__file__)))
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=dataset.CHECKOUT)
 
 
 # ---- CIFAR

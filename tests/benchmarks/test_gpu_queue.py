@@ -13,7 +13,6 @@ from benchmarks import gpu_queue, race
 from benchmarks.gpu_items import ABLATION, CHOICES, ITEMS, SEEDS, Item
 from mnclglf_lite.cli import main
 from mnclglf_lite.core.errors import InputError
-from mnclglf_lite.data import dataset
 from mnclglf_lite.recipe.flags import recipe_from
 
 # What a machine with torch, torchvision and numpy need not have, and pillow, which torchvision alone asks for
@@ -62,15 +61,15 @@ def test_the_bare_machine_is_bare(bare):
 MEASURE = """
 import torch
 from mnclglf_lite.cli import main
-from mnclglf_lite.data.dataset import ImageSet, Splits
+from mnclglf_lite.data import dataset
 from mnclglf_lite.evaluation import evaluate, paper_probe
 from mnclglf_lite.recipe.recipe import preset
-from mnclglf_lite.training.run import new_run
+from mnclglf_lite.training import run
 draws, labels = torch.Generator().manual_seed(0), torch.arange(60) % 4
 images = torch.randint(0, 256, (60, 3, 8, 8), dtype=torch.uint8, generator=draws)
-part = ImageSet(images, labels, tuple("abcd"), "noise", "train")
-splits = Splits(part, part, part)
-method = new_run(preset("quick", "simclr", batch=20), 60, 4, torch.device("cpu")).method
+part = dataset.ImageSet(images, labels, tuple("abcd"), "noise", "train")
+splits = dataset.Splits(part, part, part)
+method = run.new_run(preset("quick", "simclr", batch=20), 60, 4, torch.device("cpu")).method
 rows = evaluate.baseline_rows(method.backbone, splits, "holdout") | {"simclr": evaluate.evaluate(method.backbone, splits)}
 paper_probe.paper_probe(method.backbone, part, part, paper_probe.PaperProtocol(epochs=1), log=print)
 print(evaluate.table(rows))
@@ -263,7 +262,7 @@ def recipes():
     read, found = main.parser(), {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(race, "race", lambda recipe, *rest, **more: found.update({name: recipe}) or {"complete": False})
-        patch.setattr(dataset, "load", lambda *rest, **more: None)
+        patch.setattr(race, "load_dataset", lambda *rest, **more: None)
         for item in ITEMS:
             name = item.name
             words = [next(iter(CHOICES.get(word, [word]))) for word in item.commands[0]]

@@ -89,8 +89,9 @@ def test_the_loss_of_similarities_is_the_loss_of_embeddings_and_of_loops(name, t
 def test_by_the_chain_rule_the_pulls_and_pushes_are_the_gradient_of_the_embeddings(name):
     batch, t, second = anyhow(), 0.3, 0.3
     gradient = pairs.loss_table(name, batch, t, second).gradient
-    # a teacher stays as it is
-    sides = ["a"] if name in SOFT else ["a", "b", "queue"] if name == "info_nce_queue" else ["a", "b"]
+    sides = (
+        ["a"] if name in SOFT else ["a", "b", "queue"] if name == "info_nce_queue" else ["a", "b"]
+    )  # a teacher stays as it is
     leaves = [getattr(batch, side).clone().requires_grad_() for side in sides]
     for side, leaf in zip(sides, leaves, strict=True):
         object.__setattr__(batch, side, leaf)
@@ -111,7 +112,7 @@ def test_a_row_is_softmax_minus_target(name):
         used = [j for j in range(table.similarity.shape[1]) if name not in pairs.BOTH_SIDES or j != i]
         share = [math.exp(x) for x in slow_log_softmax([float(table.similarity[i, j]) / t / softened for j in used])]
         assert table.probability[i, used].tolist() == pytest.approx(share)
-        # of soften, T^2 in front and one T within: a factor of `second` is left
+        # of distillation_kl, T^2 in front and one T within: a factor of `second` is left
         expected = [softened * (p - float(table.target[i, j])) / (rows * t) for p, j in zip(share, used, strict=True)]
         assert table.gradient[i, used].tolist() == pytest.approx(expected, abs=1e-12)
     torch.testing.assert_close(table.gradient.sum(dim=1), torch.zeros(rows, dtype=torch.float64), rtol=0, atol=1e-12)
@@ -162,8 +163,9 @@ def test_with_all_similarities_equal_the_level_is_the_docstrings_closed_form():
     levels = {name: pairs.loss_table(name, batch, 0.4).level for name in LOSSES}
     assert levels["info_nce"] == pytest.approx(math.log(5))
     assert levels["nt_xent"] == levels["supervised_contrastive"] == pytest.approx(math.log(9))
-    assert levels["info_nce_queue"] == pytest.approx(math.log(8))
-    assert levels["soft_cross_entropy"] == pytest.approx(math.log(7))
+    assert levels["info_nce_queue"] == pytest.approx(math.log(8)) and levels["soft_cross_entropy"] == pytest.approx(
+        math.log(7)
+    )
     target = [slow_log_softmax([x / 0.4 / 3 for x in row]) for row in table_of(batch.b, batch.queue)]
     divergence = sum(math.exp(x) * (x + math.log(7)) for row in target for x in row) / 5  # of a uniform guess
     assert levels["distillation_kl"] == pytest.approx(9 * divergence)

@@ -451,10 +451,9 @@ def test_what_cannot_be_is_said_in_words(toys):
 # --- a real browser ---
 
 CELLS = (
-    """from mnclglf_lite.data import toybox
-from mnclglf_lite.data.dataset import ImageSet
+    """from mnclglf_lite.data import dataset, toybox
 images, labels, factors, masks = toybox.draw(8, 0)
-pictures = ImageSet(images, labels, toybox.CLASSES, "toybox", "test", factors, masks)""",
+pictures = dataset.ImageSet(images, labels, toybox.CLASSES, "toybox", "test", factors, masks)""",
     """from mnclglf_lite.explorers import CropExplorer
 explorer = CropExplorer(pictures)
 explorer""",

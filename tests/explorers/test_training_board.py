@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from browser import needs_browser, write_notebook
-from conftest import tiny
+from conftest import QUIET, tiny
 
 from mnclglf_lite.drawing import canvas
 from mnclglf_lite.drawing.palette import AGREE
@@ -25,7 +25,6 @@ from mnclglf_lite.training.run import lr_factor
 from mnclglf_lite.training.step import Step
 
 pytest.importorskip("PIL")
-QUIET = {"device": "cpu", "log": lambda text: None}
 ROW = {"loss": 2.5, "spread": 0.81, "images_per_second": 800.0}
 SIGHT = ProgressSnapshot(
     method="mnclglf",
@@ -107,7 +106,7 @@ def test_looking_on_changes_nothing_bit_by_bit(method, toys, monkeypatch, tmp_pa
 
 
 def test_without_a_watch_nothing_is_read(toys, monkeypatch):
-    monkeypatch.setattr(progress, "sight_of", lambda run: pytest.fail("looked"))
+    monkeypatch.setattr(progress, "snapshot_of", lambda run: pytest.fail("looked"))
     assert train.train(tiny("simclr", steps=3), toys, **QUIET).finished
 
 
@@ -355,16 +354,15 @@ run = train.train(recipe, splits, out="run", resume=True, device="cpu", watch=bo
 """
 SET_UP = """
 import torch
-from mnclglf_lite.data import toybox
-from mnclglf_lite.data.dataset import ImageSet, Splits
+from mnclglf_lite.data import dataset, toybox
 from mnclglf_lite.explorers import TrainingBoard
 from mnclglf_lite.recipe.recipe import preset
 from mnclglf_lite.training import train
 from mnclglf_lite.views.view import View
 
 images, labels, _, _ = toybox.draw(400, 0, 16)
-part = lambda name, rows: ImageSet(images[rows], labels[rows], tuple(toybox.CLASSES), "toybox", name)
-splits = Splits(part("train", slice(0, 320)), part("holdout", slice(320, 360)), part("test", slice(360, 400)))
+part = lambda name, rows: dataset.ImageSet(images[rows], labels[rows], tuple(toybox.CLASSES), "toybox", name)
+splits = dataset.Splits(part("train", slice(0, 320)), part("holdout", slice(320, 360)), part("test", slice(360, 400)))
 # fewer steps than a CPU would compile for
 small = dict(width=8, blocks=(1, 1), projector=(16, 8), batch=16, view=View(size=16, blur=0.0), steps=4900)
 recipe = preset("quick", "simclr", "toybox", **small)

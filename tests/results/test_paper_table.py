@@ -8,7 +8,7 @@ import pytest
 from mnclglf_lite.results import paper_table
 from mnclglf_lite.results.published import PAPER
 
-KEPT = Path(__file__).resolve().parents[1] / "data" / "runs"
+KEPT = Path(__file__).resolve().parents[2] / "data" / "runs"
 
 
 def cells(text):

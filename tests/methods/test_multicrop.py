@@ -2,9 +2,8 @@
 
 import pytest
 import torch
-from conftest import cosine, slow_nt_xent, tiny
+from conftest import QUIET, cosine, interrupt_after, same, slow_nt_xent, tiny
 from test_methods import assert_order_does_not_matter, batch
-from test_train import QUIET, interrupt_after, same
 
 from mnclglf_lite.core.errors import InputError
 from mnclglf_lite.losses import info_nce, nt_xent
@@ -12,7 +11,7 @@ from mnclglf_lite.methods.multicrop import cross_view_mean, forward_together
 from mnclglf_lite.methods.registry import build_method
 from mnclglf_lite.recipe.recipe import preset
 from mnclglf_lite.training import train
-from mnclglf_lite.views import view
+from mnclglf_lite.views import batch as views_batch
 from mnclglf_lite.views.view import View, render_view
 
 WITH_SMALL_VIEWS = ("simclr", "byol", "mnclglf")
@@ -31,7 +30,7 @@ def stepped(recipe, dtype=torch.float64):
         if name.endswith("bn2.weight"):  # zero at the start, which would hide the layers before it
             torch.nn.init.ones_(p)
     views, labels = batch(recipe, method, dtype=dtype)
-    views = [x.requires_grad_() for x in view]
+    views = [x.requires_grad_() for x in views]
     return method, views, method(views, labels)
 
 
@@ -215,7 +214,7 @@ def test_a_run_with_small_views_and_more_networks_resumes_exactly(name, toys, tm
 
 def test_whole_views_grow_and_small_ones_stay(toys, monkeypatch):
     sides, real = [], render_view
-    monkeypatch.setattr(view, "render", lambda images, view, draw: sides.append(view.size) or real(images, view, draw))
+    monkeypatch.setattr(views_batch, "render_view", lambda x, view, draw: sides.append(view.size) or real(x, view, draw))
     train.train(cropped("simclr", grow=(12, 16), steps=2), toys, **QUIET)
     assert sides == [12, 12, 8, 8, 16, 16, 8, 8]
 

@@ -138,7 +138,7 @@ def test_an_interrupted_layout_leaves_the_old_one(monkeypatch):
 
 
 def test_saved_it_is_a_page_with_what_it_had(tmp_path):
-    from test_explore import read
+    from test_embedding_page import read
 
     two = case()["two"]
     two.selected, two.pinned = CHOSEN[3:5], CHOSEN[8]

@@ -66,7 +66,7 @@ def test_shares_make_every_run_once_and_the_whole_call_makes_the_table(monkeypat
     monkeypatch.setattr(ablation, "OUT", tmp_path)
     monkeypatch.setattr(ablation, "LONG_STEPS", 2)
     monkeypatch.setattr(ablation, "base", lambda **changes: tiny(**changes))
-    monkeypatch.setattr(ablation.data, "load", lambda name, root=None, device="cpu": toys)
+    monkeypatch.setattr(ablation, "load_dataset", lambda name, root=None, device="cpu": toys)
     for which in ("1/2", "2/2"):
         ablation.main(["long", "--share", which])
     assert len(list(tmp_path.glob("long/*/result.json"))) == 9 and not (tmp_path / "long" / "compare.json").exists()
@@ -83,7 +83,7 @@ def test_a_share_refuses_runs_of_another_recipe_before_it_trains(monkeypatch, tm
     monkeypatch.setattr(ablation, "OUT", tmp_path)
     monkeypatch.setattr(ablation, "LONG_STEPS", 2)
     monkeypatch.setattr(ablation, "base", lambda **changes: tiny(**changes))
-    monkeypatch.setattr(ablation.data, "load", lambda name, root=None, device="cpu": toys)
+    monkeypatch.setattr(ablation, "load_dataset", lambda name, root=None, device="cpu": toys)
     folder = tmp_path / "long" / "no-swap-seed2"
     folder.mkdir(parents=True)
     (folder / "recipe.json").write_text(json.dumps(tiny(steps=3, seed=2, swap=False).to_dict()))

@@ -141,12 +141,12 @@ loss
 """
 QUEUE = """
 import torch
-from mnclglf_lite.data.dataset import ImageSet
+from mnclglf_lite.data import dataset
 from mnclglf_lite.explorers import QueueExplorer
 labels = torch.arange(150) % 4
 features = torch.eye(4)[labels] + 0.4 * torch.randn(150, 4, generator=torch.Generator().manual_seed(0))
 images = (labels[:, None, None, None] * 60).byte().expand(-1, 3, 8, 8).clone()
-queue = QueueExplorer(features, ImageSet(images, labels, ("fork", "cup", "pan", "jar"), "kitchen", "test"), batch=8)
+queue = QueueExplorer(features, dataset.ImageSet(images, labels, ("fork", "cup", "pan", "jar"), "kitchen", "test"), batch=8)
 queue
 """
 

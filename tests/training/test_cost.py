@@ -11,7 +11,7 @@ from mnclglf_lite.recipe.recipe import METHODS, VARIANTS, variant
 from mnclglf_lite.training import cost, train
 from mnclglf_lite.training.cost import relative_flops, views_per_image
 from mnclglf_lite.training.run import make_optimiser
-from mnclglf_lite.views import view
+from mnclglf_lite.views import batch as views_batch
 from mnclglf_lite.views.patches import grid_patches
 from mnclglf_lite.views.view import render_view
 
@@ -133,7 +133,7 @@ def test_views_a_picture_are_the_pixels_that_the_loop_cuts(name, changes, toys, 
         pixels.append(len(images) * view.size**2)
         return real(images, view, draw)
 
-    monkeypatch.setattr(view, "render", spy)
+    monkeypatch.setattr(views_batch, "render_view", spy)
     train.train(recipe, toys, device="cpu", log=lambda text: None)
     monkeypatch.undo()
     a_picture = sum(pixels) / 16**2 / (6 * recipe.batch)

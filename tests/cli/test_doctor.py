@@ -92,7 +92,7 @@ def test_without_numpy_or_torch_the_exit_code_is_1_and_the_report_still_comes(mo
 
 def test_it_runs_where_torch_cannot_even_be_found(tmp_path):
     """In a fresh Python that has only the standard library."""
-    root = str(CHECKOUT)
+    root = os.path.dirname(os.path.dirname(os.path.dirname(doctor.__file__)))
     environment = {"PYTHONPATH": root, "PATH": os.environ["PATH"], "MNCLGLF_LITE_DATA": str(tmp_path)}
     command = [sys.executable, "-S", "-m", "mnclglf_lite.cli.doctor"]  # -S: no site-packages
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)

@@ -11,7 +11,7 @@ from mnclglf_lite.core.errors import InputError
 from mnclglf_lite.results import paired
 from mnclglf_lite.results.paired import compare_rows, paired_difference
 
-KEPT = Path(__file__).resolve().parents[1] / "data" / "runs"
+KEPT = Path(__file__).resolve().parents[2] / "data" / "runs"
 
 
 def record(drawn, released, seeds=(0, 1, 2), linear=None):

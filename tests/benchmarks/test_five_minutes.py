@@ -6,12 +6,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks import five_minutes
-from mnclglf_lite.data import dataset
 from mnclglf_lite.recipe import flags
 from mnclglf_lite.recipe.recipe import Recipe
 from mnclglf_lite.results import records
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +57,7 @@ def test_a_trial_is_made_once_and_shares_are_put_together(monkeypatch, tmp_path,
     """On toys in place of photographs, a few steps each."""
     monkeypatch.setattr(five_minutes, "OUT", tmp_path / "trials.json")
     monkeypatch.setattr(five_minutes, "TRIALS", {"--batch 8": 2, "--batch 8 --lr 0.6": 3, "--batch 8 --width 8": 2})
-    monkeypatch.setattr(dataset, "load", lambda name, root=None, device="cpu": toys)
+    monkeypatch.setattr(five_minutes, "load_dataset", lambda name, root=None, device="cpu": toys)
     five_minutes.main(["--share", "1/2"])
     half = json.loads(five_minutes.part(1, 2).read_text())["rows"]
     assert [row["flags"] for row in half] == ["--batch 8", "--batch 8 --width 8"]

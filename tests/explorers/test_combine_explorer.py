@@ -246,10 +246,9 @@ def test_the_same_seed_gives_the_same_bytes(toys, method):
 # --- a real browser ---
 
 CELLS = (
-    """from mnclglf_lite.data import toybox
-from mnclglf_lite.data.dataset import ImageSet
+    """from mnclglf_lite.data import dataset, toybox
 images, labels, factors, masks = toybox.draw(40, 0)
-pictures = ImageSet(images, labels, toybox.CLASSES, "toybox", "test", factors, masks)""",
+pictures = dataset.ImageSet(images, labels, toybox.CLASSES, "toybox", "test", factors, masks)""",
     """from mnclglf_lite.explorers import CombineExplorer
 explorer = CombineExplorer(pictures)
 explorer""",

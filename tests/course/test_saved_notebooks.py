@@ -18,7 +18,7 @@ pytest.importorskip("anywidget")
 pytest.importorskip("nbclient")
 nbformat = pytest.importorskip("nbformat")
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 VIEW = "application/vnd.jupyter.widget-view+json"
 CELLS = (
     "from PIL import Image\n"
