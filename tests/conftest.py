@@ -11,7 +11,7 @@ import torch
 
 from mnclglf_lite.data import dataset
 from mnclglf_lite.data.dataset import load_dataset
-from mnclglf_lite.recipe.recipe import preset
+from mnclglf_lite.recipe.presets import preset
 from mnclglf_lite.training.step import Step
 from mnclglf_lite.views.view import View
 
@@ -104,33 +104,19 @@ def slow_negative_cosine(p, z):
 
 
 QUIET = {"device": "cpu", "log": lambda text: None}
-WEAK = View(size=16, scale=(0.4, 1.0), jitter_p=0.0, gray=0.0, blur=0.0)
+WEAK = View(size=16, scale=(0.4, 1.0), jitter_p=0.0, gray_p=0.0, blur_p=0.0)
+
+
+SMALL = {
+    "width": 8, "blocks": (1, 1), "projector": (16, 8), "predictor_hidden": 8, "queue": 32, "batch_size": 16, "steps": 4,
+    "view": View(size=16, blur_p=0.0), "teacher_view": WEAK,
+}  # fmt: skip
 
 
 def tiny(method="mnclglf", **changes):
     """A recipe that steps in milliseconds."""
-    small = {"width": 8, "blocks": (1, 1), "projector": (16, 8), "predictor": 8, "queue": 32, "batch": 16}
-    return preset(
-        "quick", method, "toybox", **{**small, "view": View(size=16, blur=0.0), "weak_view": WEAK, "steps": 4, **changes}
-    )
-
-
-def same(one, two):
-    """Whether two runs have the very same weights."""
-    a, b = one.method.state_dict(), two.method.state_dict()
-    return all(torch.equal(a[key], b[key]) for key in a)
-
-
-def interrupt_after(steps, monkeypatch):
-    """Press the stop button during the given step, as Ctrl-C does."""
-    real = Step.__call__
-
-    def step(self, index):
-        if self.run.step == steps - 1:
-            os.kill(os.getpid(), signal.SIGINT)
-        return real(self, index)
-
-    monkeypatch.setattr(Step, "__call__", step)
+    base = preset("quick", method, "toybox")
+    return preset("quick", method, "toybox", **{k: v for k, v in SMALL.items() if base.reads(k)} | changes)
 
 
 @pytest.fixture(scope="session")

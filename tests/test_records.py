@@ -7,7 +7,8 @@ from statistics import mean
 
 import pytest
 
-from mnclglf_lite.recipe.recipe import METHODS, Recipe
+from mnclglf_lite.methods.registry import METHODS
+from mnclglf_lite.recipe.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNS = ROOT / "data" / "runs"

@@ -8,7 +8,7 @@ from conftest import tiny
 
 from benchmarks import ablation
 from mnclglf_lite.core.errors import InputError
-from mnclglf_lite.methods.registry import build_method
+from mnclglf_lite.recipe.recipe import build_method
 from mnclglf_lite.training import train
 
 CHOICE = {"drawn": {"temperature": 0.2, "lr": 0.36}, "released": {"temperature": 0.5, "lr": 0.9}}
@@ -16,7 +16,9 @@ CHOICE = {"drawn": {"temperature": 0.2, "lr": 0.36}, "released": {"temperature":
 
 def test_each_form_is_asked_at_every_temperature_and_rate():
     asked = ablation.candidates()
-    assert len(asked) == 24 and len({(r.local_gradient, r.temperature, r.lr) for r in asked.values()}) == 24
+    assert (
+        len(asked) == 24 and len({(r.method.local_gradient, r.method.temperature, r.optim.lr) for r in asked.values()}) == 24
+    )
     assert ablation.CHOOSING_SEED not in ablation.SEEDS
 
 
@@ -40,7 +42,7 @@ def test_one_thing_is_changed_at_a_time_and_weights_keep_their_sum():
         changed = {line.split(":")[0] for line in drawn.differences(recipe)}
         settings = {"temperature", "lr"} if name == "released" else set()
         assert changed == set(ablation.VARIANTS[name]) | settings, name
-        counted = recipe.local_weight * recipe.local_gradient + recipe.global_weight
+        counted = recipe.method.local_weight * recipe.method.local_gradient + recipe.method.global_weight
         assert counted == pytest.approx(2.0), name  # of the terms that teach
     six = asked["weights-1-to-6"]
     assert six.global_weight / six.local_weight == pytest.approx(6.0)
@@ -86,7 +88,7 @@ def test_a_share_refuses_runs_of_another_recipe_before_it_trains(monkeypatch, tm
     monkeypatch.setattr(ablation, "load_dataset", lambda name, root=None, device="cpu": toys)
     folder = tmp_path / "long" / "no-swap-seed2"
     folder.mkdir(parents=True)
-    (folder / "recipe.json").write_text(json.dumps(tiny(steps=3, seed=2, swap=False).to_dict()))
+    (folder / "recipe.json").write_text(json.dumps(tiny(steps=3, seed=2, neighbour_swap=False).to_dict()))
     monkeypatch.setattr(train, "train", None)
     with pytest.raises(InputError, match="another recipe"):
         ablation.main(["long", "--share", "1/2"])

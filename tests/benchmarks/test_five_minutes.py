@@ -38,9 +38,9 @@ def test_every_trial_stands_in_the_file_and_its_flags_are_those_of_train(trials)
 def test_the_run_of_five_minutes_has_the_best_trials_settings(trials):
     best = max(trials, key=lambda line: knn(trials[line]))
     kept = Recipe.from_dict(json.loads((records.KEPT / "five-minutes-c10" / "recipe.json").read_text()))
-    assert kept == five_minutes.recipe_of(best, kept.steps)
+    assert kept == five_minutes.recipe_of(best, kept.optim.steps)
     result = json.loads((records.KEPT / "five-minutes-c10" / "result.json").read_text())
-    assert result["step"] == kept.steps and result["train_seconds"] <= 300
+    assert result["step"] == kept.optim.steps and result["train_seconds"] <= 300
     assert best in " ".join((ROOT / "README.md").read_text().split())
 
 

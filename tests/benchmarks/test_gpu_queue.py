@@ -63,7 +63,7 @@ import torch
 from mnclglf_lite.cli import main
 from mnclglf_lite.data import dataset
 from mnclglf_lite.evaluation import evaluate, paper_probe
-from mnclglf_lite.recipe.recipe import preset
+from mnclglf_lite.recipe.presets import preset
 from mnclglf_lite.training import run
 draws, labels = torch.Generator().manual_seed(0), torch.arange(60) % 4
 images = torch.randint(0, 256, (60, 3, 8, 8), dtype=torch.uint8, generator=draws)
@@ -290,7 +290,7 @@ def test_a_final_run_alone_trains_on_all_pictures_and_choices_never_see_test(rec
 
 
 def test_full_runs_are_the_preset_and_what_their_name_says(recipes):
-    epochs = {name: recipe.epochs for name, recipe in recipes.items() if name.startswith(("c10-", "c100-", "tiny-"))}
+    epochs = {name: recipe.optim.epochs for name, recipe in recipes.items() if name.startswith(("c10-", "c100-", "tiny-"))}
     assert len(epochs) > 60 and set(epochs.values()) == {200.0}
     drawn = recipes["c10-drawn"]
     expected = {
@@ -317,7 +317,7 @@ def test_the_ablation_changes_one_thing_at_a_time_and_keeps_the_sum_of_the_weigh
         for variant, changed in fields.items():
             recipe = recipes[f"part-{variant}-{seed}"]
             assert {line.split(":")[0] for line in drawn.differences(recipe)} == changed, variant
-            assert recipe.local_weight * recipe.local_gradient + recipe.global_weight == 7.0, variant
+            assert recipe.method.local_weight * recipe.method.local_gradient + recipe.method.global_weight == 7.0, variant
     crops, whole = recipes["part-random-crops-0"].local_view, recipes["part-drawn-0"].view
     assert (crops.size, crops.jitter, crops.jitter_p) == (whole.size // 2, whole.jitter, whole.jitter_p)
     assert (crops.gray, crops.blur, crops.solarize) == (whole.gray, whole.blur, whole.solarize)

@@ -11,21 +11,21 @@ from conftest import WEAK, tiny
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import bare, peers, report, speed, speed_rows
-from mnclglf_lite.methods.registry import build_method
-from mnclglf_lite.recipe.recipe import METHODS
+from mnclglf_lite.methods.registry import METHODS
+from mnclglf_lite.recipe.recipe import build_method
 from mnclglf_lite.training.run import new_run
 from mnclglf_lite.views.view import View
 
-VIEW = View(size=16, gray=0.1, blur=0.0)
+VIEW = View(size=16, gray_p=0.1, blur_p=0.0)
 CPU = torch.device("cpu")
 CONVOLUTIONS = ("convolution", "convolution_backward")
 VARIANTS = [
     *((method, {}) for method in METHODS),
     ("moco", {"symmetric": False}),
     ("mnclglf", {"local_gradient": False}),
-    ("mnclglf", {"networks": 1, "local_views": 2, "local_view": WEAK}),
+    ("mnclglf", {"num_networks": 1, "small_views": 2, "small_view": WEAK}),
     ("mcl", {"with_labels": True}),
-    ("glnet", {"base": "simclr"}),
+    ("glnet", {"framework": "simclr"}),
     ("cgh", {"context": "ressl"}),
 ]
 
@@ -40,8 +40,8 @@ def counted(work):
 @pytest.mark.parametrize(("name", "changes"), VARIANTS)
 def test_bare_networks_are_those_of_the_method(name, changes):
     """As many convolutions, no more products than with the loss, and the same parameters get a gradient."""
-    method = build_method(tiny(name, norm_groups=1, **changes), 4).train()
-    method.draws = torch.Generator().manual_seed(0)
+    method = build_method(tiny(name, bn_splits=1, **changes), 4).train()
+    method.generator = torch.Generator().manual_seed(0)
     cut = [torch.randn(16, 3, v.size, v.size) for v in method.views]
     step = bare.Bare(method, cut, None, compiled=False)
     convolutions, everything = counted(step)
@@ -230,6 +230,6 @@ def test_the_command_line_plans_what_it_says():
     assert plan.rows == ["ours", "bare"] and plan.seconds * plan.rounds * 2 == pytest.approx(10)
     args = speed.arguments(["--device", "cuda", "--preset", "standard"])
     plan = speed.plan_for("mnclglf", args)
-    assert plan.recipe.batch == 512 and "ours-captured" in plan.rows and not set(plan.rows) & set(speed.PEERS)
+    assert plan.recipe.optim.batch_size == 512 and "ours-captured" in plan.rows and not set(plan.rows) & set(speed.PEERS)
     plan = speed.plan_for("simclr", speed.arguments(["--device", "cpu", "--preset", "quick", "--view-size", "32"]))
-    assert plan.recipe.view.size == 32 and set(speed.PEERS) <= set(plan.rows) and "ours-captured" not in plan.rows
+    assert plan.recipe.views.view.size == 32 and set(speed.PEERS) <= set(plan.rows) and "ours-captured" not in plan.rows

@@ -15,8 +15,10 @@ import torch
 from mnclglf_lite.cli.main import main, parser
 from mnclglf_lite.data import dataset
 from mnclglf_lite.data.dataset import load_dataset
+from mnclglf_lite.methods.registry import METHODS, VARIANTS
 from mnclglf_lite.recipe.flags import recipe_from
-from mnclglf_lite.recipe.recipe import METHODS, VARIANTS, VIEWS, Recipe, preset
+from mnclglf_lite.recipe.presets import preset
+from mnclglf_lite.recipe.recipe import VIEWS, Recipe
 from mnclglf_lite.training.run import load_run
 from mnclglf_lite.training.step import Step
 from mnclglf_lite.views.view import View
@@ -433,7 +435,7 @@ def test_flags_of_compare_reach_every_recipe():
     args = parser().parse_args(["compare", "--lr", "0.5", "--no-swap", "--view-gray", "0.3"])
     for method in METHODS:
         plain = preset("quick", method)
-        wanted = dataclasses.replace(plain, lr=0.5, swap=False, view=dataclasses.replace(plain.view, gray=0.3))
+        wanted = dataclasses.replace(plain, lr=0.5, neighbour_swap=False, view=dataclasses.replace(plain.view, gray_p=0.3))
         assert recipe_from(args, method) == wanted
 
 

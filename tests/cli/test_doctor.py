@@ -7,7 +7,6 @@ import sys
 import pytest
 
 from mnclglf_lite.cli import doctor
-from mnclglf_lite.core.files import CHECKOUT
 
 
 def without(monkeypatch, module, error):

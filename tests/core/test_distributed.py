@@ -27,10 +27,10 @@ from mnclglf_lite.core.distributed import (
     world_size,
 )
 from mnclglf_lite.core.errors import InputError
-from mnclglf_lite.methods import registry, simclr
-from mnclglf_lite.methods.registry import build_method
+from mnclglf_lite.methods import simclr
 from mnclglf_lite.models.batchnorm import sync_batchnorm
-from mnclglf_lite.recipe.recipe import preset
+from mnclglf_lite.recipe.presets import preset
+from mnclglf_lite.recipe.recipe import build_method
 from mnclglf_lite.training import checkpoint, train
 from mnclglf_lite.training.run import load_run
 from mnclglf_lite.training.step import Step
@@ -95,8 +95,8 @@ def proof(tmp_path_factory):
 
 
 def test_every_method_is_among_the_forms():
-    assert {form.split(",")[0] for form in two_ranks.FORMS} == set(registry.CLASSES)
-    assert all(method.gathers for method in registry.CLASSES.values())
+    assert {form.split(",")[0] for form in two_ranks.FORMS} == set(METHODS)
+    assert all(method.supports_distributed for method in METHODS.values())
 
 
 @pytest.mark.parametrize("form", two_ranks.FORMS)
@@ -239,7 +239,7 @@ def test_what_processes_cannot_share_is_refused_before_anything_is_written(monke
     monkeypatch.setattr(distributed, "_world", 3)
     for changes, words in (
         ({}, r"batch \(16, of the whole batch\) does not divide among 3 processes.* such as 15 or 18"),
-        ({"batch": 12, "queue": 24, "norm_groups": 4}, r"norm_groups \(4, .* 3 or 6"),
+        ({"batch_size": 12, "queue": 24, "bn_splits": 4}, r"norm_groups \(4, .* 3 or 6"),
     ):
         with pytest.raises(InputError, match=words):
             train.train(tiny("moco", **changes), out=tmp_path / "run", **QUIET)

@@ -8,9 +8,9 @@ from mnclglf_lite.core.errors import InputError
 from mnclglf_lite.course import method_traits
 from mnclglf_lite.course.method_traits import MethodTraits
 from mnclglf_lite.drawing.palette import AGREE
-from mnclglf_lite.methods import registry, simclr
-from mnclglf_lite.methods.registry import register_method
-from mnclglf_lite.recipe.recipe import METHODS, preset
+from mnclglf_lite.methods import simclr
+from mnclglf_lite.methods.registry import METHODS, register_method
+from mnclglf_lite.recipe.presets import preset
 
 # learning, twins, predictor, queues, negatives, neighbour, parts: from the docstrings of the methods
 KNOWN = {
@@ -44,8 +44,8 @@ def test_the_family_is_all_that_learns_without_labels():
 
 
 def test_traits_follow_the_recipe():
-    assert made("simclr", local_views=2).parts
-    assert made("mcl", networks=3).learning == 3
+    assert made("simclr", small_views=2).parts
+    assert made("mcl", num_networks=3).learning == 3
     assert made("cgh", context="ressl").queues == 1
 
 
@@ -61,7 +61,7 @@ def test_a_loss_that_looks_at_no_other_picture_has_no_negatives():
         assert made("alone-in-the-test").negatives == "none"
     finally:
         METHODS.remove("alone-in-the-test")
-        del registry.CLASSES["alone-in-the-test"]
+        del METHODS["alone-in-the-test"]
 
 
 def blue(sheet):

@@ -17,10 +17,10 @@ from mnclglf_lite.evaluation.linear import standardize
 from mnclglf_lite.explorers.loss import pairs
 from mnclglf_lite.explorers.loss.batch import Batch
 from mnclglf_lite.losses import cosine_logits, info_nce_queue
-from mnclglf_lite.methods.registry import build_method
 from mnclglf_lite.models.memory_queue import Queue
 from mnclglf_lite.models.momentum import update_ema
 from mnclglf_lite.recipe import recipe
+from mnclglf_lite.recipe.recipe import build_method
 from mnclglf_lite.results import compare
 from mnclglf_lite.training import step  # fmt: skip
 from mnclglf_lite.training.run import lr_factor, new_run
@@ -164,7 +164,7 @@ def test_08_relatives():
 
 
 def test_09_tables():
-    n, asked = notebook("09"), tiny("simclr", steps=0, epochs=3.0, batch=32)
+    n, asked = notebook("09"), tiny("simclr", steps=0, epochs=3.0, batch_size=32)
     assert n.steps_of(330, 32, 3) == new_run(asked, 330, 10, torch.device("cpu")).total_steps
     kept = json.loads((FOLDER.parent / "data" / "runs" / "cifar10-slim" / "compare.json").read_text())
     linear = {name: row["runs"][0]["linear"]["top1"] for name, row in kept["rows"].items()}

@@ -11,7 +11,7 @@ from mnclglf_lite.core.errors import InputError
 from mnclglf_lite.data import dataset
 from mnclglf_lite.evaluation import evaluate, knn, paper_probe
 from mnclglf_lite.evaluation.evaluate import extract_features, recalibrate_batchnorm
-from mnclglf_lite.methods.registry import build_method
+from mnclglf_lite.recipe.recipe import build_method
 from mnclglf_lite.views.view import whole_images
 
 
@@ -76,7 +76,7 @@ def test_a_random_encoder_is_judged_under_its_own_statistics(toys):
 
 def test_a_random_encoder_with_groups_is_judged_under_statistics_of_whole_batches(toys):
     """A last batch that does not divide into eight groups is no obstacle, and the numbers are those without groups."""
-    one, eight = (build_method(tiny("moco", norm_groups=groups, batch=32), 10).backbone for groups in (1, 8))
+    one, eight = (build_method(tiny("moco", bn_splits=groups, batch_size=32), 10).backbone for groups in (1, 8))
     a, b = (recalibrate_batchnorm(backbone, toys.train, count=77) for backbone in (one, eight))
     torch.testing.assert_close(a.layer1[0].bn1.running_var, b.layer1[0].bn1.running_var)
     assert eight.bn1.groups == 8  # the copy alone is another

@@ -15,7 +15,7 @@ from mnclglf_lite.drawing import canvas, heatmap, palette
 from mnclglf_lite.explorers.patches import figure
 from mnclglf_lite.explorers.patches.compute import BATCH, combined
 from mnclglf_lite.explorers.patches.words import describe
-from mnclglf_lite.methods.registry import build_method
+from mnclglf_lite.recipe.recipe import build_method
 from mnclglf_lite.training.run import new_run
 from mnclglf_lite.views import view
 from mnclglf_lite.views.batch import make_views
@@ -41,7 +41,7 @@ def test_embeddings_by_hand_in_float64(toys, grid, k, local):
     found = combined(toys.test, method, index=5, seed=3, grid=grid, combine=k)
     size = {2: 16, 3: 15}[grid] if local == "grid" else 16
     images, generator = the_batch(toys.test, 5, 3)
-    recipe = method.recipe.replace(grid=grid, view=view.View(size=size, blur=0.0))
+    recipe = method.recipe.replace(grid=grid, view=view.View(size=size, blur_p=0.0))
     cut = [x.double() for x in make_views(images, build_method(recipe, 10).views, generator)]
     exact = copy.deepcopy(method).double().train()
     side = size // grid
@@ -100,7 +100,7 @@ def test_a_trained_encoder_tells_its_picture_from_others(toys):
     from mnclglf_lite.training import train
 
     quiet = {"device": "cpu", "engine": "eager", "log": lambda text: None}
-    trained = train.train(tiny(steps=60, temperature=0.1, batch=32), toys, **quiet)
+    trained = train.train(tiny(steps=60, temperature=0.1, batch_size=32), toys, **quiet)
     before, after = (
         np.mean([combined(toys.train, m, i, 0, 2, 2).beaten.float().mean().item() for i in range(12)])
         for m in (build_method(trained.recipe, 10), trained.method)
@@ -169,7 +169,7 @@ def test_scales_end_at_plain_numbers():
 
 
 def test_embeddings_of_many_numbers_take_several_lines(toys):
-    found = combined(toys.test, build_method(tiny(projector=(16, 600), predictor=8), 10), 0, 0, 2, 2)
+    found = combined(toys.test, build_method(tiny(projector=(16, 600), predictor_hidden=8), 10), 0, 0, 2, 2)
     sheet = figure.combine_figure(found)
     x, y, _, _ = sheet.places["pair 1"]
     strip = np.asarray(sheet.picture)[y + 10 : y + 30, 14 + figure.NUMBERS :][:, : figure.STRIP]
@@ -233,7 +233,7 @@ def test_a_run_or_nothing_may_be_given(toys):
     assert explorer.method is begun.method and "the network after step 4 of 9" in explorer.words
     small = toys.test.subset(torch.arange(5))  # fewer than a batch
     explorer = widgets.CombineExplorer(small)
-    assert "untrained" in explorer.words and explorer.method.recipe.width == 16 and explorer.found.others == 4
+    assert "untrained" in explorer.words and explorer.method.config.width == 16 and explorer.found.others == 4
 
 
 def test_the_same_seed_gives_the_same_bytes(toys, method):

@@ -16,8 +16,8 @@ from mnclglf_lite.explorers.crops import coverage, figure, sample
 from mnclglf_lite.explorers.crops.coverage import Target
 from mnclglf_lite.explorers.crops.sample import DRAWS
 from mnclglf_lite.explorers.crops.words import counted_in_words, target_in_words
-from mnclglf_lite.methods.registry import build_method
-from mnclglf_lite.recipe.recipe import preset
+from mnclglf_lite.recipe.presets import preset
+from mnclglf_lite.recipe.recipe import build_method
 from mnclglf_lite.recipe.view_choice import ViewChoice, divisible
 from mnclglf_lite.training import step, train
 from mnclglf_lite.views import crops
@@ -53,7 +53,7 @@ def random_boxes(b, m, hw, seed=0, whole=True):
 
 
 def test_views_of_a_recipe_change_nothing_in_it():
-    recipe = tiny(local_views=2, local="crops")
+    recipe = tiny(small_views=2, local="crops")
     assert ViewChoice.of(recipe).apply(recipe) == recipe
     assert ViewChoice.of(recipe).apply(tiny("simclr")).local_views == 2  # of use to other methods too
     assert ViewChoice() == ViewChoice.of(type(recipe)())
@@ -71,7 +71,7 @@ def test_knobs_reach_the_fields_they_are_named_after():
     assert (got.view.size, got.local_view.size) == (32, 16)
     plain = ViewChoice.of(base).turned(**KNOBS | {"colour": 0.0})
     assert plain.view.jitter == (0, 0, 0, 0) and plain.view.gray == 0
-    assert ViewChoice.of(base).turned(**KNOBS | {"colour": 1.0}).view.jitter == base.view.jitter
+    assert ViewChoice.of(base).turned(**KNOBS | {"colour": 1.0}).view.jitter == base.views.view.jitter
 
 
 def test_a_grid_takes_the_nearest_size_it_divides():
@@ -88,7 +88,7 @@ def test_a_grid_takes_the_nearest_size_it_divides():
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"local": "crops"}, {"local_views": 0, "grid": 3}, {"local": "crops", "local_views": 0}]
+    "changes", [{}, {"local": "crops"}, {"small_views": 0, "grid": 3}, {"local": "crops", "small_views": 0}]
 )
 def test_the_views_shown_are_those_that_a_step_makes_and_the_method_divides(toys, changes):
     recipe, picture = turned(**changes), toys.test.images[2]
@@ -97,19 +97,19 @@ def test_the_views_shown_are_those_that_a_step_makes_and_the_method_divides(toys
     made = make_views(picture.expand(DRAWS, -1, -1, -1), method.views, torch.Generator().manual_seed(5))
     first = [view[:1] for view in made]
     patches = [patch[0] for half in method.patches_of(first) for patch in half]
-    expected = [*(view[0] for view in first[:3]), *patches, *(view[0] for view in first[3 : 3 + recipe.local_views])]
+    expected = [*(view[0] for view in first[:3]), *patches, *(view[0] for view in first[3 : 3 + recipe.method.small_views])]
     assert len(expected) == len(cuts.shown) == len(cuts.names) == len(cuts.boxes) == len(cuts.draws)
     for name, shown, theirs in zip(cuts.names, cuts.shown, expected, strict=True):
         assert torch.equal(normalise(shown), theirs), name
-    grid = recipe.grid**2
+    grid = recipe.method.grid**2
     assert cuts.names[:4] == ("A", "B", "C", "A1") and cuts.names[2 + grid : 4 + grid] == (f"A{grid}", "B1")
-    assert cuts.names[3 + 2 * grid :] == tuple("DEF"[: recipe.local_views])
+    assert cuts.names[3 + 2 * grid :] == tuple("DEF"[: recipe.method.small_views])
 
 
 def test_a_run_with_the_explorers_views_trains_on_what_was_shown(toys, monkeypatch, tmp_path):
     """The first picture of the first batch, in a batch as large as the explorer's, with the explorer's seed."""
     widgets = pytest.importorskip("mnclglf_lite.explorers")
-    recipe = tiny(batch=DRAWS, queue=DRAWS, steps=2, seed=7)
+    recipe = tiny(batch_size=DRAWS, queue=DRAWS, steps=2, seed=7)
     index = int(batch_order(7, 0, len(toys.train))[0])
     explorer = widgets.CropExplorer(toys.train, recipe, picture=index)
     explorer.seed.value, explorer.scale.value, explorer.local_views.value = 7, (0.15, 0.45), 2
@@ -270,7 +270,7 @@ def test_boxes_are_drawn_where_they_are_and_one_alone_when_chosen(toys):
 
 
 def test_views_stand_in_true_size_and_enlarged_at_their_places(toys):
-    picture, recipe = toys.test.images[1], turned(local_views=2)
+    picture, recipe = toys.test.images[1], turned(small_views=2)
     cuts = sample.cut(picture, recipe, seed=3)
     sheet = figure.crop_figure(picture, cuts)
     page = np.asarray(sheet.picture)
@@ -289,7 +289,7 @@ def test_views_stand_in_true_size_and_enlarged_at_their_places(toys):
 def test_maps_show_density_and_the_objects_outline():
     picture, mask = torch.full((3, 32, 32), 90, dtype=torch.uint8), torch.zeros(32, 32, dtype=torch.bool)
     mask[8:16, 8:16] = True
-    recipe = turned(preset("quick", "mnclglf", "toybox"), local="crops", local_views=0)
+    recipe = turned(preset("quick", "mnclglf", "toybox"), local="crops", small_views=0)
     cuts = sample.cut(picture, recipe, seed=2)
     bare, mapped = (np.asarray(figure.crop_figure(picture, cuts, mask=mask, maps=m).picture) for m in (False, True))
     assert mapped.shape[0] > bare.shape[0] and mapped.shape[1] == bare.shape[1]
@@ -335,7 +335,7 @@ def test_the_same_seed_gives_the_same_bytes(toys):
 @pytest.mark.parametrize("side, size", [(8, 12), (64, 64), (40, 224)])
 def test_pictures_and_views_of_other_sizes(side, size):
     picture = torch.randint(0, 256, (3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    recipe = turned(tiny(view=View(size=size, blur=0.0)), grid=2, local_views=8)
+    recipe = turned(tiny(view=View(size=size, blur_p=0.0)), grid=2, small_views=8)
     sheet = figure.crop_figure(picture, sample.cut(picture, recipe, 0), maps=True)
     page = np.asarray(sheet.picture)
     for edge in (page[:3], page[-3:], page[:, :3], page[:, -3:]):
@@ -430,7 +430,7 @@ def test_without_masks_there_is_no_target(toys):
 
 def test_what_cannot_be_is_said_in_words(toys):
     widgets = pytest.importorskip("mnclglf_lite.explorers")
-    explorer = widgets.CropExplorer(toys.test, tiny(view=View(size=10, blur=0.0)))
+    explorer = widgets.CropExplorer(toys.test, tiny(view=View(size=10, blur_p=0.0)))
     png = explorer.picture.png
     explorer.local.value = ("grid", 3)  # patches of 3 pixels are too small for this network
     assert "too small for this network" in explorer.words and explorer.picture.png == png

@@ -16,13 +16,13 @@ from mnclglf_lite.explorers.networks import diagram, layout, tracer
 from mnclglf_lite.explorers.networks.figure import WIDE, panel, portrait, step_figure
 from mnclglf_lite.explorers.networks.layout import PAD, Item, Piece
 from mnclglf_lite.explorers.networks.words import describe, describe_node, facts
-from mnclglf_lite.methods.registry import build_method
-from mnclglf_lite.recipe.recipe import METHODS, VARIANTS, variant
+from mnclglf_lite.methods.registry import METHODS, VARIANTS, variant
+from mnclglf_lite.recipe.recipe import build_method
 from mnclglf_lite.views import view
 
 pytest.importorskip("PIL")
 NAMES = [*METHODS, *VARIANTS, "mnclglf 4 networks", "mnclglf small views"]
-MORE = {"mnclglf 4 networks": {"networks": 4}, "mnclglf small views": {"local_views": 4}}
+MORE = {"mnclglf 4 networks": {"num_networks": 4}, "mnclglf small views": {"small_views": 4}}
 
 
 @pytest.fixture(scope="module")

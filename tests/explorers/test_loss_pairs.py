@@ -335,7 +335,7 @@ def test_encoded_batches_hold_two_views_of_each_picture_two_of_a_class(toys):
     again = encoded(encoder, toys.train, view, n=6, queue=10, seed=2)
     assert torch.equal(batch.a, again.a) and torch.equal(batch.shown_queue, again.shown_queue)
     assert len(encoded(encoder, toys.train, view, n=5, queue=4)) == 5
-    still = View(size=16, scale=(1.0, 1.0), ratio=(1.0, 1.0), flip=0.0, jitter_p=0.0, gray=0.0, blur=0.0)
+    still = View(size=16, scale=(1.0, 1.0), ratio=(1.0, 1.0), flip_p=0.0, jitter_p=0.0, gray_p=0.0, blur_p=0.0)
     batch = encoded(encoder, toys.train, still, n=4, queue=6)
     torch.testing.assert_close(batch.a, batch.b)  # of the same pictures, in the same order
     assert len(torch.cat([batch.a, batch.queue]).unique(dim=0)) == 10  # no picture twice

@@ -7,10 +7,9 @@ from conftest import tiny
 
 from mnclglf_lite.core.errors import InputError
 from mnclglf_lite.data import dataset
-from mnclglf_lite.methods import registry, simclr
-from mnclglf_lite.methods.registry import register_method
+from mnclglf_lite.methods import simclr
+from mnclglf_lite.methods.registry import METHODS, VARIANTS, register_method
 from mnclglf_lite.recipe import recipe
-from mnclglf_lite.recipe.recipe import METHODS, VARIANTS
 from mnclglf_lite.training import train
 
 pytest.importorskip("anywidget")
@@ -97,8 +96,8 @@ def test_a_method_of_ones_own_is_among_them(toys):
         assert bytes(explorer.picture.png) == picture
     finally:
         recipe.METHODS[:] = before
-        del registry.CLASSES["mine"]
-        registry.CLASSES.pop("broken", None)
+        del METHODS["mine"]
+        METHODS.pop("broken", None)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +152,7 @@ def test_in_jupyterlab_by_mouse_and_by_keyboard(browser, lab):
     assert lab.python("networks.ipynb", "explorer.method.value") == "'byol'"
     method.focus()
     changes(lambda: page.keyboard.press("ArrowDown"), "nnclr: 2 views of each")
-    assert lab.python("networks.ipynb", "explorer.graph.recipe.method") == "'nnclr'"
+    assert lab.python("networks.ipynb", "explorer.graph.recipe.method.name") == "'nnclr'"
     shot = frame.screenshot()
     src = img.get_attribute("src")
     shown.select_option("ways without")

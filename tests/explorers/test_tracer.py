@@ -15,14 +15,14 @@ from mnclglf_lite.data import dataset
 from mnclglf_lite.explorers.networks import tracer
 from mnclglf_lite.explorers.networks.graph import Edge
 from mnclglf_lite.explorers.networks.modules import buffer_of, networks_of, same_architecture, short_name
-from mnclglf_lite.methods import base, registry
-from mnclglf_lite.methods.registry import build_method, register_method
+from mnclglf_lite.methods import base
+from mnclglf_lite.methods.registry import METHODS, VARIANTS, register_method, variant
 from mnclglf_lite.models.freeze import freeze
 from mnclglf_lite.models.heads import projector
 from mnclglf_lite.models.memory_queue import Queue
 from mnclglf_lite.models.momentum import update_ema
 from mnclglf_lite.recipe import recipe
-from mnclglf_lite.recipe.recipe import METHODS, VARIANTS, variant
+from mnclglf_lite.recipe.recipe import build_method
 from mnclglf_lite.training import train
 from mnclglf_lite.training.step import views_at_step
 from mnclglf_lite.views.batch import make_views
@@ -49,9 +49,9 @@ def run_by_hand(method, asked, toys, count, change=None, progress=0.01):
     """The step as `tracer.trace` takes it, without watching. `change`: a view's number, or "labels", to put others in."""
     own = copy.deepcopy(method).train()
     own.progress.fill_(progress)
-    own.draws = torch.Generator().manual_seed(0)
+    own.generator = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
-    views = make_views(toys.train.images[:count], views_at_step(asked, method.views, 0, 1000), own.draws)
+    views = make_views(toys.train.images[:count], views_at_step(asked, method.views, 0, 1000), own.generator)
     labels = toys.train.labels[:count]
     if change == "labels":
         labels = labels.roll(1)
@@ -120,13 +120,13 @@ def test_gradients_arrive_where_a_backward_pass_leaves_them(name, toys):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_method_is_left_as_it_was_bit_by_bit(name, toys):
     asked, method = made(name)
-    method.draws = torch.Generator().manual_seed(3)
-    method(make_views(toys.train.images[:16], method.views, method.draws), toys.train.labels[:16])["loss"].backward()
-    before = copy.deepcopy(method.state_dict()), method.draws.get_state(), torch.get_rng_state()
+    method.generator = torch.Generator().manual_seed(3)
+    method(make_views(toys.train.images[:16], method.views, method.generator), toys.train.labels[:16])["loss"].backward()
+    before = copy.deepcopy(method.state_dict()), method.generator.get_state(), torch.get_rng_state()
     grads = [None if p.grad is None else p.grad.clone() for p in method.parameters()]
     tracer.trace(method, asked, toys.train, 0.5)
     assert all(torch.equal(value, before[0][key]) for key, value in method.state_dict().items())
-    assert torch.equal(method.draws.get_state(), before[1]) and torch.equal(torch.get_rng_state(), before[2])
+    assert torch.equal(method.generator.get_state(), before[1]) and torch.equal(torch.get_rng_state(), before[2])
     for p, grad in zip(method.parameters(), grads, strict=True):
         assert (p.grad is None and grad is None) or torch.equal(p.grad, grad)
     assert method.training and float(method.progress) == 0
@@ -181,7 +181,7 @@ def test_mnclglf_is_what_its_page_draws(toys):
     queue, twin = graph.networks["queue"], graph.networks["momentum_projector"]
     assert queue.holds == (32, 8) and queue.takes == ("m3",) and queue.learns == "nothing"
     assert (twin.learns, twin.follows) == ("moving average", "projector")
-    assert twin.momentum == pytest.approx(graph.recipe.momentum, abs=1e-4)
+    assert twin.momentum == pytest.approx(graph.recipe.method.ema, abs=1e-4)
     assert "labels 1" not in graph.nodes and "agreement" in graph.gauges
 
 
@@ -222,7 +222,7 @@ def test_the_twins_branch_carries_no_gradient(name, branch, toys):
     labels = {graph.nodes[e.source].label: e.gradient for e in graph.into(target)}
     assert labels[f"{branch}1"] is False and labels[f"{branch}2"] is False
     assert all(
-        network.momentum == pytest.approx(graph.recipe.momentum, abs=1e-3) for network in map(graph.networks.get, twins)
+        network.momentum == pytest.approx(graph.recipe.method.ema, abs=1e-3) for network in map(graph.networks.get, twins)
     )
 
 
@@ -276,7 +276,7 @@ def test_glnets_montages_are_made_of_four_quadrants_each(toys):
     assert {e.source for e in graph.into("backbone 1")} == {f"view {v}" for v in range(1, 5)}
     assert {e.source for e in graph.into("momentum_backbone 2")} == {f"view {v}" for v in range(5, 9)}
     assert {e.source for e in graph.into("location 1")} == {"backbone 1"}
-    assert graph.nodes["loss_location"].gradient == pytest.approx(graph.recipe.location_weight)
+    assert graph.nodes["loss_location"].gradient == pytest.approx(graph.recipe.method.location_weight)
 
 
 def test_byols_twin_slows_down(toys):
@@ -320,7 +320,7 @@ class Everything(base.Method):
         self.twin = freeze(copy.deepcopy(self.head))
         self.prototypes = nn.Parameter(torch.randn(5, 6))
         self.register_buffer("centre", torch.zeros(1, 5))
-        self.views = (recipe.view, recipe.view)
+        self.views = (recipe.views.view, recipe.views.view)
 
     def forward(self, views, labels=None):
         class Half(torch.autograd.Function):
@@ -352,7 +352,7 @@ def own():
     before = list(recipe.METHODS)
     yield lambda kind: register_method("own", kind)
     recipe.METHODS[:] = before
-    registry.CLASSES.pop("own", None)
+    METHODS.pop("own", None)
 
 
 def test_a_method_of_ones_own_is_followed_through_whatever_it_does(own, toys):
@@ -386,7 +386,7 @@ def test_the_page_on_adding_a_method_is_watched_like_any_other(toys):
         graph = traced("barlow", toys)
     finally:
         recipe.METHODS[:] = before
-        del registry.CLASSES["barlow"], recipe.QUICK["barlow"]
+        del METHODS["barlow"], recipe.QUICK["barlow"]
     assert {(graph.nodes[e.source].label, e.gradient) for e in graph.into("loss_alike")} == {("z1", True), ("z2", True)}
     assert graph.networks["norm"].holds == () and graph.networks["norm"].parameters == 0
     assert [e.source for e in graph.into("norm 2")] == ["projector 2"]
@@ -414,9 +414,9 @@ def test_what_cannot_be_copied_says_so(toys):
 
 
 def test_few_pictures():
-    assert tracer.few(tiny(batch=16), 300) == 16 and tracer.few(tiny(batch=128, queue=128), 300) == 32
-    assert tracer.few(tiny(batch=96, queue=96), 300) == 32 and tracer.few(tiny(batch=16), 5) == 4
-    assert tracer.few(tiny("moco", batch=16, norm_groups=4), 15) == 8
+    assert tracer.few(tiny(batch_size=16), 300) == 16 and tracer.few(tiny(batch_size=128, queue=128), 300) == 32
+    assert tracer.few(tiny(batch_size=96, queue=96), 300) == 32 and tracer.few(tiny(batch_size=16), 5) == 4
+    assert tracer.few(tiny("moco", batch_size=16, bn_splits=4), 15) == 8
     for count in (0, 1):
         with pytest.raises(InputError, match=f"{count} pictures are too few"):
             tracer.few(tiny(), count)

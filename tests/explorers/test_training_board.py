@@ -188,7 +188,7 @@ def test_a_sight_tells_what_the_run_is(toys, monkeypatch):
     assert (middle.step, middle.total, middle.epoch, middle.epochs) == (10, 25, 0.5, 1.25)
     recipe = result.recipe
     for step, value in ((0, sights[0].rate), (10, middle.rate)):
-        assert value == pytest.approx(recipe.lr * recipe.batch / 256 * lr_factor(recipe, step, 25))
+        assert value == pytest.approx(recipe.optim.lr * recipe.optim.batch_size / 256 * lr_factor(recipe, step, 25))
     assert middle.rates[0][0] == 0 and middle.rates[-1] == (25, pytest.approx(0.0, abs=1e-6))
     assert middle.dim == result.backbone.dim == 16 and middle.live and not middle.kept and middle.left > 0
     assert sights[-1].history == result.history and sights[-1].now("knn") == result.history[-1]["knn"]
@@ -356,7 +356,7 @@ SET_UP = """
 import torch
 from mnclglf_lite.data import dataset, toybox
 from mnclglf_lite.explorers import TrainingBoard
-from mnclglf_lite.recipe.recipe import preset
+from mnclglf_lite.recipe.presets import preset
 from mnclglf_lite.training import train
 from mnclglf_lite.views.view import View
 

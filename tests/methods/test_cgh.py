@@ -8,18 +8,18 @@ import torch.nn.functional as F
 from conftest import cosine, slow_log_softmax, slow_soft_cross_entropy, tiny
 
 from mnclglf_lite.core.errors import InputError
-from mnclglf_lite.methods.registry import build_method
 from mnclglf_lite.models.batchnorm import SplitBatchNorm
+from mnclglf_lite.recipe.recipe import build_method
 from mnclglf_lite.views.view import View
 
 # The published temperatures, whatever the presets say
 PAPER = {"temperature": 0.1, "teacher_temperature": 0.04, "hyper_temperatures": (0.08, 0.07), "ramp": 0.5}
-WEAK = View(size=16, jitter_p=0.0, gray=0.0, blur=0.0)
+WEAK = View(size=16, jitter_p=0.0, gray_p=0.0, blur_p=0.0)
 
 
 def made(**changes):
     """A recipe, its method in float64 with every layer awake, and views."""
-    recipe = tiny("cgh", weak_view=WEAK, **{**PAPER, **changes})
+    recipe = tiny("cgh", teacher_view=WEAK, **{**PAPER, **changes})
     method = build_method(recipe, 10).double()
     for name, p in method.named_parameters():
         if name.endswith("bn2.weight"):  # zero at the start, which would hide the layers before it
@@ -29,7 +29,10 @@ def made(**changes):
 
 def views_of(recipe, method, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    return [torch.randn(recipe.batch, 3, v.size, v.size, generator=generator, dtype=torch.float64) for v in method.views]
+    return [
+        torch.randn(recipe.optim.batch_size, 3, v.size, v.size, generator=generator, dtype=torch.float64)
+        for v in method.views
+    ]
 
 
 def cosines(rows, entries):
@@ -119,7 +122,7 @@ def test_heads_are_as_the_source_says_where_the_recipe_says_so():
 
 @pytest.mark.parametrize("norm_groups", [1, 4])
 def test_at_the_start_student_and_teacher_agree_on_the_same_views(norm_groups):
-    _, method, (x, _) = made(norm_groups=norm_groups, shuffle=norm_groups == 1)
+    _, method, (x, _) = made(bn_splits=norm_groups, shuffle_bn=norm_groups == 1)
     out = method([x, x])
     for name in ("global", "hyper"):
         torch.testing.assert_close(out[f"s_{name}"], out[f"t_{name}"])
@@ -188,7 +191,7 @@ def test_the_hypercolumn_loss_trains_both_stages_below_it():
 
 def test_the_teacher_sees_the_weak_view_and_the_student_the_strong_one():
     recipe, method, (x, y) = made()
-    assert method.views == (recipe.view, WEAK)
+    assert method.views == (recipe.views.view, WEAK)
     base, others = method([x, y]), [method([y, y]), method([x, x])]
     for name in ("global", "hyper"):
         torch.testing.assert_close(others[0][f"t_{name}"], base[f"t_{name}"])
@@ -197,7 +200,7 @@ def test_the_teacher_sees_the_weak_view_and_the_student_the_strong_one():
 
 
 def test_the_teacher_starts_as_a_copy_of_everything_and_follows_with_statistics_of_its_own():
-    recipe, method, views = made(momentum=0.9)
+    recipe, method, views = made(ema=0.9)
     student, teacher = method.student.state_dict(), method.teacher.state_dict()
     assert set(student) == set(teacher) and all(torch.equal(student[key], teacher[key]) for key in student)
     before = [p.clone() for p in method.teacher.parameters()]
@@ -235,12 +238,12 @@ def test_perplexity_counts_the_entries_that_a_target_spreads_over():
     for name in ("global", "hyper"):
         entropies = [-sum(p * math.log(p) for p in row) for row in out[f"target_{name}"].tolist()]
         assert out[f"perplexity_{name}"].item() == pytest.approx(math.exp(sum(entropies) / len(entropies)))
-        assert 1 < out[f"perplexity_{name}"] < recipe.queue
+        assert 1 < out[f"perplexity_{name}"] < recipe.method.queue
     for queue in method.queues.values():
         queue.entries.fill_(1.0)  # all alike: the teacher has no opinion
     out = method(views)
     for name in ("perplexity_global", "perplexity_hyper"):
-        assert out[name].item() == pytest.approx(recipe.queue)
+        assert out[name].item() == pytest.approx(recipe.method.queue)
 
 
 def test_the_controls_start_from_the_same_weights_and_ressl_has_no_hypercolumn():
@@ -252,15 +255,15 @@ def test_the_controls_start_from_the_same_weights_and_ressl_has_no_hypercolumn()
 
 
 def test_the_teacher_sees_a_shuffled_batch_whose_embeddings_come_back_in_order():
-    recipe, method, views = made(norm_groups=4)
+    recipe, method, views = made(bn_splits=4)
     seen = []
     method.teacher.register_forward_pre_hook(lambda module, x: seen.append(x[0]))
-    method.draws = torch.Generator().manual_seed(5)
+    method.generator = torch.Generator().manual_seed(5)
     method(views)
-    order = torch.randperm(recipe.batch, generator=torch.Generator().manual_seed(5))
-    assert not torch.equal(order, torch.arange(recipe.batch)) and torch.equal(seen[0], views[1][order])
+    order = torch.randperm(recipe.optim.batch_size, generator=torch.Generator().manual_seed(5))
+    assert not torch.equal(order, torch.arange(recipe.optim.batch_size)) and torch.equal(seen[0], views[1][order])
     norms = [part.get_submodule(name) for part in (method.student, method.teacher) for name in ("backbone.bn1", "mix.1")]
-    assert method.mixes_batch and all(isinstance(norm, SplitBatchNorm) and norm.groups == 4 for norm in norms)
+    assert method.shuffles_batch and all(isinstance(norm, SplitBatchNorm) and norm.groups == 4 for norm in norms)
     method.eval()  # no batch statistics: an embedding depends on its own picture alone
     out, plain = method(views), method.teacher(views[1])
     for name in ("global", "hyper"):

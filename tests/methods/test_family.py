@@ -12,9 +12,9 @@ from torch import nn
 from mnclglf_lite.evaluation.collapse import effective_rank, feature_std
 from mnclglf_lite.losses import nt_xent
 from mnclglf_lite.methods.byol import BYOL
-from mnclglf_lite.methods.registry import build_method
 from mnclglf_lite.methods.simsiam import SimSiam
 from mnclglf_lite.models.batchnorm import SplitBatchNorm
+from mnclglf_lite.recipe.recipe import build_method
 from mnclglf_lite.training import train
 from mnclglf_lite.views.view import render_view, sample_params
 
@@ -31,8 +31,8 @@ def stepped(name, dtype=torch.float64, seed=0, **changes):
         if key.endswith("bn2.weight"):  # zero at the start, which would hide the layers before it
             nn.init.ones_(p)
     generator = torch.Generator().manual_seed(seed)
-    x = [torch.randn(recipe.batch, 3, v.size, v.size, generator=generator).to(dtype) for v in method.views]
-    return method, x, method(x, torch.arange(recipe.batch) % 10)
+    x = [torch.randn(recipe.optim.batch_size, 3, v.size, v.size, generator=generator).to(dtype) for v in method.views]
+    return method, x, method(x, torch.arange(recipe.optim.batch_size) % 10)
 
 
 def squared_distances(p, m):
@@ -164,7 +164,7 @@ def test_with_one_group_the_shuffle_changes_nothing_and_with_groups_it_changes_t
         for shuffle in (False, True):
             torch.manual_seed(0)  # the draw of a method without a generator of its own
             method, _, out = stepped("moco", norm_groups=groups, shuffle=shuffle)
-            assert method.mixes_batch == (groups > 1)
+            assert method.shuffles_batch == (groups > 1)
             keys[groups, shuffle] = out["k1"]
     torch.testing.assert_close(keys[1, True], keys[1, False])
     assert not torch.allclose(keys[4, True], keys[4, False], rtol=1e-3)
@@ -173,7 +173,7 @@ def test_with_one_group_the_shuffle_changes_nothing_and_with_groups_it_changes_t
 
 def test_shuffled_keys_are_put_back_in_their_places():
     method, x, _ = stepped("moco", norm_groups=4)
-    method.draws = torch.Generator().manual_seed(7)
+    method.generator = torch.Generator().manual_seed(7)
     state = torch.get_rng_state()
     keys = method.keys(x[1])
     assert torch.equal(torch.get_rng_state(), state)  # drawn from the run's own generator
@@ -222,7 +222,7 @@ def collapse(toys):
     found = {}
     for kind in (SimSiam, WithoutStop, WithoutPredictor):
         torch.manual_seed(0)
-        method = kind(tiny("simsiam", batch=128, projector=(32, 32, 32), predictor=16), 10)
+        method = kind(tiny("simsiam", batch_size=128, projector=(32, 32, 32), predictor_hidden=16), 10)
         generator = torch.Generator().manual_seed(0)
         optimiser = torch.optim.SGD(method.parameters(), lr=0.5, momentum=0.9, weight_decay=5e-4)
         images = toys.train.images[:128]
@@ -262,7 +262,7 @@ def test_byols_momentum_rises_over_the_run_and_the_twin_follows_it(toys, monkeyp
         taus.append(float(self.tau()))
 
     monkeypatch.setattr(BYOL, "after_step", after_step)
-    train.train(tiny("byol", momentum=0.8, momentum_end=1.0, steps=8), toys, device="cpu", log=lambda text: None)
+    train.train(tiny("byol", ema=0.8, ema_end=1.0, steps=8), toys, device="cpu", log=lambda text: None)
     assert taus == sorted(taus) and taus[0] == pytest.approx(0.8) and taus[4] == pytest.approx(0.9)
     assert stepped("byol", momentum=0.8, momentum_end=0.0)[0].tau() == 0.8
 
@@ -384,7 +384,7 @@ def test_a_moco_step_equals_one_composed_of_lightlys_parts(symmetric):
         for p in (*method.backbone.parameters(), *method.projector.parameters()):
             p.mul_(1.1)
     method.after_step(out)
-    utils.update_momentum(method.backbone, twin, method.recipe.momentum)
+    utils.update_momentum(method.backbone, twin, method.config.ema)
     torch.testing.assert_close(method.momentum_backbone.conv1.weight, twin.conv1.weight)
     if not symmetric:
         torch.testing.assert_close(F.normalize(method.queue.entries, dim=1), bank, rtol=1e-4, atol=1e-5)
@@ -418,7 +418,7 @@ def test_a_byol_step_equals_one_composed_of_lightlys_parts():
         for q in method.backbone.parameters():
             q.mul_(1.1)
     method.after_step(out)
-    utils.update_momentum(method.backbone, twin, method.recipe.momentum)
+    utils.update_momentum(method.backbone, twin, method.config.ema)
     torch.testing.assert_close(method.momentum_backbone.conv1.weight, twin.conv1.weight)
 
 

@@ -11,7 +11,7 @@ from torch import nn
 from mnclglf_lite.core.errors import InputError
 from mnclglf_lite.losses import l2_normalize, supervised_contrastive
 from mnclglf_lite.methods.glnet import GLNet, multi_positive_nt_xent
-from mnclglf_lite.methods.registry import build_method
+from mnclglf_lite.recipe.recipe import build_method
 from mnclglf_lite.training import train
 from mnclglf_lite.views import montage
 from mnclglf_lite.views.view import View
@@ -30,7 +30,7 @@ def ready(dtype=torch.float32, **changes):
     for name, p in method.named_parameters():
         if name.endswith("bn2.weight"):
             nn.init.ones_(p)
-    method.draws = torch.Generator().manual_seed(1)
+    method.generator = torch.Generator().manual_seed(1)
     return method
 
 
@@ -125,18 +125,18 @@ def test_half_precision_embeddings_are_compared_in_full():
 
 
 def test_eight_views_two_of_each_quadrant():
-    recipe = tiny("glnet", view=View(size=16, blur=0.0, scale=(0.5, 1.0)))
+    recipe = tiny("glnet", view=View(size=16, blur_p=0.0, scale=(0.5, 1.0)))
     views = GLNet(recipe, 10).views
     assert [v.region for v in views] == [*montage.REGIONS, *montage.REGIONS]
     assert [v.solarize for v in views] == [0.5] * 4 + [0.2] * 4
     rest = {dataclasses.replace(v, region=(0, 0, 1, 1), solarize=0.0) for v in views}
-    assert rest == {dataclasses.replace(recipe.view, size=8)}
+    assert rest == {dataclasses.replace(recipe.views.view, size=8)}
     assert {v.flip for v in GLNet(recipe.replace(flip_patches="before"), 10).views} == {0.0}
 
 
 @pytest.mark.parametrize("base", BASES)
 def test_the_loss_is_the_formula_of_its_outputs(base):
-    method = ready(torch.float64, base=base, temperature=0.3, location_weight=0.4)
+    method = ready(torch.float64, framework=base, temperature=0.3, location_weight=0.4)
     out = method(batch(method, 4, dtype=torch.float64))
     assert out["z1"].shape == (16, 8) and out["h1"].shape == (16, method.backbone.dim)
     if base == "simclr":
@@ -170,7 +170,7 @@ class Reader(nn.Module):
 
 @pytest.mark.parametrize("one_order", [True, False])
 def test_every_vector_comes_back_to_its_own_patch_and_place(one_order):
-    method, n = ready(one_order=one_order), 6
+    method, n = ready(same_order=one_order), 6
     method.backbone = method.momentum_backbone = Echo()
     method.projector = method.momentum_projector = method.predictor = nn.Identity()
     method.location = nn.Linear(3, 4)
@@ -189,7 +189,7 @@ def test_every_vector_comes_back_to_its_own_patch_and_place(one_order):
 
 @pytest.mark.parametrize(("one_order", "alike"), [(True, 4), (False, 2)])
 def test_one_permutation_for_both_views_or_one_each(one_order, alike, monkeypatch):
-    method = ready(one_order=one_order)
+    method = ready(same_order=one_order)
     orders, glue = [], montage.glue
     monkeypatch.setattr(montage, "glue", lambda x, order: orders.append(order) or glue(x, order))
     for _ in range(2):
@@ -202,7 +202,7 @@ def test_the_permutation_comes_from_the_runs_own_draws():
     method = ready()
     views, state = batch(method), torch.get_rng_state()
     one, two = method(views)["loss"], method(views)["loss"]
-    method.draws.manual_seed(1)
+    method.generator.manual_seed(1)
     assert torch.equal(method(views)["loss"], one) and not torch.equal(one, two)
     assert torch.equal(torch.get_rng_state(), state)
 
@@ -243,7 +243,7 @@ def test_gradient_reaches_the_student_alone():
 
 
 def test_on_simclrs_frame_there_is_no_twin_and_both_halves_learn():
-    method = ready(torch.float64, base="simclr")
+    method = ready(torch.float64, framework="simclr")
     assert {name for name, _ in method.named_children()} == {"backbone", "projector", "location"}
     out = method(batch(method, dtype=torch.float64))
     assert "p1" not in out and "k1" not in out
@@ -260,7 +260,7 @@ def test_the_location_loss_is_asked_of_view_1_alone_and_of_no_head_of_the_contra
 
 
 def test_the_twin_starts_as_a_copy_and_follows_ever_more_slowly():
-    method = ready(momentum=0.9, momentum_end=1.0)
+    method = ready(ema=0.9, ema_end=1.0)
     online, twin = method.backbone.conv1.weight, method.momentum_backbone.conv1.weight
     head, twin_head = method.projector[0].weight, method.momentum_projector[0].weight
     assert torch.equal(head, twin_head) and torch.equal(online, twin)
@@ -268,14 +268,14 @@ def test_the_twin_starts_as_a_copy_and_follows_ever_more_slowly():
     own = method.momentum_backbone.bn1.running_mean.clone()
     for progress, momentum in ((0.0, 0.9), (0.5, 0.95), (0.25, 1 - 0.1 * (2 + 2**0.5) / 4), (1.0, 1.0)):
         with torch.no_grad():
-            online.normal_(generator=method.draws)
-            head.normal_(generator=method.draws)
+            online.normal_(generator=method.generator)
+            head.normal_(generator=method.generator)
         method.progress.fill_(progress)
         expected = [momentum * t + (1 - momentum) * o for t, o in ((twin, online), (twin_head, head))]
         method.after_step(out)
         torch.testing.assert_close([twin, twin_head], expected)
     assert torch.equal(method.momentum_backbone.bn1.running_mean, own)  # statistics of its own
-    method = ready(momentum=0.9, momentum_end=0.0)  # 0: it stays as it is
+    method = ready(ema=0.9, ema_end=0.0)  # 0: it stays as it is
     method.progress.fill_(0.7)
     with torch.no_grad():
         method.backbone.conv1.weight.add_(1.0)
@@ -297,7 +297,7 @@ def test_labels_change_nothing():
     method = ready()
     views = batch(method)
     with_labels = method(views, torch.arange(16) % 10)["loss"]
-    method.draws.manual_seed(1)
+    method.generator.manual_seed(1)
     assert torch.equal(with_labels, method(views)["loss"])
 
 
@@ -309,6 +309,6 @@ def test_a_network_too_deep_for_its_montages_is_refused():
 
 @pytest.mark.parametrize("base", BASES)
 def test_it_learns_on_a_small_toy_box(base, toys):
-    run = train.train(tiny("glnet", base=base, steps=60), toys, device="cpu", log=lambda text: None)
+    run = train.train(tiny("glnet", framework=base, steps=60), toys, device="cpu", log=lambda text: None)
     assert run.history[-1]["loss_global"] < run.history[0]["loss_global"] - 0.1
     assert 0.2 < run.history[-1]["location"] < 0.6

@@ -7,16 +7,18 @@ import torch
 from conftest import cosine, slow_log_softmax, slow_soften, slow_supervised_contrastive, tiny
 
 from mnclglf_lite.core.errors import InputError
-from mnclglf_lite.methods.registry import build_method
 from mnclglf_lite.models.batchnorm import SplitBatchNorm
-from mnclglf_lite.recipe.recipe import MUTUAL
+from mnclglf_lite.recipe.recipe import MUTUAL, build_method
 
 PARTS = [f"loss_{name}" for name in MUTUAL]
 
 
 def views_of(recipe, method, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    return [torch.randn(recipe.batch, 3, v.size, v.size, generator=generator, dtype=torch.float64) for v in method.views]
+    return [
+        torch.randn(recipe.optim.batch_size, 3, v.size, v.size, generator=generator, dtype=torch.float64)
+        for v in method.views
+    ]
 
 
 def made(**changes):
@@ -59,7 +61,7 @@ def slow_mcl(out, queues, temperature, soft_temperature):
 
 @pytest.mark.parametrize("networks, temperature", [(2, 0.2), (3, 0.1)])
 def test_the_losses_are_the_formulas(networks, temperature):
-    recipe, method, views = made(networks=networks, temperature=temperature)
+    recipe, method, views = made(num_networks=networks, temperature=temperature)
     queues = [queue.entries.clone() for queue in method.queues]
     out = method(views)
     slow = slow_mcl(out, queues, temperature, soft_temperature=3.0)
@@ -71,8 +73,8 @@ def test_the_losses_are_the_formulas(networks, temperature):
 
 def test_one_network_is_one_way_moco():
     """The same weights, queue and draws: the same loss, gradient, twin and queue, with BatchNorm in groups and shuffled."""
-    changes = {"norm_groups": 4, "shuffle": True, "temperature": 0.2, "momentum": 0.9}
-    recipe, method, views = made(networks=1, projector_last_norm=False, **changes)
+    changes = {"bn_splits": 4, "shuffle_bn": True, "temperature": 0.2, "ema": 0.9}
+    recipe, method, views = made(num_networks=1, projector_last_norm=False, **changes)
     moco = build_method(tiny("moco", symmetric=False, projector_last_norm=False, **changes), 10).double()
     for ours, theirs in ((method.online, (moco.backbone, moco.projector)),
                          (method.twins, (moco.momentum_backbone, moco.momentum_projector))):  # fmt: skip
@@ -104,7 +106,7 @@ def test_identical_networks_have_nothing_to_say_to_each_other_once_their_queues_
     out = method(views)
     assert out["loss_soft_vcl"] > 1e-3 and out["loss_soft_icl"] > 1e-3  # the queues' random start is not aligned
     torch.testing.assert_close(out["loss_vcl"], out["loss_icl"])  # the same sum over networks, in another order
-    for seed in range(recipe.queue // recipe.batch):  # one turn of the queue, without learning
+    for seed in range(recipe.method.queue // recipe.optim.batch_size):  # one turn of the queue, without learning
         method.after_step(method(views_of(recipe, method, seed)))
     out = method(views)
     torch.testing.assert_close(out["loss_vcl"], out["loss_icl"])
@@ -112,7 +114,7 @@ def test_identical_networks_have_nothing_to_say_to_each_other_once_their_queues_
 
 
 def test_a_slot_holds_the_same_picture_in_every_queue_and_is_filled_after_the_look_up():
-    recipe, method, views = made(networks=3, queue=48)
+    recipe, method, views = made(num_networks=3, queue=48)
     start = [queue.entries.clone() for queue in method.queues]
     steps = []
     for seed in range(2):
@@ -128,7 +130,7 @@ def test_a_slot_holds_the_same_picture_in_every_queue_and_is_filled_after_the_lo
 def test_each_switch_removes_exactly_its_term(off):
     recipe, method, views = made()
     whole = method(views)
-    _, other, _ = made(mutual=tuple(name for name in MUTUAL if name != off))
+    _, other, _ = made(losses=tuple(name for name in MUTUAL if name != off))
     out = other(views)
     for name in PARTS:
         torch.testing.assert_close(out[name], whole[name])  # all are reported, as gauges
@@ -165,7 +167,7 @@ def test_the_target_of_a_soft_loss_is_a_constant(name):
 
     def z(q, b):
         rows = zip(q.tolist(), k[b].tolist(), strict=True)
-        return [[cosine(x, entry) / recipe.temperature for entry in (key, *queues[b].tolist())] for x, key in rows]
+        return [[cosine(x, entry) / recipe.method.temperature for entry in (key, *queues[b].tolist())] for x, key in rows]
 
     # q0 is the student in one direction alone; in the other it makes the target, which is held
     target = z(out["q1"], 1 if name == "loss_soft_vcl" else 0)
@@ -179,8 +181,8 @@ def test_the_target_of_a_soft_loss_is_a_constant(name):
 
 
 def test_networks_start_apart_and_each_twin_as_a_copy_that_follows():
-    recipe, method, views = made(networks=3, momentum=0.9)
-    assert method.backbone is method.online[0][0] and method.views == (recipe.view, recipe.view)
+    recipe, method, views = made(num_networks=3, ema=0.9)
+    assert method.backbone is method.online[0][0] and method.views == (recipe.views.view, recipe.views.view)
     starts = [network[0].conv1.weight.detach().clone() for network in method.online]
     for m, start in enumerate(starts):
         assert not torch.equal(start, starts[m - 1])
@@ -195,16 +197,16 @@ def test_networks_start_apart_and_each_twin_as_a_copy_that_follows():
 
 
 def test_all_twins_see_one_shuffled_batch_and_keys_come_back_in_order():
-    recipe, method, views = made(networks=3, norm_groups=4)
+    recipe, method, views = made(num_networks=3, bn_splits=4)
     seen = []
     for twin in method.twins:
         twin.register_forward_pre_hook(lambda module, x: seen.append(x[0]))
-    method.draws = torch.Generator().manual_seed(5)
+    method.generator = torch.Generator().manual_seed(5)
     method(views)
-    order = torch.randperm(recipe.batch, generator=torch.Generator().manual_seed(5))
-    assert not torch.equal(order, torch.arange(recipe.batch))
+    order = torch.randperm(recipe.optim.batch_size, generator=torch.Generator().manual_seed(5))
+    assert not torch.equal(order, torch.arange(recipe.optim.batch_size))
     assert len(seen) == 3 and all(torch.equal(x, views[1][order]) for x in seen)
-    assert method.mixes_batch and all(
+    assert method.shuffles_batch and all(
         isinstance(part[0][0].bn1, SplitBatchNorm) and part[0][0].bn1.groups == 4 for part in (method.online, method.twins)
     )
     method.eval()  # no batch statistics: a key depends on its own picture alone
@@ -213,11 +215,11 @@ def test_all_twins_see_one_shuffled_batch_and_keys_come_back_in_order():
 
 
 def test_without_the_shuffle_nothing_is_drawn():
-    _, method, views = made(shuffle=False)
-    method.draws = torch.Generator().manual_seed(5)
-    before = method.draws.get_state()
+    _, method, views = made(shuffle_bn=False)
+    method.generator = torch.Generator().manual_seed(5)
+    before = method.generator.get_state()
     method(views)
-    assert torch.equal(method.draws.get_state(), before)
+    assert torch.equal(method.generator.get_state(), before)
 
 
 def test_the_head_is_the_releases_one_linear_layer_where_the_recipe_says_so():
@@ -227,7 +229,7 @@ def test_the_head_is_the_releases_one_linear_layer_where_the_recipe_says_so():
 
 def test_one_network_without_its_own_loss_is_refused():
     with pytest.raises(InputError, match=r"mutual=\('icl',\) leaves nothing to learn from"):
-        build_method(tiny("mcl", networks=1, mutual=("icl",)), 10)
+        build_method(tiny("mcl", num_networks=1, losses=("icl",)), 10)
 
 
 # --- with labels -------------------------------------------------------------------------------------------------------
@@ -235,8 +237,8 @@ def test_one_network_without_its_own_loss_is_refused():
 
 @pytest.mark.parametrize("networks", [1, 2, 3])
 def test_the_labelled_losses_are_the_formulas(networks):
-    recipe, method, views = made(with_labels=True, networks=networks, temperature=0.1)
-    labels = torch.arange(recipe.batch) % 5
+    recipe, method, views = made(with_labels=True, num_networks=networks, temperature=0.1)
+    labels = torch.arange(recipe.optim.batch_size) % 5
     out = method(views, labels)
     e = [out[f"e{m}"].tolist() for m in range(networks)]
     s = [[[[cosine(x, y) / 0.1 for y in b] for x in a] for b in e] for a in e]
@@ -258,7 +260,7 @@ def test_the_labelled_losses_are_the_formulas(networks):
 def test_each_switch_removes_its_weighted_term_from_the_labelled_loss(off, weight):
     labels = torch.arange(16) % 5
     _, method, views = made(with_labels=True)
-    _, other, _ = made(with_labels=True, mutual=tuple(name for name in MUTUAL if name != off))
+    _, other, _ = made(with_labels=True, losses=tuple(name for name in MUTUAL if name != off))
     whole, out = method(views, labels), other(views, labels)
     torch.testing.assert_close(out["loss"], whole["loss"] - weight * whole[f"loss_{off}"])
     assert whole[f"loss_{off}"] > 1e-3
@@ -266,8 +268,8 @@ def test_each_switch_removes_its_weighted_term_from_the_labelled_loss(off, weigh
 
 def test_labelled_networks_meet_in_the_batch_and_both_sides_learn():
     recipe, method, views = made(with_labels=True)
-    labels = torch.arange(recipe.batch) % 5
-    assert method.views == (recipe.view,) and not any("queue" in key or "twin" in key for key in method.state_dict())
+    labels = torch.arange(recipe.optim.batch_size) % 5
+    assert method.views == (recipe.views.view,) and not any("queue" in key or "twin" in key for key in method.state_dict())
     out = method(views, labels)
     for grad in torch.autograd.grad(out["loss_icl"], [out["e0"], out["e1"]], retain_graph=True):
         assert grad.abs().max() > 1e-6
@@ -279,13 +281,13 @@ def test_labelled_networks_meet_in_the_batch_and_both_sides_learn():
 
 
 def test_the_labelled_form_has_whole_batches_whatever_the_groups():
-    _, method, _ = made(with_labels=True, norm_groups=4)
-    assert not method.mixes_batch and not any(isinstance(m, SplitBatchNorm) for m in method.modules())
+    _, method, _ = made(with_labels=True, bn_splits=4)
+    assert not method.shuffles_batch and not any(isinstance(m, SplitBatchNorm) for m in method.modules())
 
 
 def test_the_labelled_form_needs_labels_and_the_other_does_not_read_them():
     _, method, views = made(with_labels=True)
     with pytest.raises(InputError, match="needs labels"):
         method(views)
-    _, method, views = made(shuffle=False)  # a new order each time would change the rounding
+    _, method, views = made(shuffle_bn=False)  # a new order each time would change the rounding
     assert torch.equal(method(views)["loss"], method(views, torch.zeros(16, dtype=torch.long))["loss"])

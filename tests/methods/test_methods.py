@@ -7,18 +7,18 @@ from conftest import slow_info_nce, slow_nt_xent, tiny
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mnclglf_lite.core.errors import InputError
-from mnclglf_lite.methods.registry import build_method
+from mnclglf_lite.methods.registry import METHODS, VARIANTS, variant
 from mnclglf_lite.models.heads import predictor, projector
 from mnclglf_lite.models.memory_queue import Queue
 from mnclglf_lite.models.resnet import ResNet
-from mnclglf_lite.recipe.recipe import METHODS, VARIANTS, variant
+from mnclglf_lite.recipe.recipe import build_method
 from mnclglf_lite.views.view import View
 
 
 def batch(recipe, method, seed=0, dtype=torch.float32):
     generator = torch.Generator().manual_seed(seed)
-    views = [torch.randn(recipe.batch, 3, v.size, v.size, generator=generator).to(dtype) for v in method.views]
-    return views, torch.arange(recipe.batch) % 10
+    views = [torch.randn(recipe.optim.batch_size, 3, v.size, v.size, generator=generator).to(dtype) for v in method.views]
+    return views, torch.arange(recipe.optim.batch_size) % 10
 
 
 def gradients(recipe, part="loss", seed=0):
@@ -65,10 +65,10 @@ def test_the_same_seed_draws_the_same_weights_and_touches_no_global_state(name):
 def assert_order_does_not_matter(recipe):
     """The pictures of a batch in another order: the same loss, and every other output in that order."""
     method = build_method(recipe, 10).double()
-    if method.mixes_batch:
+    if method.shuffles_batch:
         pytest.skip("a draw mixes the pictures of the batch")
     views, labels = batch(recipe, method, dtype=torch.float64)
-    order = torch.randperm(recipe.batch, generator=torch.Generator().manual_seed(3))
+    order = torch.randperm(recipe.optim.batch_size, generator=torch.Generator().manual_seed(3))
     base = method(views, labels)
     moved = method([v[order] for v in views], labels[order])
     for key, value in base.items():
@@ -116,7 +116,7 @@ def test_the_loss_of_mnclglf_is_its_formula():
     recipe = tiny(temperature=0.3, local_weight=1.0, global_weight=6.0)
     method = build_method(recipe, 10).double()
     out = method(*batch(recipe, method, dtype=torch.float64))
-    assert out["c1"].shape == out["c2"].shape == (6, recipe.batch, 8)
+    assert out["c1"].shape == out["c2"].shape == (6, recipe.optim.batch_size, 8)
     local = sum(slow_info_nce(out["p1"], out["c2"][j], 0.3) + slow_info_nce(out["p2"], out["c1"][j], 0.3) for j in range(6))
     both = 0.5 * slow_nt_xent(out["n3"], out["p1"], 0.3) + 0.5 * slow_nt_xent(out["n1"], out["p3"], 0.3)
     assert out["loss_local"].item() == pytest.approx(local / 12, abs=1e-6)
@@ -166,7 +166,7 @@ def test_the_gradient_is_that_of_the_loss_with_the_targets_held_constant():
         p1, p2, p3 = (method.embed(x)[1] for x in views)
         local = sum(slow_info_nce(p1, out["c2"][j], 0.5) + slow_info_nce(p2, out["c1"][j], 0.5) for j in range(6)) / 12
         both = 0.5 * slow_nt_xent(out["n3"], p1, 0.5) + 0.5 * slow_nt_xent(out["n1"], p3, 0.5)
-        return recipe.local_weight * local + recipe.global_weight * both
+        return recipe.method.local_weight * local + recipe.method.global_weight * both
 
     with torch.no_grad():
         for row, column in ((0, 0), (3, 5)):
@@ -185,7 +185,7 @@ def test_patch_order_does_not_change_the_local_term():
     patches = method.patches_of(views)[0]
     c = method.local_targets(patches)
     mixed = method.local_targets(patches[[2, 0, 3, 1]])
-    anchor = torch.randn(recipe.batch, 8, dtype=torch.float64)
+    anchor = torch.randn(recipe.optim.batch_size, 8, dtype=torch.float64)
     one, two = (sorted(slow_info_nce(anchor, cj, 0.2) for cj in each) for each in (c, mixed))
     assert one == pytest.approx(two)
 
@@ -204,7 +204,7 @@ def test_only_the_third_views_keys_enter_the_queue_and_never_before_the_look_up(
 
 
 def test_the_momentum_network_moves_by_averaging_alone_and_keeps_its_own_statistics():
-    recipe = tiny(momentum=0.9)
+    recipe = tiny(ema=0.9)
     method = build_method(recipe, 10)
     online, twin = method.backbone.conv1.weight, method.momentum_backbone.conv1.weight
     assert not torch.equal(online, twin)  # drawn on its own, not copied
@@ -231,14 +231,14 @@ def test_the_patch_branch_updates_the_running_statistics_of_the_online_network()
 
 
 def test_without_the_swap_the_targets_are_the_keys_themselves():
-    recipe = tiny(swap=False)
+    recipe = tiny(neighbour_swap=False)
     method = build_method(recipe, 10)
     out = method(*batch(recipe, method))
     assert torch.equal(out["n1"], out["m1"]) and torch.equal(out["n3"], out["m3"])
 
 
 def test_random_local_crops_take_the_place_of_the_grid():
-    recipe = tiny(local="crops", local_view=View(size=8, scale=(0.05, 0.4)))
+    recipe = tiny(local="crops", small_view=View(size=8, scale=(0.05, 0.4)))
     method = build_method(recipe, 10)
     assert [v.size for v in method.views] == [16] * 3 + [8] * 8
     views, labels = batch(recipe, method)
@@ -264,20 +264,20 @@ def test_the_three_weightings_of_the_release(local_weight, global_weight, form):
 
 def test_two_networks_hold_what_they_always_held_drawn_in_the_same_order():
     recipe = tiny(seed=4)
-    dim, heads = recipe.projector[-1], (8 * 2, *recipe.projector)  # two stages of 8 and 16 channels
+    dim, heads = recipe.method.projector[-1], (8 * 2, *recipe.method.projector)  # two stages of 8 and 16 channels
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(4)
-        parts = {"backbone": ResNet(8, (1, 1), recipe.stem), "projector": projector(heads)}
-        parts |= {"predictor": predictor(dim, recipe.predictor)}
-        parts |= {"momentum_backbone": ResNet(8, (1, 1), recipe.stem), "momentum_projector": projector(heads)}
-        parts |= {"queue": Queue(recipe.queue, dim)}
+        parts = {"backbone": ResNet(8, (1, 1), recipe.encoder.stem), "projector": projector(heads)}
+        parts |= {"predictor_hidden": predictor(dim, recipe.method.predictor_hidden)}
+        parts |= {"momentum_backbone": ResNet(8, (1, 1), recipe.encoder.stem), "momentum_projector": projector(heads)}
+        parts |= {"queue": Queue(recipe.method.queue, dim)}
     wanted = {f"{name}.{key}": value for name, part in parts.items() for key, value in part.state_dict().items()}
     state = build_method(recipe, 10).state_dict()
     assert list(state) == list(wanted) and all(torch.equal(state[key], wanted[key]) for key in wanted)
 
 
 def test_one_network_teaches_itself_with_its_own_neighbours():
-    recipe = tiny(networks=1, temperature=0.3)
+    recipe = tiny(num_networks=1, temperature=0.3)
     method = build_method(recipe, 10).double()
     assert {name.split(".")[0] for name in method.state_dict()} == {"backbone", "projector", "predictor", "queue"}
     assert all(p.requires_grad for p in method.parameters())
@@ -299,7 +299,7 @@ def test_one_network_teaches_itself_with_its_own_neighbours():
 
 
 def test_the_global_term_is_the_mean_over_the_twins_each_with_its_own_queue():
-    recipe = tiny(networks=4, temperature=0.3)
+    recipe = tiny(num_networks=4, temperature=0.3)
     method = build_method(recipe, 10).double()
     views, labels = batch(recipe, method, dtype=torch.float64)
     ends = ("", "_2", "_3")
@@ -324,7 +324,7 @@ def test_the_global_term_is_the_mean_over_the_twins_each_with_its_own_queue():
 
 
 def test_each_twin_is_half_as_fast_as_the_one_before_and_has_its_own_statistics():
-    recipe = tiny(networks=4, momentum=0.8)
+    recipe = tiny(num_networks=4, ema=0.8)
     method = build_method(recipe, 10)
     names = ("momentum_backbone", "momentum_projector")
     twins = [[getattr(method, name + end) for name in names] for end in ("", "_2", "_3")]
@@ -343,11 +343,11 @@ def test_each_twin_is_half_as_fast_as_the_one_before_and_has_its_own_statistics(
 
 @pytest.mark.parametrize("networks", [1, 3])
 def test_permuting_the_batch_permutes_the_outputs_of_any_number_of_networks(networks):
-    assert_order_does_not_matter(tiny(networks=networks))
+    assert_order_does_not_matter(tiny(num_networks=networks))
 
 
 def test_agreement_counts_the_neighbours_of_every_twin():
-    recipe = tiny(networks=3)
+    recipe = tiny(num_networks=3)
     method = build_method(recipe, 10)
     views, labels = batch(recipe, method)
     method.queue.labels.fill_(3)
@@ -372,7 +372,7 @@ def test_a_simclr_step_equals_one_composed_of_lightlys_parts():
     ours, theirs = method.projector.state_dict(), head.layers.state_dict()
     assert set(theirs) <= set(ours)
     head.layers.load_state_dict({key: ours[key] for key in theirs})
-    value = loss.NTXentLoss(temperature=recipe.temperature)(*(head(method.backbone(x)) for x in views))
+    value = loss.NTXentLoss(temperature=recipe.method.temperature)(*(head(method.backbone(x)) for x in views))
     torch.testing.assert_close(method(views)["loss"], value, rtol=1e-5, atol=1e-6)
     grads = torch.autograd.grad(method(views)["loss"], method.backbone.conv1.weight)[0]
     torch.testing.assert_close(grads, torch.autograd.grad(value, method.backbone.conv1.weight)[0], rtol=1e-3, atol=1e-5)

@@ -8,19 +8,19 @@ from test_methods import assert_order_does_not_matter, batch
 from mnclglf_lite.core.errors import InputError
 from mnclglf_lite.losses import info_nce, nt_xent
 from mnclglf_lite.methods.multicrop import cross_view_mean, forward_together
-from mnclglf_lite.methods.registry import build_method
-from mnclglf_lite.recipe.recipe import preset
+from mnclglf_lite.recipe.presets import preset
+from mnclglf_lite.recipe.recipe import build_method
 from mnclglf_lite.training import train
 from mnclglf_lite.views import batch as views_batch
 from mnclglf_lite.views.view import View, render_view
 
 WITH_SMALL_VIEWS = ("simclr", "byol", "mnclglf")
-SMALL = View(size=8, scale=(0.05, 0.4), blur=0.0)
+SMALL = View(size=8, scale=(0.05, 0.4), blur_p=0.0)
 WHOLE = {"simclr": 2, "byol": 2, "mnclglf": 3}  # whole views
 
 
 def cropped(name, n=2, **changes):
-    return tiny(name, local_views=n, local_view=SMALL, **changes)
+    return tiny(name, small_views=n, small_view=SMALL, **changes)
 
 
 def stepped(recipe, dtype=torch.float64):
@@ -60,7 +60,7 @@ def test_together_is_one_batch_with_one_set_of_statistics_and_keeps_the_views_in
 def test_small_views_follow_the_whole_ones(name):
     recipe = cropped(name, 3)
     method = build_method(recipe, 10)
-    assert method.views == (recipe.view,) * WHOLE[name] + (SMALL,) * 3
+    assert method.views == (recipe.views.view,) * WHOLE[name] + (SMALL,) * 3
     assert set(method.state_dict()) == set(build_method(tiny(name), 10).state_dict())  # they bring no weights of their own
 
 
@@ -109,7 +109,7 @@ def test_without_small_views_simclr_is_bit_for_bit_what_it_was():
     recipe = tiny("simclr")
     method, views, out = stepped(recipe, torch.float32)
     twin = stepped(recipe, torch.float32)[0]
-    value = nt_xent(*(twin.projector(twin.backbone(x)) for x in views), recipe.temperature)
+    value = nt_xent(*(twin.projector(twin.backbone(x)) for x in views), recipe.method.temperature)
     assert torch.equal(out["loss"], value)
     ours = torch.autograd.grad(out["loss"], list(method.parameters()))
     assert all(map(torch.equal, ours, torch.autograd.grad(value, list(twin.parameters()))))
@@ -124,9 +124,9 @@ def test_without_small_views_mnclglf_is_bit_for_bit_what_it_was(local_gradient):
     c1, c2 = (twin.local_targets(patches) for patches in twin.patches_of([x1, x2, x3]))
     with torch.no_grad():
         n1, n3 = (twin.queue.nearest(twin.momentum_projector(twin.momentum_backbone(x)))[0] for x in (x1, x3))
-    t, (a1, a2) = recipe.temperature, (p1, p2) if local_gradient else (p1.detach(), p2.detach())
+    t, (a1, a2) = recipe.method.temperature, (p1, p2) if local_gradient else (p1.detach(), p2.detach())
     local = torch.stack([info_nce(a1, c, t) for c in c2] + [info_nce(a2, c, t) for c in c1]).mean()
-    value = recipe.local_weight * local + recipe.global_weight * (nt_xent(n3, p1, t) + nt_xent(n1, p3, t)) / 2
+    value = recipe.method.local_weight * local + recipe.method.global_weight * (nt_xent(n3, p1, t) + nt_xent(n1, p3, t)) / 2
     assert torch.equal(out["loss_local"], local) and torch.equal(out["loss"], value)
     params = [[p for p in m.parameters() if p.requires_grad] for m in (method, twin)]
     ours, theirs = torch.autograd.grad(out["loss"], params[0]), torch.autograd.grad(value, params[1])
@@ -222,5 +222,5 @@ def test_whole_views_grow_and_small_ones_stay(toys, monkeypatch):
 def test_a_small_view_that_is_too_small_is_refused():
     for changes in ({"method": "simclr", "local_views": 1}, {"local": "crops"}):
         with pytest.raises(InputError, match="local_view of 2 pixels is too small; make it at least 4"):
-            preset("quick").replace(local_view=View(size=2), **changes)
-    preset("quick", local_view=View(size=2))  # never cut, so nobody minds
+            preset("quick").replace(small_view=View(size=2), **changes)
+    preset("quick", small_view=View(size=2))  # never cut, so nobody minds

@@ -169,7 +169,11 @@ def test_for_good_it_is_one_file_and_one_line(tmp_path):
         assert {{"z1", "z2"}} <= {{name for node in graph.nodes.values() for name in node.names}}
     """
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(tmp_path)}
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
     )
     assert done.returncode == 0, done.stderr + done.stdout
 

@@ -8,9 +8,9 @@ from conftest import tiny
 from torch import nn
 
 from mnclglf_lite.core.errors import InputError
-from mnclglf_lite.methods.registry import build_method
 from mnclglf_lite.models.batchnorm import SplitBatchNorm, split_batchnorm
 from mnclglf_lite.models.resnet import ResNet
+from mnclglf_lite.recipe.recipe import build_method
 from mnclglf_lite.results.export import export_backbone, load_backbone
 
 KINDS = {"1d": (nn.BatchNorm1d, (12, 5)), "2d": (nn.BatchNorm2d, (12, 5, 3, 4))}
@@ -153,7 +153,7 @@ def test_equals_lightlys_split_batchnorm_which_deals_pictures_out_in_turn():
 
 
 def test_a_backbone_trained_in_groups_is_exported_as_any_other(tmp_path):
-    method = build_method(tiny("moco", norm_groups=4), 10)
+    method = build_method(tiny("moco", bn_splits=4), 10)
     x = torch.randn(16, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     method([x, x.flip(3)])
     assert isinstance(method.backbone.bn1, SplitBatchNorm)

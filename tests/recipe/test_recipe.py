@@ -4,7 +4,9 @@ import json
 import pytest
 
 from mnclglf_lite.core.errors import InputError
-from mnclglf_lite.recipe.recipe import METHODS, PRESETS, Recipe, preset
+from mnclglf_lite.methods.registry import METHODS
+from mnclglf_lite.recipe.presets import PRESETS, preset
+from mnclglf_lite.recipe.recipe import Recipe
 from mnclglf_lite.views.view import View
 
 
@@ -19,13 +21,36 @@ def test_presets_survive_json(name, method):
 def test_as_released_is_the_released_configuration():
     """Every setting that stands in the released code."""
     r = preset("as_released")
-    assert (r.epochs, r.batch, r.lr, r.sgd_momentum, r.nesterov) == (200, 256, 0.1, 0.9, False)
-    assert (r.weight_decay, r.decay_all, r.warmup, r.clip, r.predictor_lr) == (1e-4, True, 0.0, 1.0, "constant")
-    assert (r.temperature, r.momentum, r.queue, r.grid, r.combine) == (1.0, 0.99, 16384, 2, 2)
-    assert (r.local_weight, r.global_weight, r.local_gradient, r.precision) == (1.0, 6.0, False, "fp32")
-    assert (r.width, r.blocks, r.stem, r.projector, r.predictor) == (64, (2, 2, 2, 2), "imagenet", (2048,) * 3, 512)
-    assert r.projector_last_norm
-    v = r.view
+    assert (r.optim.epochs, r.optim.batch_size, r.optim.lr, r.optim.momentum, r.optim.nesterov) == (
+        200,
+        256,
+        0.1,
+        0.9,
+        False,
+    )
+    assert (
+        r.optim.weight_decay,
+        r.optim.decay_bias_and_norm,
+        r.optim.warmup,
+        r.optim.clip_grad_norm,
+        r.method.predictor_lr,
+    ) == (1e-4, True, 0.0, 1.0, "constant")
+    assert (r.method.temperature, r.method.ema, r.method.queue, r.method.grid, r.method.combine) == (1.0, 0.99, 16384, 2, 2)
+    assert (r.method.local_weight, r.method.global_weight, r.method.local_gradient, r.optim.precision) == (
+        1.0,
+        6.0,
+        False,
+        "fp32",
+    )
+    assert (r.encoder.width, r.encoder.blocks, r.encoder.stem, r.method.projector, r.method.predictor_hidden) == (
+        64,
+        (2, 2, 2, 2),
+        "imagenet",
+        (2048,) * 3,
+        512,
+    )
+    assert r.method.projector_last_norm
+    v = r.views.view
     assert (v.size, v.scale, v.filter, v.flip, v.jitter, v.jitter_p) == (
         224,
         (0.2, 1),
@@ -44,12 +69,12 @@ def test_as_released_is_the_released_configuration():
         ({"method": "simclear"}, "did you mean 'simclr'"),
         ({"stem": "cifr"}, "did you mean 'cifar'"),
         ({"temperature": 0.0}, "temperature must be positive"),
-        ({"batch": 1}, "batch must be at least 2"),
-        ({"momentum": 1.0}, r"momentum must lie in \[0, 1\)"),
+        ({"batch_size": 1}, "batch must be at least 2"),
+        ({"ema": 1.0}, r"momentum must lie in \[0, 1\)"),
         ({"grid": 3}, "32 pixels does not divide into a 3x3 grid"),
         ({"combine": 5}, "cannot combine 5 of 4 patches"),
         ({"epochs": 0.0}, "epochs > 0 or steps > 0"),
-        ({"sgd_momentum": 0.0}, "nesterov needs"),
+        ({"momentum": 0.0}, "nesterov needs"),
         ({"method": "glnet", "grow": (16, 32)}, "grow changes the size of `view` alone, and glnet has other views"),
         ({"method": "cgh", "weak_view": View(size=2)}, "a weak_view of 2 pixels is too small"),
         ({"temprature": 0.1}, "did you mean 'temperature'"),

@@ -14,7 +14,8 @@ from mnclglf_lite.drawing import canvas
 from mnclglf_lite.drawing.dotplot import dot_plot
 from mnclglf_lite.drawing.palette import AGREE, DISAGREE
 from mnclglf_lite.evaluation import evaluate
-from mnclglf_lite.recipe.recipe import METHODS, PRESETS, VARIANTS, preset, variant
+from mnclglf_lite.methods.registry import METHODS, VARIANTS, variant
+from mnclglf_lite.recipe.presets import PRESETS, preset
 from mnclglf_lite.results import compare
 
 NAMES = ("simclr", "mnclglf-released", "supervised")
@@ -136,7 +137,7 @@ def test_the_table_says_what_was_measured(compared):
             ):
                 assert cell == f"{50 * sum(values):.1f} ±{50 * abs(values[0] - values[1]):.1f}", name
             assert float(ratio) == pytest.approx(sum(run["linear"]["top1"] for run in runs) / sum(simclr), abs=5e-4)
-            assert units == f"{entry['cost']['forward_units']:.1f}" and params == short_count(entry["cost"]["parameters"])
+            assert units == f"{entry['cost']['relative_flops']:.1f}" and params == short_count(entry["cost"]["parameters"])
             assert float(views.replace(",", "")) > 0 and float(seconds) >= 0 and 0 <= float(spread) <= 1.5
         assert rows["simclr"][5] == "1.000" and rows["random encoder"][7:] == ["-"] * 4
 
@@ -165,7 +166,7 @@ def test_the_json_holds_everything(compared):
     result, folder = compared
     kept = json.loads((folder / "compare.json").read_text())
     assert kept == json.loads(json.dumps(result)) and compare.table(kept) == compare.table(result)
-    assert set(kept["rows"]["simclr"]["cost"]) == {"parameters", "views", "forward_units"}
+    assert set(kept["rows"]["simclr"]["cost"]) == {"parameters", "views", "relative_flops"}
 
 
 def test_sizes_in_three_figures():

@@ -10,8 +10,10 @@ from shelves import comparison, history, put, result
 
 from mnclglf_lite.cli.main import parser
 from mnclglf_lite.core.errors import InputError
+from mnclglf_lite.methods.registry import METHODS, variant
 from mnclglf_lite.recipe import flags
-from mnclglf_lite.recipe.recipe import METHODS, PRESETS, Recipe, preset, variant
+from mnclglf_lite.recipe.presets import PRESETS, preset
+from mnclglf_lite.recipe.recipe import Recipe
 from mnclglf_lite.results import records as kept_records
 from mnclglf_lite.results import summary
 from mnclglf_lite.results.records import group_by_method, load_records
@@ -30,13 +32,13 @@ def test_every_kept_run_is_found_with_what_its_files_say(kept):
         recipe, found = (json.loads((r.folder / f"{name}.json").read_text()) for name in ("recipe", "result"))
         rows = [json.loads(line) for line in (r.folder / "history.jsonl").read_text().splitlines()]
         row = list(found["rows"].values())[-1] if "rows" in found else found
-        assert (r.seed, r.dataset, r.history) == (recipe["seed"], recipe["dataset"], rows)
+        assert (r.seed, r.data.dataset, r.history) == (recipe["seed"], recipe["dataset"], rows)
         # half a tenth for rounding, and as much for what a busy machine does between the last line and the end
         assert r.seconds == rows[-1]["seconds"] == pytest.approx(found["train_seconds"], abs=0.1)
-        assert r.step == r.steps == recipe["steps"] and r.finished
+        assert r.step == r.optim.steps == recipe["steps"] and r.finished
         assert r.result["linear"] == row["linear"] and r.result["hardware"] == row["hardware"]
         assert {"raw pixels", "8x8 thumbnails", "random encoder"} == set(r.baselines)
-        assert r.with_labels == (recipe["method"] == "supervised")
+        assert r.method.with_labels == (recipe["method"] == "supervised")
 
 
 def test_groups_are_folders_and_names_are_methods(kept):
@@ -219,7 +221,7 @@ def read_back(words):
 def test_a_recipe_as_words_of_the_command_line_is_the_same_recipe(kept):
     recipes = [Recipe.from_dict(r.recipe) for r in kept]
     recipes += [preset(name, method) for name in PRESETS for method in METHODS]
-    recipes += [tiny("mcl", mutual=("vcl", "icl"), decay_all=True, clip=0.5)]
+    recipes += [tiny("mcl", losses=("vcl", "icl"), decay_bias_and_norm=True, clip_grad_norm=0.5)]
     for recipe in recipes:
         assert read_back(flags.words(recipe)) == recipe
     method, changes = variant("mnclglf-released")

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from mnclglf_lite.recipe.recipe import METHODS, VARIANTS, variant
+from mnclglf_lite.methods.registry import METHODS, VARIANTS, variant
 from mnclglf_lite.results.published import DATASETS, PUBLISHED, published
 
 

@@ -6,8 +6,8 @@ from conftest import tiny
 from torch import nn
 
 from mnclglf_lite.core.errors import InputError
-from mnclglf_lite.methods.registry import build_method
-from mnclglf_lite.recipe.recipe import METHODS, VARIANTS, variant
+from mnclglf_lite.methods.registry import METHODS, VARIANTS, variant
+from mnclglf_lite.recipe.recipe import build_method
 from mnclglf_lite.training import cost, train
 from mnclglf_lite.training.cost import relative_flops, views_per_image
 from mnclglf_lite.training.run import make_optimiser
@@ -67,7 +67,7 @@ def test_a_step_of_mnclglf_counted_by_hand(released):
     learning = 3 * net - first + 3 * (project + predict)
     views = 2 * learning + net + project + predict if released else 3 * learning  # as released, x2 is only looked at
     local = 2 * (quarters + 6 * project)  # six pairs of patches of x1 and of x2
-    twin = 2 * (net + project + 2 * n * recipe.queue * d)
+    twin = 2 * (net + project + 2 * n * recipe.method.queue * d)
     pairs = 12 * 2 * n * n * d * (1 if released else 2)
     assert cost.step_flops(method, n) == views + local + twin + pairs + 2 * nt_xent_flops(n, d)
 
@@ -92,7 +92,7 @@ UNITS = {
 @pytest.mark.parametrize("name", UNITS)
 def test_forward_units_are_the_known_ones_and_the_heads_little(name):
     """The network is large beside its heads: they, and the first layer's missing gradient, are the few percent left."""
-    small = {"projector": (16, 8), "predictor": 8, "queue": 32, "batch": 16}
+    small = {"projector": (16, 8), "predictor_hidden": 8, "queue": 32, "batch_size": 16}
     recipe = named(name, width=32, blocks=(1, 1, 1), **small)
     assert relative_flops(recipe, build_method(recipe, 10)) == pytest.approx(UNITS[name], rel=0.05)
 
@@ -121,7 +121,7 @@ def test_views_a_picture_of_the_methods(name, views):
 
 
 @pytest.mark.parametrize("name, changes", [
-    ("simclr", {}), ("simclr", {"grow": (8, 12, 16)}), ("simclr", {"local_views": 3, "grow": (8, 16)}),
+    ("simclr", {}), ("simclr", {"progressive_sizes": (8, 12, 16)}), ("simclr", {"small_views": 3, "progressive_sizes": (8, 16)}),
     ("mnclglf-crops", {}), ("glnet", {}), ("supervised", {}),
 ])  # fmt: skip
 def test_views_a_picture_are_the_pixels_that_the_loop_cuts(name, changes, toys, monkeypatch):
@@ -136,13 +136,13 @@ def test_views_a_picture_are_the_pixels_that_the_loop_cuts(name, changes, toys, 
     monkeypatch.setattr(views_batch, "render_view", spy)
     train.train(recipe, toys, device="cpu", log=lambda text: None)
     monkeypatch.undo()
-    a_picture = sum(pixels) / 16**2 / (6 * recipe.batch)
+    a_picture = sum(pixels) / 16**2 / (6 * recipe.optim.batch_size)
     assert views_per_image(recipe, build_method(recipe, 10)) == pytest.approx(a_picture)
 
 
 def test_steps_for_views_come_as_near_as_whole_batches_can():
     for shown, batch, per_picture in ((4000, 256, 2.0), (4000, 128, 3.0), (100_000, 64, 3.5), (1, 256, 2.0)):
-        steps = cost.steps_for_views(shown, tiny(batch=batch, queue=256), per_picture)
+        steps = cost.steps_for_views(shown, tiny(batch_size=batch, queue=256), per_picture)
         assert steps >= 1 and (steps == 1 or abs(steps * batch * per_picture - shown) <= batch * per_picture / 2)
     with pytest.raises(InputError, match="image_views must be at least 1; got 0"):
         cost.steps_for_views(0, tiny(), 2.0)
@@ -150,5 +150,5 @@ def test_steps_for_views_come_as_near_as_whole_batches_can():
 
 def test_the_cost_of_a_network_with_statistics_of_parts_of_the_batch():
     """Eight groups need at least sixteen pictures, also where the backbone alone is counted."""
-    units = [relative_flops(r, build_method(r, 10)) for r in (tiny("moco", norm_groups=g, batch=32) for g in (1, 8))]
+    units = [relative_flops(r, build_method(r, 10)) for r in (tiny("moco", bn_splits=g, batch_size=32) for g in (1, 8))]
     assert units[1] == pytest.approx(units[0], rel=1e-6)

@@ -11,7 +11,7 @@ from mnclglf_lite.core import device
 from mnclglf_lite.core.errors import InputError
 from mnclglf_lite.data.dataset import batch_order
 from mnclglf_lite.methods.mnclglf import MNCLGLF
-from mnclglf_lite.recipe.recipe import METHODS
+from mnclglf_lite.methods.registry import METHODS
 from mnclglf_lite.training import step, train
 from mnclglf_lite.training.run import new_run
 from mnclglf_lite.training.step import Step
@@ -68,7 +68,7 @@ def test_what_does_not_compile_runs_eagerly_from_the_same_start_and_says_why(toy
 
         return call
 
-    recipe = tiny("moco", norm_groups=2)  # shuffles: its forward draws random numbers too
+    recipe = tiny("moco", bn_splits=2)  # shuffles: its forward draws random numbers too
     eager, before, _ = losses(recipe, toys, "eager", steps=3)
     monkeypatch.setattr(torch, "compile", breaks)
     for engine in ("views", "compiled"):
@@ -155,7 +155,9 @@ def test_the_watcher_sees_a_reading():
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_step_reads_nothing_back(method, toys):
-    run = begun(tiny(method, clip=1.0, momentum_end=1.0, local_views=2 * (method in ("simclr", "byol", "mnclglf"))), toys)
+    run = begun(
+        tiny(method, clip_grad_norm=1.0, ema_end=1.0, small_views=2 * (method in ("simclr", "byol", "mnclglf"))), toys
+    )
     one = Step(run, toys.train.images, toys.train.labels, None, "eager")
     rows = torch.arange(16)
     one(rows)

@@ -17,8 +17,8 @@ from conftest import QUIET, interrupt_after, same, tiny
 
 from mnclglf_lite.core.errors import InputError, TrainingError
 from mnclglf_lite.data.dataset import batch_order, evenly_spaced
-from mnclglf_lite.methods.registry import build_method
-from mnclglf_lite.recipe.recipe import METHODS
+from mnclglf_lite.methods.registry import METHODS
+from mnclglf_lite.recipe.recipe import build_method
 from mnclglf_lite.training import checkpoint, train
 from mnclglf_lite.training import run as runs
 from mnclglf_lite.training.prepare import calibrate_steps
@@ -103,7 +103,7 @@ def test_resuming_with_another_recipe_is_refused_and_names_the_difference(toys, 
 
 def test_a_batch_larger_than_the_set_is_refused(toys):
     with pytest.raises(InputError, match=r"batch \(512\) is larger than the training set \(320 pictures\)"):
-        train.train(tiny(batch=512, queue=512), toys, **QUIET)
+        train.train(tiny(batch_size=512, queue=512), toys, **QUIET)
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_names_step_and_checkpoint(toys, tmp_path, monkeypatch):
@@ -188,17 +188,17 @@ def test_the_predictors_rate_may_stay_constant(toys):
     for group in run.optimiser.param_groups:
         of_predictor = any(group["params"][0] is p for name, p in named.items() if name.startswith("predictor."))
         assert group["constant"] == of_predictor
-        scale = run.recipe.lr * run.recipe.batch / 256
+        scale = run.recipe.optim.lr * run.recipe.optim.batch_size / 256
         assert group["lr"] == pytest.approx(scale * (1 if of_predictor else 0.5 * (1 + math.cos(math.pi * 3 / 4))))
 
 
 def test_weight_decay_spares_biases_and_norms_unless_told():
     for decay_all in (False, True):
-        recipe = tiny(decay_all=decay_all)
+        recipe = tiny(decay_bias_and_norm=decay_all)
         method = build_method(recipe, 10)
         for group in runs.make_optimiser(recipe, method).param_groups:
             for parameter in group["params"]:
-                expected = recipe.weight_decay if decay_all or parameter.ndim > 1 else 0.0
+                expected = recipe.optim.weight_decay if decay_all or parameter.ndim > 1 else 0.0
                 assert group["weight_decay"] == expected
 
 
@@ -211,7 +211,7 @@ def test_each_epoch_sees_every_picture_once_in_an_order_of_its_own():
 def test_minutes_become_steps_that_stay_with_the_run(toys, tmp_path, monkeypatch):
     monkeypatch.setattr(train, "calibrate_steps", lambda minutes, *rest: round(minutes * 100))
     run = train.train(tiny(steps=0), toys, out=tmp_path, minutes=0.05, **QUIET)
-    assert run.step == run.recipe.steps == 5
+    assert run.step == run.recipe.optim.steps == 5
     monkeypatch.setattr(train, "calibrate_steps", lambda minutes, *rest: 99)  # another machine, another speed
     assert train.train(tiny(steps=0), toys, out=tmp_path, minutes=0.05, resume=True, **QUIET).step == 5
     with pytest.raises(InputError, match="minutes must be positive"):
@@ -238,7 +238,7 @@ def test_without_a_holdout_its_pictures_are_trained_on_too(toys, monkeypatch):
     monkeypatch.setattr(Step, "__call__", lambda self, index: seen.append(self.images[index]) or real(self, index))
     for holdout, count in ((True, 320), (False, 360)):
         seen.clear()
-        train.train(tiny("simclr", batch=40, steps=count // 40, holdout=holdout), toys, **QUIET)
+        train.train(tiny("simclr", batch_size=40, steps=count // 40, holdout=holdout), toys, **QUIET)
         assert len(torch.cat(seen).flatten(1).unique(dim=0)) == count
 
 
@@ -252,7 +252,7 @@ def test_views_may_grow_in_equal_shares_of_the_steps(toys, monkeypatch):
     sides = []
     real = render_view
     monkeypatch.setattr(views_batch, "render_view", lambda x, view, draw: sides.append(view.size) or real(x, view, draw))
-    train.train(tiny("simclr", grow=(8, 12, 16), steps=6), toys, **QUIET)
+    train.train(tiny("simclr", progressive_sizes=(8, 12, 16), steps=6), toys, **QUIET)
     assert sides == [8] * 4 + [12] * 4 + [16] * 4  # two views a step
 
 

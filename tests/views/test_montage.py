@@ -32,7 +32,7 @@ def test_quadrants_lie_in_the_corners_and_overlap_as_published():
 @pytest.mark.parametrize("side", [32, 64, 224, 33])
 def test_quadrants_in_pixels_are_mirror_images_of_each_other(side):
     whole = {"scale": (1.0, 1.0), "ratio": (1.0, 1.0)}
-    boxes = [sample_params(View(region=r, **whole), 1, (side, side), generator()).boxes[0] for r in montage.REGIONS]
+    boxes = [sample_params(View(source_region=r, **whole), 1, (side, side), generator()).boxes[0] for r in montage.REGIONS]
     cut = round(0.8 * side)  # 26 of 32, 51 of 64, 179 of 224
     corners = [(0, 0), (side - cut, 0), (0, side - cut), (side - cut, side - cut)]
     assert [tuple(box.tolist()) for box in boxes] == [(*corner, cut, cut) for corner in corners]
@@ -94,7 +94,7 @@ def test_gradient_reaches_every_pixel_and_every_cell_once():
 
 
 # What the view may do without caring for left and right; every random part of it is drawn once and used on both sides.
-VIEW = View(size=16, scale=(0.4, 1.0), flip=0.0, gray=0.3, blur=0.5, solarize=0.3)
+VIEW = View(size=16, scale=(0.4, 1.0), flip_p=0.0, gray_p=0.3, blur_p=0.5, solarize_p=0.3)
 
 
 @pytest.mark.parametrize("side", [32, 21])
@@ -102,7 +102,7 @@ def test_mirroring_patches_equals_mirroring_the_pictures_and_cutting(side):
     n = 12
     images = torch.randint(0, 256, (n, 3, side, side), generator=generator(6), dtype=torch.uint8)
     coin = torch.arange(n) % 3 == 0
-    regions = [dataclasses.replace(VIEW, region=region) for region in montage.REGIONS]
+    regions = [dataclasses.replace(VIEW, source_region=region) for region in montage.REGIONS]
     draws = [sample_params(view, n, (side, side), generator(7 + p)) for p, view in enumerate(regions)]
     patches = torch.stack([render_view(images, VIEW, draw) for draw in draws])  # (P, N, 3, s, s)
     cut_then_mirrored = montage.mirror(patches, coin)
@@ -124,7 +124,7 @@ def test_mirroring_patches_equals_mirroring_the_pictures_and_cutting(side):
 
 
 def test_mirroring_is_exact_where_nothing_is_resampled_and_its_own_inverse():
-    whole = View(size=26, scale=(1.0, 1.0), ratio=(1.0, 1.0), flip=0.0, jitter_p=0.0, gray=0.0, blur=0.0)
+    whole = View(size=26, scale=(1.0, 1.0), ratio=(1.0, 1.0), flip_p=0.0, jitter_p=0.0, gray_p=0.0, blur_p=0.0)
     images = torch.randint(0, 256, (6, 3, 32, 32), generator=generator(8), dtype=torch.uint8)
     coin = torch.tensor([True, False, True, True, False, False])
 

@@ -24,8 +24,8 @@ torchvision = pytest.importorskip("torchvision")
 import torchvision.transforms.v2 as T  # noqa: E402
 import torchvision.transforms.v2.functional as TF  # noqa: E402
 
-EVERYTHING = View(solarize=0.3)
-NOTHING = View(scale=(1.0, 1.0), ratio=(1.0, 1.0), flip=0, jitter_p=0, gray=0, blur=0)
+EVERYTHING = View(solarize_p=0.3)
+NOTHING = View(scale=(1.0, 1.0), ratio=(1.0, 1.0), flip_p=0, jitter_p=0, gray_p=0, blur_p=0)
 TENSORS = [f.name for f in dataclasses.fields(ViewParams) if f.name != "balanced"]
 
 
@@ -72,8 +72,8 @@ def library_render(image, view, d, i):
         (View(), 7),
         (View(), 1),
         (View(size=20), 12),
-        (View(filter="bicubic", size=40), 12),
-        (View(blur=1, gray=0.5, jitter=(0.8, 0.8, 0.8, 0.2)), 12),
+        (View(interpolation="bicubic", size=40), 12),
+        (View(blur_p=1, gray_p=0.5, jitter=(0.8, 0.8, 0.8, 0.2)), 12),
     ],
 )
 def test_render_equals_torchvision_picture_by_picture(view, n):
@@ -88,7 +88,7 @@ def test_render_equals_torchvision_picture_by_picture(view, n):
 def test_solarize_in_the_chain():
     # an inversion at a threshold jumps, so pictures that stay clear of the threshold
     images = (pictures(40) // 128) * 255
-    view = View(size=32, scale=(1, 1), ratio=(1, 1), jitter_p=0, gray=0, blur=0, solarize=0.5)
+    view = View(size=32, scale=(1, 1), ratio=(1, 1), jitter_p=0, gray_p=0, blur_p=0, solarize_p=0.5)
     d = sample_params(view, 40, (32, 32), generator(2))
     assert 0 < d.solarize.sum() < 40
     theirs = torch.stack([library_render(image, view, d, i) for i, image in enumerate(images)])
@@ -147,7 +147,7 @@ def test_balanced_batches_have_hue_at_each_place_equally_often():
 
 
 def test_probabilities():
-    view = View(flip=0.3, jitter_p=0.7, gray=0.2, blur=0.6, solarize=0.1)
+    view = View(flip_p=0.3, jitter_p=0.7, gray_p=0.2, blur_p=0.6, solarize_p=0.1)
     d, n = sample_params(view, 6000, (32, 32), generator(8)), 6000
     shares = {"flip": 0.3, "gray": 0.2, "blur": 0.6, "solarize": 0.1}
     for name, p in shares.items():
@@ -212,7 +212,7 @@ def test_one_knob_changes_one_thing():
     """The number of random draws is the same for every view, so the rest of the draw stays where it was."""
     a, b = generator(13), generator(13)
     before = sample_params(View(), 32, (32, 32), a)
-    after = sample_params(View(gray=0, blur=0, jitter=(0.1, 0.4, 0.4, 0.1)), 32, (32, 32), b)
+    after = sample_params(View(gray_p=0, blur_p=0, jitter=(0.1, 0.4, 0.4, 0.1)), 32, (32, 32), b)
     changed = {name for name in TENSORS if not torch.equal(getattr(before, name), getattr(after, name))}
     assert changed == {"brightness", "gray", "blur"}
     assert torch.equal(a.get_state(), b.get_state())
@@ -258,7 +258,7 @@ def test_nothing_is_read_back_from_the_device():
     """A fake tensor has shapes but no values, so any .item() or boolean-mask indexing would raise."""
     g = generator(0)
     with FakeTensorMode(allow_non_fake_inputs=True):
-        for n, view in ((8, EVERYTHING), (7, EVERYTHING), (8, View(size=16, filter="bicubic"))):
+        for n, view in ((8, EVERYTHING), (7, EVERYTHING), (8, View(size=16, interpolation="bicubic"))):
             d = sample_params(view, n, (32, 32), g)
             out = render_view(torch.zeros(n, 3, 32, 32, dtype=torch.uint8), view, d)
             assert out.shape == (n, 3, view.size, view.size)
@@ -326,10 +326,10 @@ QUARTERS = {(0.0, 0.0, 0.8, 0.8): (0, 0), (0.2, 0.0, 0.8, 0.8): (6, 0), (0.0, 0.
 @pytest.mark.parametrize("size", [16, 32])
 def test_a_view_of_a_region_is_a_view_of_the_picture_cut_out_first(region, corner, size):
     images, (top, left) = pictures(12), corner
-    view = View(size=size, region=region, solarize=0.3)
+    view = View(size=size, source_region=region, solarize_p=0.3)
     d = sample_params(view, 12, (32, 32), generator(18))
     cut = images[..., top : top + 26, left : left + 26]  # 0.8 of 32, in whole pixels
-    alone = dataclasses.replace(view, region=(0, 0, 1, 1))
+    alone = dataclasses.replace(view, source_region=(0, 0, 1, 1))
     e = sample_params(alone, 12, (26, 26), generator(18))
     expected = {name: getattr(e, name) for name in TENSORS} | {"boxes": e.boxes + torch.tensor([top, left, 0, 0])}
     assert all(torch.equal(getattr(d, name), expected[name]) for name in TENSORS)
@@ -337,7 +337,7 @@ def test_a_view_of_a_region_is_a_view_of_the_picture_cut_out_first(region, corne
 
 
 def test_boxes_fill_their_region_and_never_leave_it():
-    view = View(region=(0.25, 0.5, 0.75, 0.5), scale=(0.2, 1.0))
+    view = View(source_region=(0.25, 0.5, 0.75, 0.5), scale=(0.2, 1.0))
     top, left, height, width = sample_params(view, 4000, (40, 24), generator(19)).boxes.T
     assert (top.min(), (top + height).max()) == (10, 40) and (left.min(), (left + width).max()) == (12, 24)
     share = height * width / (30 * 12)  # the scale is a share of the region's area, not of the picture's
@@ -345,9 +345,9 @@ def test_boxes_fill_their_region_and_never_leave_it():
 
 
 def test_the_whole_picture_is_the_region_unless_told():
-    a, b = (sample_params(v, 64, (32, 32), generator(20)) for v in (View(), View(region=[0, 0, 1.0, 1.0])))
+    a, b = (sample_params(v, 64, (32, 32), generator(20)) for v in (View(), View(source_region=[0, 0, 1.0, 1.0])))
     assert all(torch.equal(getattr(a, name), getattr(b, name)) for name in TENSORS)
-    assert View(region=[0, 0, 1, 1]) == View() and hash(View(region=[0, 0, 1, 1])) == hash(View())
+    assert View(source_region=[0, 0, 1, 1]) == View() and hash(View(source_region=[0, 0, 1, 1])) == hash(View())
 
 
 @pytest.mark.parametrize(
@@ -366,4 +366,4 @@ def test_the_whole_picture_is_the_region_unless_told():
 )
 def test_a_region_checks_itself(region, message):
     with pytest.raises(InputError, match=f"region.*{message}"):
-        View(region=region)
+        View(source_region=region)
