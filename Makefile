@@ -19,7 +19,7 @@ quickstart: $(EXECUTED)
 	@ls notebooks/pictures | sed 's/^/  /'
 	@echo "To open JupyterLab:  $(BIN)/jupyter lab notebooks/00_quickstart.ipynb"
 
-$(EXECUTED): .venv/installed notebooks/00_quickstart.ipynb $(wildcard mnclglf_lite/*.py mnclglf_lite/*/*.py)
+$(EXECUTED): .venv/installed notebooks/00_quickstart.ipynb $(shell find mnclglf_lite -name "*.py")
 	@echo "running notebooks/00_quickstart.ipynb: about two minutes on two cores"
 	$(BIN)/python notebooks/run.py notebooks/00_quickstart.ipynb $(EXECUTED)
 

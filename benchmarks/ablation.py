@@ -22,7 +22,7 @@ perhaps less so. No swap is among its rows because it was ahead in `ask`, and th
 not that of a plan made beforehand.
 
 Weights are kept at one sum, so that a rate means the same: as drawn 1 and 1, the release's 1 and 6 as 2/7 and 12/7, one term
-alone 2. Left out is *global only*: its gradient is that of *released* (tests/test_methods.py), so it is the same run.
+alone 2. Left out is *global only*: its gradient is that of *released* (tests/methods/test_methods.py): the same run.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def main(words: list[str] | None = None) -> None:
     splits = load_dataset("cifar10", root=args.data, device=pick_device())
     if args.what == "choose":
         result = compare.compare(
-            candidates(), [CHOOSING_SEED], splits, OUT / "choose", on="holdout", image_views=CHOOSING_VIEWS
+            candidates(), [CHOOSING_SEED], splits, OUT / "choose", split="holdout", image_views=CHOOSING_VIEWS
         )
         save_json(CHOICE, best(result))
         print(json.dumps(best(result), indent=1))
@@ -150,7 +150,7 @@ def main(words: list[str] | None = None) -> None:
             folder = compare.folder_of(out, name, seed)
             compare.run_of(rows[name].replace(seed=seed), splits, folder, "test", costs[name].views)
         return
-    result = compare.compare(rows, seeds, splits, out, on="test", image_views=views)
+    result = compare.compare(rows, seeds, splits, out, split="test", image_views=views)
     sheets.save(compare.picture(result), out / "compare.png")
     if args.what in ("ask", "long"):
         sheets.save(paired.picture(result), out / "answer.png")

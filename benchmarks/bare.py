@@ -4,8 +4,8 @@
 where the method has gradient. No loss, no look-up in a queue, no shuffle for BatchNorm's sake, no optimiser. What must stay:
 cutting views into patches and gluing montages, without which a network has nothing to eat.
 
-Nobody has to believe that these functions are faithful: `tests/test_speed.py` counts convolutions and compares the
-parameters that get a gradient, method by method.
+Nobody has to believe that these functions are faithful: `tests/benchmarks/test_speed.py` counts convolutions and compares
+the parameters that get a gradient, method by method.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     python -m benchmarks.notebooks --out data/runs/notebooks-cpu.json       twelve minutes on two cores
 
 Seconds include the kernel's start and imports. The bars: 90 s each, the quickstart 150 s, all together 20 minutes. They are
-printed, not tested, since they depend on the machine; that every notebook runs is tested by tests/test_notebooks.py.
+printed, not tested, since they depend on the machine; that every notebook runs is tested by tests/course/test_notebooks.py.
 """
 
 from __future__ import annotations

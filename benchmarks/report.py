@@ -180,7 +180,7 @@ def augment_section(path: Path) -> str:
     parts.append(
         f"{found['what']}; {found['hardware']}; torch {versions['torch']}, torchvision {versions['torchvision']}. The same "
         "operations with the same probabilities and strengths. That boxes and draws have torchvision's distributions is "
-        "tested (`tests/test_crops.py`, `tests/test_views.py`).\n"
+        "tested (`tests/views/test_crops.py`, `tests/views/test_view.py`).\n"
     )
     return "\n".join(parts)
 

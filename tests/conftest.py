@@ -2,6 +2,7 @@
 
 import math
 import os
+import signal
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
@@ -11,6 +12,7 @@ import torch
 from mnclglf_lite.data import dataset
 from mnclglf_lite.data.dataset import load_dataset
 from mnclglf_lite.recipe.presets import preset
+from mnclglf_lite.training.step import Step
 from mnclglf_lite.views.view import View
 
 
@@ -101,17 +103,20 @@ def slow_negative_cosine(p, z):
     return -sum(cosine(a, b) for a, b in zip(p.tolist(), z.tolist(), strict=True)) / len(p)
 
 
+QUIET = {"device": "cpu", "log": lambda text: None}
 WEAK = View(size=16, scale=(0.4, 1.0), jitter_p=0.0, gray_p=0.0, blur_p=0.0)
+
+
 SMALL = {
-    "width": 8, "blocks": (1, 1), "projector": (16, 8), "predictor_hidden": 8, "queue": 32, "batch_size": 16,
-    "view": View(size=16, blur_p=0.0), "teacher_view": WEAK, "steps": 4,
+    "width": 8, "blocks": (1, 1), "projector": (16, 8), "predictor_hidden": 8, "queue": 32, "batch_size": 16, "steps": 4,
+    "view": View(size=16, blur_p=0.0), "teacher_view": WEAK,
 }  # fmt: skip
 
 
 def tiny(method="mnclglf", **changes):
-    """A recipe that steps in milliseconds; `changes` must be settings of the method."""
-    usual = preset("quick", method, "toybox")
-    return usual.replace(**{name: value for name, value in SMALL.items() if usual.reads(name)} | changes)
+    """A recipe that steps in milliseconds."""
+    base = preset("quick", method, "toybox")
+    return preset("quick", method, "toybox", **{k: v for k, v in SMALL.items() if base.reads(k)} | changes)
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from mnclglf_lite.evaluation.layouts import subsample
 # The same pictures for this process and for a notebook's: 60 of three classes, each of one colour, 50 of them on the map
 CASE = """
 import torch
-from mnclglf_lite.data.dataset import ImageSet
+from mnclglf_lite.data import dataset
 from mnclglf_lite.evaluation import layouts
 from mnclglf_lite.explorers import EmbeddingMap
 
@@ -16,7 +16,7 @@ labels = torch.arange(60) % 3
 before = torch.randn(60, 6, generator=draws)
 after = torch.randn(3, 5, generator=draws)[labels] + 0.7 * torch.randn(60, 5, generator=draws)
 images = torch.tensor([[200, 40, 200], [40, 200, 40], [240, 240, 40]], dtype=torch.uint8)[labels][:, :, None, None]
-pictures = ImageSet(images.expand(-1, -1, 16, 16), labels, ("cat", "dog", "hen"), "some", "test")
+pictures = dataset.ImageSet(images.expand(-1, -1, 16, 16), labels, ("cat", "dog", "hen"), "some", "test")
 one = EmbeddingMap(after, pictures, points=50, k=5)
 two = EmbeddingMap(before, pictures, other=after, names=("untrained", "trained"), points=50, k=5)
 """

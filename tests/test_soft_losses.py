@@ -58,18 +58,18 @@ def test_the_gradient_of_soft_cross_entropy_is_guess_minus_target():
     torch.testing.assert_close(grad, (logits.softmax(dim=1) - targets).detach() / 6)
 
 
-# --- soften ------------------------------------------------------------------------------------------------------------
+# --- distillation_kl -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
-def test_soften_equals_loops(temperature):
+def test_distillation_kl_equals_loops(temperature):
     for seed in range(3):
         student, teacher = numbers(5, 7, seed=seed), numbers(5, 7, seed=seed + 10)
         slow = slow_soften(student.tolist(), teacher.tolist(), temperature)
         assert float(distillation_kl(student, teacher, temperature)) == pytest.approx(slow, abs=1e-9)
 
 
-def test_soften_in_closed_form():
+def test_distillation_kl_in_closed_form():
     """A teacher of 3 : 1 and an undecided student: T^2 (3/4 ln(3/2) + 1/4 ln(1/2))."""
     for t in (1.0, 3.0):
         teacher = torch.tensor([[t * math.log(3), 0.0]], dtype=torch.float64)
@@ -80,20 +80,20 @@ def test_soften_in_closed_form():
     assert float(distillation_kl(teacher, student, 3.0)) == pytest.approx(other_way)  # KL has a direction
 
 
-def test_soften_is_zero_for_equals_and_does_not_see_a_constant():
+def test_distillation_kl_is_zero_for_equals_and_does_not_see_a_constant():
     student, teacher = numbers(5, 7), numbers(5, 7, seed=1)
     assert float(distillation_kl(student, student, 3.0)) == pytest.approx(0, abs=1e-12)
     torch.testing.assert_close(distillation_kl(student + 2, teacher - 5, 3.0), distillation_kl(student, teacher, 3.0))
 
 
-def test_with_a_high_temperature_soften_is_half_the_variance_of_the_difference():
+def test_with_a_high_temperature_distillation_kl_is_half_the_variance_of_the_difference():
     """Which is why T^2 is there: without it, the loss and its gradient would die with rising temperature."""
     student, teacher = numbers(5, 7), numbers(5, 7, seed=1)
     half_variance = (student - teacher).var(dim=1, unbiased=False).mean() / 2
     torch.testing.assert_close(distillation_kl(student, teacher, 1e4), half_variance, rtol=1e-3, atol=0)
 
 
-def test_soften_teaches_the_student_alone():
+def test_distillation_kl_teaches_the_student_alone():
     student, teacher = numbers(5, 7).requires_grad_(), numbers(5, 7, seed=1).requires_grad_()
     to_student, to_teacher = torch.autograd.grad(
         distillation_kl(student, teacher, 3.0), [student, teacher], allow_unused=True

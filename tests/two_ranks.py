@@ -1,4 +1,4 @@
-"""The proof's other half: what each of two processes runs. Not a test file; `test_ranks.py` starts it.
+"""The proof's other half: what each of two processes runs. Not a test file; `test_distributed.py` starts it.
 
 python two_ranks.py proof FILE         whole BatchNorm, and 20 steps of every method in float64, alone and as one of two;
                                        the largest differences to FILE.RANK
@@ -24,27 +24,27 @@ from mnclglf_lite.training.step import Step
 from mnclglf_lite.views.view import View, render_view
 
 STEPS, PICTURES = 20, 48
-SMALL = {"local_view": View(size=8, blur=0.0)}
+SMALL = {"small_view": View(size=8, blur_p=0.0)}
 FORMS = {
     "supervised": {},
-    "simclr, small views": {"local_views": 2, **SMALL},
-    "moco, groups": {"norm_groups": 2},
-    "moco, one-way in order": {"norm_groups": 4, "shuffle": False, "symmetric": False},
+    "simclr, small views": {"small_views": 2, **SMALL},
+    "moco, groups": {"bn_splits": 2},
+    "moco, one-way in order": {"bn_splits": 4, "shuffle_bn": False, "symmetric": False},
     "simsiam": {},
-    "byol": {"momentum_end": 1.0, "clip": 0.5},
+    "byol": {"ema_end": 1.0, "clip_grad_norm": 0.5},
     "nnclr": {},
     "fastmoco": {},
     "mnclglf": {},
     "mnclglf, as released": {"local_gradient": False},
     "mnclglf, crops": {"local": "crops", **SMALL},
-    "mnclglf, one network": {"networks": 1, "local_views": 1, **SMALL},
+    "mnclglf, one network": {"num_networks": 1, "small_views": 1, **SMALL},
     "mcl": {},
     "mcl, labels": {"with_labels": True},
-    "mcl, labels alone": {"with_labels": True, "mutual": ()},
+    "mcl, labels alone": {"with_labels": True, "losses": ()},
     "cgh": {"blocks": (1, 1)},
-    "cgh, ressl in groups": {"blocks": (1, 1), "context": "ressl", "norm_groups": 2},
-    "glnet, simclr": {"base": "simclr", "one_order": False},
-    "glnet, before": {"flip_patches": "before", "momentum_end": 1.0},
+    "cgh, ressl in groups": {"blocks": (1, 1), "context": "ressl", "bn_splits": 2},
+    "glnet, simclr": {"framework": "simclr", "same_order": False},
+    "glnet, before": {"flip_patches": "before", "ema_end": 1.0},
 }
 
 
@@ -58,7 +58,7 @@ def trajectory(form: str, parts: dataset.Splits):
     step = Step(run, parts.train.images, parts.train.labels, None, "eager")
     step.render = lambda *a: render_view(*a).double()
     for number in range(STEPS):
-        index = torch.randperm(PICTURES, generator=torch.Generator().manual_seed(number))[: recipe.batch]
+        index = torch.randperm(PICTURES, generator=torch.Generator().manual_seed(number))[: recipe.optim.batch_size]
         loss = step(index)["loss"].detach()
         yield loss, {name: p.grad.clone() for name, p in run.method.named_parameters() if p.grad is not None}
     yield torch.zeros(()), {name: value.clone() for name, value in run.method.state_dict().items()}
@@ -84,7 +84,7 @@ def methods(parts: dataset.Splits, alone: dict) -> dict[str, dict[str, float]]:
 
 
 def whole_norm() -> dict[str, float]:
-    """`batchnorm.CpuSyncBatchNorm` on two ranks against nn.BatchNorm on the joined batch: values, gradients, statistics."""
+    """`CpuSyncBatchNorm` on two ranks against nn.BatchNorm on the joined batch: values, gradients, running statistics."""
     found = {}
     for kind, shape in ((torch.nn.BatchNorm1d, (12, 5)), (torch.nn.BatchNorm2d, (12, 5, 3, 4))):
         for affine in (True, False):

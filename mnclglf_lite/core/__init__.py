@@ -1,5 +1,6 @@
 """Core: what knows nothing of learning, and what every other package builds on.
 
+config.py        a setting: its default, unit, source and bounds; `Config` checks itself
 errors.py        InputError and TrainingError: what came, what was expected, what to do
 files.py         files that are never half written; JSON lines; where the checkout lies
 text.py          tables, durations and counts as text

@@ -1,6 +1,6 @@
 """The dot plot of a comparison: a row a method, a dot a seed, the baselines as lines from top to bottom.
 
-Dots, unlike bars, need no axis from nought, so that differences between methods fill the page. What others published stands
+Dots, unlike bars, need no axis from zero, so that differences between methods fill the page. What others published stands
 below a method's own dots: hollow diamonds in grey, a line a source, with its letter. They are beside ours, never among them.
 """
 

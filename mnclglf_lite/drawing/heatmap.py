@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 # Lightness falls from end to end, so that order shows without colour; after Tol's "YlOrBr" (see `palette`), ends as there
 MORE = ("#FFFFE5", "#FEE391", "#FB9A29", "#CC4C02", "#662506")
-SIGNED = (DISAGREE, "#FFFFFF", AGREE)  # orange-red below nought, white at it, blue above
+SIGNED = (DISAGREE, "#FFFFFF", AGREE)  # orange-red below zero, white at it, blue above
 
 
 def shade(values: np.ndarray, stops: tuple[str, ...]) -> np.ndarray:
@@ -46,7 +46,7 @@ def bar(sheet: Image, draw: ImageDraw, corner: tuple[int, int], width: int, stop
         draw.text((x + i * (width - 1) / (len(ends) - 1), y + 13), text, INK, canvas.font(SMALL), anchor=anchor)
 
 
-# --- Tables of numbers as pictures: blue below nought, white at nought, orange above it, the number in each cell.
+# --- Tables of numbers as figures: blue below zero, white at zero, orange above it, the number in each cell.
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -63,7 +63,7 @@ def tint(value: float, largest: float) -> str:
 
 
 def short(value: float) -> str:
-    """Two decimals, and no minus before a nought."""
+    """Two decimals, and no minus before a zero."""
     return f"{value:.2f}".replace("-0.00", "0.00")
 
 

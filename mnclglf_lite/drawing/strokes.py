@@ -38,7 +38,7 @@ class Strokes:
         return self.sheet.reduce(FINE)
 
     def frame(self, rect: Rect, kind: str) -> None:
-        """A network's frame: thick where it learns by gradient, double for a twin, broken for a memory."""
+        """A network's frame: thick where it learns by gradient, double for a target network, dashed for a queue."""
         x0, y0, x1, y1 = rect
         if kind == "memory":
             self.draw.rectangle(self._at(*rect), FILLS["nothing"])
@@ -55,7 +55,7 @@ class Strokes:
         self.draw.rounded_rectangle(self._at(*rect), 5 * FINE, "white", colour, (3 if chosen else 1) * FINE)
 
     def arc(self, one: Rect, twin: Rect, out: float) -> None:
-        """From a network's heading to its twin's, around the left of their column, `out` pixels away from it."""
+        """From a network's heading to its target network's, around the left of their column, `out` pixels away from it."""
         (x0, y0), (x1, y1) = (one[0], one[1] + 14), (twin[0], twin[1] + 14)
         turn = math.copysign(10, y1 - y0)
         self.broken([(x0, y0), (x0 - out, y0 + turn), (x1 - out, y1 - turn), (x1, y1)], GREY, 1.5, (2, 3))

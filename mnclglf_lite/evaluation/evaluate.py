@@ -91,11 +91,11 @@ def recalibrate_batchnorm(encoder: nn.Module, pictures: ImageSet, count: int = 2
     return encoder.eval()
 
 
-def query_split(splits: Splits, on: str) -> ImageSet:
+def query_split(splits: Splits, split: str) -> ImageSet:
     """The part that is asked: "holdout" for every choice, "test" for the last line."""
-    if on not in ("holdout", "test"):
-        raise unknown("split to evaluate on", on, ("holdout", "test"))
-    return getattr(splits, on)
+    if split not in ("holdout", "test"):
+        raise unknown("split to evaluate on", split, ("holdout", "test"))
+    return getattr(splits, split)
 
 
 def fitting(protocol: KnnProtocol, bank: int) -> KnnProtocol:
@@ -112,7 +112,7 @@ def protocols(bank: int) -> dict[str, dict[str, Any]]:
 def evaluate(
     encoder: Encoder,
     splits: Splits,
-    on: str = "holdout",
+    split: str = "holdout",
     transforms: tuple[str, ...] = TRANSFORMS,
     linear: bool = True,
     size: int | None = None,
@@ -123,15 +123,15 @@ def evaluate(
     Under "knn" / "knn20" / "knn10" stand the protocols of `KNN_PROTOCOLS`, each for every feature transform.
     `size`: see `extract_features`. The collapse measures are those of the queries' raw features.
     """
-    asked, begun = query_split(splits, on), time.perf_counter()
+    asked, begun = query_split(splits, split), time.perf_counter()
     labels, classes = splits.train.labels, len(splits.train.classes)
     bank, queries = extract_features(encoder, splits.train, size=size), extract_features(encoder, asked, size=size)
     check(bank, labels, f"features of {splits.train.name}, train", classes, every=True)
-    check(queries, asked.labels, f"features of {asked.name}, {on}", classes)
+    check(queries, asked.labels, f"features of {asked.name}, {split}", classes)
     seconds = {"features": time.perf_counter() - begun}
     result: dict[str, Any] = {
         "dataset": splits.train.name,
-        "on": on,
+        "on": split,
         "size": size or asked.side,
         "bank": len(bank),
         "queries": len(queries),
@@ -173,16 +173,16 @@ def baselines(random_encoder: nn.Module, splits: Splits, size: int | None = None
 
 
 def baseline_rows(
-    random_encoder: nn.Module, splits: Splits, on: str, size: int | None = None, log: Callable[[str], None] = print
+    random_encoder: nn.Module, splits: Splits, split: str, size: int | None = None, log: Callable[[str], None] = print
 ) -> dict[str, dict[str, Any]]:
     """`evaluate` of every baseline. Rows that no run can change (pixels, thumbnails) take minutes on a large set, so they
     are measured once and kept in `data_root()/baselines`, under the hash of the pictures and the protocols."""
-    asked = query_split(splits, on)
+    asked = query_split(splits, split)
     rows = {}
     for name, encoder in baselines(random_encoder, splits, size).items():
         kept = None
         if name != "random encoder":
-            what = [name, on, size, describe_device(splits.train.device), [asdict(p) for p in KNN_PROTOCOLS.values()]]
+            what = [name, split, size, describe_device(splits.train.device), [asdict(p) for p in KNN_PROTOCOLS.values()]]
             digest = hashlib.sha256(json.dumps([*what, asdict(LinearProtocol())]).encode())
             for part in (splits.train, asked):
                 digest.update(part.images.cpu().numpy().tobytes() + part.labels.cpu().numpy().tobytes())
@@ -192,7 +192,7 @@ def baseline_rows(
                 continue
         if len(splits.train) > 20_000:
             log(f"measuring {name} on {splits.train.name}" + (", once: it is kept" if kept else ""))
-        rows[name] = evaluate(encoder, splits, on, size=size)
+        rows[name] = evaluate(encoder, splits, split, size=size)
         if kept:
             with contextlib.suppress(OSError):  # a folder that cannot be written only costs the time again
                 kept.parent.mkdir(parents=True, exist_ok=True)
@@ -200,9 +200,9 @@ def baseline_rows(
     return rows
 
 
-def transfer(encoder: Encoder, others: Splits, on: str = "test", size: int | None = None) -> dict[str, Any]:
+def transfer(encoder: Encoder, others: Splits, split: str = "test", size: int | None = None) -> dict[str, Any]:
     """kNN and linear on an image set that was not trained on, at its pictures' own size or at `size`."""
-    return evaluate(encoder, others, on, size=size)
+    return evaluate(encoder, others, split, size=size)
 
 
 def table(rows: dict[str, dict[str, Any]], markdown: bool = False) -> str:

@@ -1,7 +1,8 @@
 """Methods: one file each, under one contract. What a paper leaves open and what we inferred is in the file's docstring.
 
-base.py         what every method promises: views, loss, bookkeeping after the step, backbone
-registry.py     methods by name: `build_method`, and `register_method` for one of your own
+base.py         what every method promises: view slots, loss, bookkeeping after the step, backbone
+knobs.py        settings that several methods share: heads, temperature, momentum encoder, queue, small views
+registry.py     methods and variants by name, and `register_method` for one of your own
 multicrop.py    small extra views, anchors and never targets, for SimCLR, BYOL and MNCLGLF
 simclr.py       SimCLR: NT-Xent between two views, negatives from the batch
 moco.py         MoCo v2: a momentum encoder and a queue of negatives

@@ -77,6 +77,7 @@ class Method(nn.Module):
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     supports_distributed: ClassVar[bool] = False  # True where it is written for many processes, as said above
 
+    config: Any  # an instance of its `Config`
     backbone: nn.Module
     slots: tuple[Slot, ...]
     generator: torch.Generator | None = None

@@ -1,7 +1,7 @@
 """GLNet: global contrast and local location (Zhao and others 2023, IEEE TCSVT, doi 10.1109/TCSVT.2022.3221611).
 
 No picture is trained on as a whole. Four overlapping quadrants are cut out of each, twice, under two sets of augmentations;
-all quadrants of a batch are shuffled and glued, four at a time, into montages (see `montage`):
+all quadrants of a batch are shuffled and glued, four at a time, into montages (see `views.montage`):
 
     view 1: patches -> montages -> backbone -> split, unshuffle -> h1 -> projector -> z1 -> predictor -> p1
                                                                    `--> location head: which quadrant?

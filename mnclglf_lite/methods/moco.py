@@ -12,7 +12,7 @@
 The queue makes the number of negatives independent of the batch; the twin, a moving average of the online network (equation
 2, copied from it at the start), makes keys of different steps comparable. Version 2 (Chen et al. 2020, arXiv 2003.04297)
 brought the head of two layers with ReLU and no BatchNorm, more colour changes, and T = 0.2. (`quick` puts one BatchNorm
-at the end, which runs of minutes need: see `heads.mlp`.)
+at the end, which runs of minutes need: see `models.heads.mlp`.)
 
 In the symmetric form both look-ups see the same queue, and only then k1 and k2 enter it, in this order (the notebook's; a
 batch thus fills 2N places). An enqueue between the two look-ups would offer the second query the first one's key of its own
@@ -20,7 +20,7 @@ picture as a wrong answer.
 
 BatchNorm lets the pictures of a batch see each other, so query and key could be matched by their company: `bn_splits`
 gives each part of the batch statistics of its own, as on as many graphics cards, and `shuffle_bn` has the keys computed in
-another order and puts them back, so that query and key were in different company (`norms`). With one group every picture
+another order and puts them back, so that query and key were in different company (`models.batchnorm`). With one group every picture
 meets all others whatever the order, and the shuffle changes nothing but rounding.
 
 The release moves the twin before it computes the keys and this file at the end of the step before: the same, since they

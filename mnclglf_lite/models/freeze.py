@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 def freeze(module: nn.Module) -> nn.Module:
-    """The same module with gradients off for good: for a twin, which only ever moves by averaging."""
+    """The same module with gradients off for good: for a target network, which moves by averaging alone."""
     return module.requires_grad_(False)
 
 

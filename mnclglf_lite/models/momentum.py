@@ -13,8 +13,8 @@ from torch import Tensor, nn
 def update_ema(twin: nn.Module, online: nn.Module, momentum: float | Tensor) -> None:
     """twin <- momentum * twin + (1 - momentum) * online, for parameters only, in place. `momentum` may be a 0-d tensor.
 
-    Buffers stay apart: each network keeps its own BatchNorm running statistics (release; the twin runs in train mode, with
-    the statistics of its own batches).
+    Buffers stay apart: each network keeps its own BatchNorm running statistics (release; the target network runs in train
+    mode, with the statistics of its own batches).
     """
     if isinstance(momentum, Tensor):
         way = torch._foreach_sub(list(online.parameters()), list(twin.parameters()))

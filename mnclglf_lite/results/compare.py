@@ -41,7 +41,7 @@ def compare(
     seeds: list[int],
     splits: dataset.Splits,
     out: str | Path,
-    on: str = "holdout",
+    split: str = "holdout",
     minutes: float | None = None,
     device: str = "auto",
     log: Callable[[str], None] = print,
@@ -64,7 +64,7 @@ def compare(
     out, classes, where = Path(out), len(splits.train.classes), pick_device(device)
     splits = dataset.Splits(*(part.to(where) for part in splits))
     for recipe in recipes.values():  # refuses what cannot be asked before anything is trained
-        check_holdout_unseen(recipe, on)
+        check_holdout_unseen(recipe, split)
     sized, costs = sized_by_views(recipes, splits, image_views)
     budget = {"minutes": minutes, "image_views": image_views}
     check_same(out, sized, seeds, budget)
@@ -73,9 +73,9 @@ def compare(
     result: dict[str, Any] = {
         "version": __version__,
         "dataset": splits.train.name,
-        "on": on,
+        "on": split,
         "budget": budget,
-        "baselines": evaluate.baseline_rows(random, splits, on, first.views.eval_size or None, log),
+        "baselines": evaluate.baseline_rows(random, splits, split, first.views.eval_size or None, log),
         "rows": {},
     }
     out.mkdir(parents=True, exist_ok=True)
@@ -83,7 +83,7 @@ def compare(
     for name, recipe in sized.items():
         how = {"minutes": minutes, "device": device, "engine": engine, "log": log}
         runs = [
-            run_of(recipe.replace(seed=seed), splits, folder_of(out, name, seed), on, costs[name].views, **how)
+            run_of(recipe.replace(seed=seed), splits, folder_of(out, name, seed), split, costs[name].views, **how)
             for seed in seeds
         ]
         result["rows"][name] = {"recipe": recipe.to_dict(), "cost": asdict(costs[name]), "runs": runs}
@@ -112,19 +112,19 @@ def folder_of(out: Path, name: str, seed: int) -> Path:
 
 
 def run_of(
-    recipe: Recipe, splits: dataset.Splits, folder: Path, on: str, views: float, minutes: float | None = None,
+    recipe: Recipe, splits: dataset.Splits, folder: Path, split: str, views: float, minutes: float | None = None,
     device: str = "auto", engine: str = "auto", log: Callable[[str], None] = print,
 ) -> dict[str, Any]:  # fmt: skip
     """One run of a comparison: trained in `folder` and evaluated, or read from there where an earlier call did both.
 
     `views` is how many whole views a step shows of a picture (`cost`). An interrupt is raised again, when all is kept.
     """
-    if minutes is None and (found := measured(folder, recipe, splits, on)):
+    if minutes is None and (found := measured(folder, recipe, splits, split)):
         return found
     run = train.train(recipe, splits, out=folder, resume=True, device=device, minutes=minutes, engine=engine, log=log)
     if not run.finished:
         raise KeyboardInterrupt  # the run said where it stopped; comparing goes on from there next time
-    found = evaluate.evaluate(run.backbone, splits, on, size=recipe.views.eval_size or None)
+    found = evaluate.evaluate(run.backbone, splits, split, size=recipe.views.eval_size or None)
     shown = run.step * recipe.optim.batch_size * views
     found |= {"seed": recipe.seed, "steps": run.step, "train_seconds": round(run.seconds, 1), "image_views": round(shown)}
     found["image_views_per_second"] = round(shown / max(run.seconds, 1e-9), 1)
@@ -132,14 +132,14 @@ def run_of(
     return found
 
 
-def measured(folder: Path, recipe: Recipe, splits: dataset.Splits, on: str) -> dict[str, Any] | None:
+def measured(folder: Path, recipe: Recipe, splits: dataset.Splits, split: str) -> dict[str, Any] | None:
     """What an earlier call found out about this very run, if the run is still there and the same was asked."""
     path = folder / "result.json"
     if not path.exists() or not (folder / "checkpoint.pt").exists():
         return None
     kept = json.loads(path.read_text())
-    asked = {"seed": recipe.seed, "dataset": splits.train.name, "on": on}
-    asked |= {"bank": len(splits.train), "queries": len(query_split(splits, on))}
+    asked = {"seed": recipe.seed, "dataset": splits.train.name, "on": split}
+    asked |= {"bank": len(splits.train), "queries": len(query_split(splits, split))}
     asked |= {"protocols": evaluate.protocols(len(splits.train))}
     if any(kept.get(key) != value for key, value in json.loads(json.dumps(asked)).items()):  # tuples are lists there
         return None

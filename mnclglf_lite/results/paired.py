@@ -54,7 +54,7 @@ class Difference:
 
     @property
     def clear(self) -> bool:
-        """Is nought outside the interval?"""
+        """Is zero outside the interval?"""
         return self.low > 0 or self.high < 0
 
 
@@ -127,7 +127,7 @@ def sentences(result: dict[str, Any]) -> str:
 
 
 def picture(result: dict[str, Any]) -> Figure:
-    """Every variant less the drawn form: a dot a seed, a bar their mean, a line its interval; nought is the drawn form."""
+    """Every variant minus the drawn form: a dot a seed, a bar their mean, a line its interval; zero is the drawn form."""
     names = [name for name in result["rows"] if name != "drawn"]
     runs = result["rows"]["drawn"]["runs"]
     found = {measure: {name: compare_rows(result, name, "drawn", measure) for name in names} for measure in MEASURES}

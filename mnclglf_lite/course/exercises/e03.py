@@ -1,4 +1,4 @@
-"""Exercises of notebook 03: a target that holds still, a twin, a queue, a neighbour, and where gradient arrives."""
+"""Exercises of notebook 03: stop-gradient, momentum encoder, queue, nearest neighbour, and where gradient arrives."""
 
 from __future__ import annotations
 

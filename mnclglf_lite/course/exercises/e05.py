@@ -1,4 +1,4 @@
-"""Exercises of notebook 05: the learning rate's schedule, one step of training, and two gauges of collapse."""
+"""Exercises of notebook 05: the learning rate's schedule, one step of training, and two measures of collapse."""
 
 from __future__ import annotations
 

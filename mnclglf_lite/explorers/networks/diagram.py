@@ -2,7 +2,7 @@
 
     thick solid blue     a gradient comes back this way
     thin broken orange   none does; a ring with a bar says where one that could have gone on is stopped
-    double frame         a twin that follows another network by moving average; a dotted arc shows which
+    double frame         a target network, which follows another by moving average; a dotted arc shows which
 
 Networks are frames, and every call of one is a box in its frame: boxes in one frame are the same weights, used again.
 """
@@ -113,7 +113,7 @@ def routes(edges: Sequence[Edge], places: Places) -> dict[layout.Way, list[Point
 
 
 def arcs(graph: Graph, places: Places) -> list[tuple[Rect, Rect, float]]:
-    """The frames of networks and of their twins in the same column, and how far out the arc between them goes."""
+    """The frames of networks and of their target networks in the same column, and how far out the arc between them goes."""
     pairs = [
         (one, twin)
         for path, network in graph.networks.items()

@@ -52,7 +52,7 @@ class Network:
     what: str  # in a word or two: "ResNet", "linear 64 - 256 - 128"
     parameters: int
     learns: str = "nothing"
-    follows: str = ""  # of a twin: the path of the one it follows
+    follows: str = ""  # of a target network: the path of the one it follows
     momentum: float = 0.0  # and the share of itself that it keeps at a step
     holds: Shape = ()  # of a memory: the shape of what it keeps
     takes: tuple[str, ...] = ()  # of a memory: names of what enters it after the step

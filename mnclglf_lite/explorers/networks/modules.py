@@ -1,7 +1,7 @@
 """Which modules of a method are its networks, which are built alike, by which doors they are entered, and who follows whom.
 
 Nothing here knows a method by name: lists are opened, and so is whatever holds the backbone together with something else,
-since the backbone is the network that is evaluated, and whatever is built like that (its twin).
+since the backbone is the network that is evaluated, and whatever is built like that (its target network).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ...methods.base import Method
 
-FITS = 0.02  # of a twin's way, what a moving average may leave unexplained (ours; rounding leaves far less)
+FITS = 0.02  # of a target network's way, what a moving average may leave unexplained (ours; rounding leaves far less)
 
 
 def networks_of(method: Method) -> dict[str, nn.Module]:

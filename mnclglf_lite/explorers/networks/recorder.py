@@ -1,4 +1,4 @@
-"""Watching one step of a method from outside: the calls of its networks, the gradients that come back, the twins that move.
+"""Watch one step of a method from outside: calls of its networks, gradients that arrive, target networks that move.
 
 The functions by which the networks of a copy are entered are wrapped, so that a call is noted and what it gave becomes a
 place in the ledger (`provenance`). What happens inside a network is its own business. Hooks on tensors tell of gradients.

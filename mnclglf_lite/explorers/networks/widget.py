@@ -22,7 +22,7 @@ ALT = "A diagram: views on the left, networks in columns, the loss on the right,
 
 
 class NetworkDiagram(Explorer):
-    """A method's networks with real shapes: what is called with what, what is a twin, where gradients go. Press a box for
+    """A method's networks with real shapes: calls, target networks, where gradients go. Click a box for
     the tensor behind it.
 
     Args:

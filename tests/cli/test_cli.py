@@ -1,0 +1,609 @@
+"""The command line from end to end, on tiny sets; and what it says to bad input, in one line each."""
+
+import argparse
+import contextlib
+import dataclasses
+import io
+import json
+import os
+import re
+import signal
+
+import pytest
+import torch
+
+from mnclglf_lite.cli.main import main, parser
+from mnclglf_lite.data import dataset
+from mnclglf_lite.data.dataset import load_dataset
+from mnclglf_lite.methods.registry import METHODS, VARIANTS
+from mnclglf_lite.recipe.flags import recipe_from
+from mnclglf_lite.recipe.presets import preset
+from mnclglf_lite.recipe.recipe import VIEWS, Recipe
+from mnclglf_lite.training.run import load_run
+from mnclglf_lite.training.step import Step
+from mnclglf_lite.views.view import View
+
+NET = "--width 8 --blocks 1 1 --projector 16 8 --predictor 8 --view-size 16 --device cpu".split()
+TINY = [*NET, *"--steps 2 --batch 32 --queue 64".split()]
+COMMANDS = ("doctor", "fetch", "train", "evaluate", "compare", "explore", "export")
+
+
+def cli(*argv):
+    """Run a command in this process: (exit code, stdout, stderr)."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            code = main([str(part) for part in argv])
+        except SystemExit as leaving:  # argparse's own way out
+            code = leaving.code or 0
+    return code, out.getvalue(), err.getvalue()
+
+
+def tree(folder):
+    """Every file below a folder with its bytes."""
+    return {path: path.read_bytes() if path.is_file() else None for path in sorted(folder.rglob("*"))}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_sets():
+    """A toy box of 320 / 80 / 80 pictures; folders' pictures, like the toy box's, are 16 pixels wide."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {
+            "TOY_TRAIN": 320,
+            "TOY_HOLDOUT": 80,
+            "TOY_TEST": 80,
+            "TOY_SIDE": 16,
+            "FOLDER_SIDE": 16,
+        }.items():
+            patch.setattr(dataset, name, value)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    """Every test runs in a folder of its own: what a command writes by default lands there."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MNCLGLF_LITE_DATA", raising=False)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The folder of a finished run, and what training said."""
+    folder = tmp_path_factory.mktemp("cli") / "run"
+    code, out, err = cli("train", "--out", folder, *TINY)
+    assert code == 0 and err == ""
+    return folder, out
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """60 pictures in three class folders: red, green and blue of any shade, all of one odd size."""
+    Image = pytest.importorskip("PIL.Image")
+    folder = tmp_path_factory.mktemp("pictures")
+    generator = torch.Generator().manual_seed(0)
+    for channel, name in enumerate(("blue", "green", "red")):
+        (folder / name).mkdir()
+        for i in range(20):
+            picture = torch.randint(60, (20, 24, 3), generator=generator, dtype=torch.uint8)
+            picture[..., 2 - channel] += 120
+            Image.fromarray(picture.numpy()).save(folder / name / f"{i}.png")
+    return folder
+
+
+# --- what works ---
+
+
+def test_train_leaves_a_run_and_says_where(run):
+    folder, out = run
+    assert {path.name for path in folder.iterdir()} == {"recipe.json", "history.jsonl", "checkpoint.pt"}
+    assert "mnclglf on toybox: 2 steps of 32 pictures" in out
+    assert out.endswith(f"the run is in {folder}; next: mnclglf-lite evaluate {folder}\n")
+    kept = json.loads((folder / "recipe.json").read_text())
+    assert (kept["steps"], kept["batch"], kept["width"], kept["view"]["size"]) == (2, 32, 8, 16)
+
+
+def test_default_folder_is_named_after_method_set_and_seed(tmp_path):
+    assert cli("train", "--method", "simclr", "--seed", 3, *TINY)[0] == 0
+    assert (tmp_path / "runs" / "simclr-toybox-seed3" / "checkpoint.pt").is_file()
+
+
+def test_evaluate_with_everything(run):
+    folder, _ = run
+    before = tree(folder)
+    code, out, err = cli("evaluate", folder, "--few-labels", "--factors", "--paper", 1, "--device", "cpu")
+    assert code == 0 and err == ""
+    result = json.loads((folder / "result.json").read_text())
+    assert list(result["rows"]) == ["raw pixels", "8x8 thumbnails", "random encoder", "mnclglf"]
+    for name, row in result["rows"].items():
+        assert row["on"] == "holdout" and (row["bank"], row["queries"], row["size"]) == (320, 80, 16)
+        values = [row[protocol][transform]["top1"] for protocol in ("knn", "knn20", "knn10") for transform in row[protocol]]
+        values.append(row["linear"]["top1"])
+        assert len(values) == 10 and all(0 <= value <= 1 for value in values)
+        shown = next(line for line in out.splitlines() if line.startswith(name)).split()[len(name.split()) :]
+        assert shown[0] == f"{100 * row['knn']['raw']['top1']:.1f}" and f"{100 * row['linear']['top1']:.1f}" in shown
+    assert list(result["few_labels"]) == ["1", "5", "10", "32"] and len(result["few_labels"]["5"]) == 3
+    assert set(result["factors"]) >= {"x", "size", "toy_hue", "toy_is_bright"}
+    assert len(result["paper_linear"]["tests"]) == 1 and "the paper's linear protocol, 1 epochs" in out
+    assert result["step"] == 2 and Recipe.from_dict(result["recipe"]).batch == 32
+    after = tree(folder)
+    assert all(after[path] == before[path] for path in before)  # looking changes nothing
+    assert cli("evaluate", folder, "--on", "test", "--json", folder / "other.json", "--device", "cpu")[0] == 0
+    other = json.loads((folder / "other.json").read_text())
+    assert other["rows"]["mnclglf"]["on"] == "test" and "few_labels" not in other and "paper_linear" not in other
+
+
+def test_evaluate_shows_pictures_at_the_size_the_recipe_names(tmp_path):
+    """Pictures of 16 pixels, trained on at 20: measured at 20 when the recipe says so."""
+    assert cli("train", "--method", "simclr", "--out", "r", *TINY, "--view-size", 20, "--test-size", 20)[0] == 0
+    assert cli("evaluate", "r", "--device", "cpu")[0] == 0
+    rows = json.loads((tmp_path / "r" / "result.json").read_text())["rows"]
+    assert {row["size"] for row in rows.values()} == {20}
+    run, splits = load_run("r", "cpu"), load_dataset("toybox")
+    from mnclglf_lite.evaluation import evaluate
+
+    asked = evaluate.evaluate(run.backbone, splits, linear=False, size=20)
+    assert rows["simclr"]["knn20"] == asked["knn20"] and rows["simclr"]["rank"] == pytest.approx(asked["rank"])
+
+
+def test_a_folder_of_pictures_is_trained_on_and_evaluated(pictures, tmp_path):
+    small = [*NET, *"--steps 2 --batch 8 --queue 16".split()]
+    assert cli("train", "--dataset", f"folder:{pictures}", "--out", "r", *small)[0] == 0
+    code, out, err = cli("evaluate", "r", "--few-labels", "--on", "test", "--device", "cpu")
+    assert code == 0 and err == ""
+    result = json.loads((tmp_path / "r" / "result.json").read_text())
+    assert result["rows"]["raw pixels"]["knn10"]["raw"]["top1"] == 1.0  # red, green, blue
+    assert list(result["few_labels"]) == ["1", "5", "10", "14"]
+
+
+def test_compare_makes_one_table_and_does_nothing_twice(tmp_path):
+    argv = [
+        "compare",
+        "--methods",
+        "simclr,mnclglf-released",
+        "--seeds",
+        "0,1",
+        "--out",
+        "c",
+        "--markdown",
+        *TINY,
+    ]
+    code, out, err = cli(*argv)
+    assert code == 0 and err == ""
+    result = json.loads((tmp_path / "c" / "compare.json").read_text())
+    assert list(result["rows"]) == ["simclr", "mnclglf-released"]
+    assert [run["seed"] for run in result["rows"]["simclr"]["runs"]] == [0, 1]
+    assert result["rows"]["mnclglf-released"]["recipe"]["local_gradient"] is False
+    written = (tmp_path / "c" / "compare.md").read_text()
+    assert written in out + "\n" or written.strip() in out
+    runs = result["rows"]["simclr"]["runs"]
+    mean = 50 * sum(run["knn20"]["raw"]["top1"] for run in runs)
+    assert f"{mean:.1f} ±" in next(line for line in written.splitlines() if line.startswith("| simclr"))
+    kept = [path / "checkpoint.pt" for path in sorted((tmp_path / "c").iterdir()) if path.is_dir()]
+    before = [torch.load(path, weights_only=True) for path in kept]
+    assert [state["step"] for state in before] == [2, 2, 2, 2]
+    code, again, _ = cli(*argv)
+    assert code == 0 and "epoch " not in again  # nothing was trained
+    for old, path in zip(before, kept, strict=True):
+        new = torch.load(path, weights_only=True)
+        assert all(torch.equal(old["method"][key], new["method"][key]) for key in old["method"])
+    rows = json.loads((tmp_path / "c" / "compare.json").read_text())["rows"]
+    assert rows["simclr"]["runs"][1]["knn20"] == runs[1]["knn20"]
+    assert (tmp_path / "c" / "compare.png").read_bytes().startswith(b"\x89PNG") and "compare.png" in out
+
+
+def test_compare_by_image_views_takes_variants_too(tmp_path):
+    views = ["compare", "--methods", "simclr,ressl", "--out", "c", *NET, "--batch", "32", "--queue", "64"]
+    code, out, err = cli(*views, "--image-views", "320")
+    assert code == 0 and err == "" and "320 whole views each" in out
+    rows = json.loads((tmp_path / "c" / "compare.json").read_text())["rows"]
+    assert rows["ressl"]["recipe"]["method"] == "cgh" and rows["ressl"]["recipe"]["context"] == "ressl"
+    for row in rows.values():
+        assert row["runs"][0]["steps"] == max(1, round(320 / (32 * row["cost"]["views"])))
+    refused("have another budget", [*views, "--image-views", "640"], tmp_path)
+    refused("have another budget", [*views, "--minutes", "5"], tmp_path)
+    # the first method would be new, the second is there with another rate: refused before the first is trained
+    more = [word.replace("simclr,ressl", "byol,ressl") for word in views]
+    refused("another recipe (lr: ", [*more, "--image-views", "320", "--lr", "0.7"], tmp_path)
+
+
+def test_the_holdout_is_not_asked_of_a_network_that_was_trained_on_it(tmp_path):
+    refused("trains on the hold-out too", ["compare", "--methods", "simclr", *TINY, "--no-holdout", "--out", "c"], tmp_path)
+    assert cli("train", "--method", "simclr", *TINY, "--no-holdout", "--out", "r")[0] == 0
+    refused("trains on the hold-out too", ["evaluate", "r"], tmp_path)
+    assert cli("evaluate", "r", "--on", "test", "--device", "cpu", "--paper", "1")[0] == 0
+    row = json.loads((tmp_path / "r" / "result.json").read_text())["rows"]["simclr"]
+    assert (row["on"], row["bank"]) == ("test", 400)  # all that it was trained on
+
+
+def test_all_methods_are_all_methods(monkeypatch):
+    from mnclglf_lite.results import compare as room
+
+    seen = []
+    monkeypatch.setattr(room, "compare", lambda recipes, *rest, **more: seen.append(recipes) or 1 / 0)
+    for names in ("all", "all,mnclglf-released", ",".join(VARIANTS)):
+        with pytest.raises(ZeroDivisionError):
+            cli("compare", "--methods", names, "--device", "cpu")
+    assert list(seen[0]) == METHODS and len(METHODS) == 11 and list(seen[1]) == [*METHODS, "mnclglf-released"]
+    for name, recipe in seen[2].items():
+        method, changes = VARIANTS[name]
+        assert recipe == preset("quick", method).replace(**changes)
+    assert seen[0]["mnclglf"].local_gradient and not seen[1]["mnclglf-released"].local_gradient
+
+
+def test_on_cifar10_the_papers_table_stands_below(monkeypatch, tmp_path):
+    from mnclglf_lite.cli import main as program
+    from mnclglf_lite.results import compare as room
+    from mnclglf_lite.results import paper_table, records
+
+    record = json.loads((records.KEPT / "cifar10-slim" / "compare.json").read_text())
+    monkeypatch.setattr(program, "_splits", lambda *given: None)
+    monkeypatch.setattr(room, "compare", lambda *given, **more: record)
+    (tmp_path / "c").mkdir()
+    out = cli("compare", "--dataset", "cifar10", "--methods", "simclr", "--out", tmp_path / "c")[1]
+    assert paper_table.table() in out and room.table(record) in out
+    assert paper_table.table() not in cli("compare", "--methods", "simclr", "--out", tmp_path / "c")[1]
+
+
+def test_what_a_variants_name_says_is_no_flag_of_compare():
+    flags = {action.dest for action in subparsers()["compare"]._actions}
+    fields = {field for _, changes in VARIANTS.values() for field in changes}
+    assert not fields & flags and {"lr", "view_size", "image_views", "minutes"} <= flags
+
+
+def test_export_can_be_read_elsewhere(run, tmp_path):
+    safetensors = pytest.importorskip("safetensors.torch")
+    code, out, err = cli("export", run[0], "b.safetensors")
+    assert code == 0 and err == "" and "b.safetensors" in out
+    tensors = safetensors.load_file(tmp_path / "b.safetensors")
+    theirs = load_run(run[0], "cpu").backbone.state_dict()
+    assert set(tensors) == set(theirs) and all(torch.equal(tensors[name], theirs[name]) for name in theirs)
+
+
+def test_exported_weights_are_measured_as_their_run_is(run, tmp_path):
+    """In half precision, too: the same pictures, protocols and baselines; rounding moves little."""
+    whole = tmp_path / "whole.json"
+    assert cli("evaluate", run[0], "--json", whole, "--device", "cpu")[0] == 0
+    code, out, err = cli("export", run[0], "w.safetensors", "--half", "--part-mb", 1)
+    assert code == 0 and err == "" and "w.safetensors" in out
+    code, out, err = cli("evaluate", "--weights", "w.safetensors", "--device", "cpu")
+    assert code == 0 and err == "" and "not written down" in out and os.listdir(tmp_path).count("result.json") == 0
+    code, out, err = cli("evaluate", "--weights", "w.safetensors", "--json", "w.json", "--device", "cpu")
+    assert code == 0 and err == ""
+    a, b = json.loads(whole.read_text()), json.loads((tmp_path / "w.json").read_text())
+    assert a["recipe"] == b["recipe"] and a["step"] == b["step"] and list(a["rows"]) == list(b["rows"])
+    for name in a["rows"]:
+        for read in ("knn", "knn20"):
+            assert b["rows"][name][read]["raw"]["top1"] == pytest.approx(a["rows"][name][read]["raw"]["top1"], abs=0.03)
+    assert b["rows"]["mnclglf"]["rank"] == pytest.approx(a["rows"]["mnclglf"]["rank"], rel=0.01)
+
+
+def test_what_is_to_be_measured_is_said_once(run, tmp_path):
+    refused("one of the two", ["evaluate"], tmp_path)
+    refused("one of the two", ["evaluate", run[0], "--weights", "w.safetensors"], tmp_path)
+    refused("no file", ["evaluate", "--weights", "w.safetensors"], tmp_path)
+    refused("at least 1", ["export", run[0], "w.safetensors", "--part-mb", "0.5"], tmp_path)
+
+
+def test_explore_leaves_a_page_and_pictures(run, tmp_path):
+    pytest.importorskip("matplotlib")
+    Image = pytest.importorskip("PIL.Image")
+    before = tree(run[0])
+    code, out, err = cli("explore", run[0], "--map", "pca", "--points", 50, "--out", "x", "--device", "cpu")
+    assert code == 0, err
+    paths = [line.strip() for line in out.splitlines()[1:]]
+    assert {os.path.basename(path) for path in paths} == {"map.html", "map.png", "neighbours.png"}
+    for path in paths:
+        if path.endswith(".png"):
+            assert min(Image.open(path).size) > 50
+    page = (tmp_path / "x" / "map.html").read_text(encoding="utf-8")
+    assert "mnclglf on toybox" in page and "2 steps" in page
+    assert tree(run[0]) == before
+
+
+def test_doctor_looks_at_the_folder_it_is_given(tmp_path):
+    code, out, err = cli("doctor", "--data", tmp_path / "nowhere")
+    assert code in (0, 1) and err == ""
+    assert "torch" in out and "toy box" in out and str(tmp_path / "nowhere") in out
+    assert (code == 1) == ("PROBLEM" in out)
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_version():
+    from mnclglf_lite import __version__
+
+    assert cli("--version") == (0, f"{__version__}\n", "")
+
+
+# --- help ---
+
+
+def subparsers():
+    return next(action for action in parser()._actions if isinstance(action, argparse._SubParsersAction)).choices
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_names_every_default(command):
+    code, out, err = cli(command, "--help")
+    assert code == 0 and err == ""
+    for action in subparsers()[command]._actions:
+        flag = action.option_strings[0] if action.option_strings else None
+        of_recipe = action.dest in {spec.name for spec in dataclasses.fields(Recipe)} or "view_" in action.dest
+        if flag and flag != "-h":
+            assert flag in out
+            assert "(default: " in action.help or (of_recipe and re.search(r"\(.+\)", action.help)), flag
+    if command != "export":  # which has no flag at all
+        assert "default:" in out
+
+
+def test_help_of_the_recipe_says_unit_value_and_source():
+    actions = {action.dest: action.help for action in subparsers()["train"]._actions}
+    for spec in dataclasses.fields(Recipe):
+        if spec.name not in ("method", "dataset", *VIEWS):
+            value = getattr(preset("quick"), spec.name)
+            assert actions[spec.name].startswith(f"{spec.metadata['unit']} ({value}"), spec.name
+            assert actions[spec.name].endswith(f"[{spec.metadata['source']}]"), spec.name
+    for inner in dataclasses.fields(View):
+        for view in VIEWS:
+            value = getattr(getattr(preset("quick"), view), inner.name)
+            assert re.search(r": \S.+ \(" + re.escape(str(value)), actions[f"{view}_{inner.name}"]), inner.name
+    assert "pixels" in actions["view_size"] and "probability" in actions["view_flip"]
+
+
+def test_commands_are_those_of_the_overview():
+    assert tuple(subparsers()) == COMMANDS
+    out = cli("--help")[1]
+    assert all(f"\n    {command}" in out for command in COMMANDS)
+
+
+# --- flags ---
+
+OTHER = {
+    "seed": 7,
+    "steps": 5,
+    "queue": 512,
+    "batch": 64,
+    "grid": 4,
+    "combine": 3,
+    "blocks": (2, 1),
+    "projector": (64, 32),
+    "test_size": 64,
+    "grow": (16, 32),
+    "size": 48,
+    "scale": (0.3, 0.9),
+    "ratio": (0.8, 1.2),
+    "jitter": (0.1, 0.2, 0.3, 0.05),
+    "blur_sigma": (0.5, 1.0),
+    "filter": "bicubic",
+    "region": (0.25, 0.0, 0.5, 0.5),
+    "mutual": ("vcl", "icl"),
+    "hyper_temperatures": (0.04, 0.1),
+    "local_views": 3,
+}
+
+
+def another(name, value, choices=()):
+    """A value that is possible, and not the present one."""
+    if name in OTHER:
+        return OTHER[name]
+    if choices:
+        return next(choice for choice in choices if choice != value)
+    if isinstance(value, bool):
+        return not value
+    return 2 * value if isinstance(value, int) else (value / 2 or 0.25)
+
+
+def arguments(flag, value):
+    if isinstance(value, bool):
+        return [flag if value else flag.replace("--", "--no-", 1)]
+    return [flag, *(map(str, value) if isinstance(value, tuple) else [str(value)])]
+
+
+PLAIN = [spec for spec in dataclasses.fields(Recipe) if spec.name not in ("method", "dataset", *VIEWS)]
+
+
+@pytest.mark.parametrize("spec", PLAIN, ids=lambda spec: spec.name)
+def test_every_field_of_the_recipe_has_a_flag_that_reaches_it(spec):
+    plain = preset("quick")
+    value = another(spec.name, getattr(plain, spec.name), spec.metadata["choices"])
+    assert value != getattr(plain, spec.name)
+    args = parser().parse_args(["train", *arguments("--" + spec.name.replace("_", "-"), value)])
+    got = recipe_from(args, "mnclglf")
+    assert got == dataclasses.replace(plain, **{spec.name: value}) and got != plain
+    assert type(getattr(got, spec.name)) is type(getattr(plain, spec.name))
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("inner", dataclasses.fields(View), ids=lambda inner: inner.name)
+def test_every_field_of_a_view_has_a_flag_that_reaches_it(view, inner):
+    plain = preset("quick")
+    whole = getattr(plain, view)
+    value = another(inner.name, getattr(whole, inner.name))
+    assert value != getattr(whole, inner.name)
+    flag = f"--{view}_{inner.name}".replace("_", "-")
+    got = recipe_from(parser().parse_args(["train", *arguments(flag, value)]), "mnclglf")
+    assert got == dataclasses.replace(plain, **{view: dataclasses.replace(whole, **{inner.name: value})})
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", ["quick", "standard", "as_released"])
+def test_method_dataset_and_preset_reach_the_recipe(method, name):
+    args = parser().parse_args(["train", "--method", method, "--dataset", "cifar10", "--preset", name])
+    assert recipe_from(args, args.method) == preset(name, method, "cifar10")
+
+
+def test_flags_of_compare_reach_every_recipe():
+    args = parser().parse_args(["compare", "--lr", "0.5", "--no-swap", "--view-gray", "0.3"])
+    for method in METHODS:
+        plain = preset("quick", method)
+        wanted = dataclasses.replace(plain, lr=0.5, neighbour_swap=False, view=dataclasses.replace(plain.view, gray_p=0.3))
+        assert recipe_from(args, method) == wanted
+
+
+# --- what is refused: exit code 2, one line, nothing written ---
+
+TRAIN = ["train", "--out", "new", *TINY]
+BAD = {
+    "unknown method": (["train", "--method", "simclear", *TINY], "did you mean 'simclr'"),
+    "unknown method to compare": (
+        ["compare", "--methods", "simclr,mnclglf-relased", *TINY],
+        "did you mean 'mnclglf-released'",
+    ),
+    "no method to compare": (["compare", "--methods", ",", *TINY], "nothing to compare"),
+    "minutes and image views": (
+        ["compare", *NET, "--minutes", "1", "--image-views", "400"],
+        "--image-views and --minutes each size the runs",
+    ),
+    "steps and image views": (["compare", *TINY, "--image-views", "400"], "--image-views and --steps each size the runs"),
+    "minutes and epochs": (["train", *NET, "--minutes", "1", "--epochs", "2"], "--minutes and --epochs each size the runs"),
+    "a seed twice": (["compare", *TINY, "--seeds", "0,1,0"], "a seed stands twice"),
+    "no image views": (["compare", *NET, "--image-views", "0"], "image_views must be at least 1; got 0"),
+    "unknown set": (["train", "--dataset", "toybx", *TINY], "did you mean 'toybox'"),
+    "unknown set to compare": (["compare", "--dataset", "cifar11", *TINY], "did you mean 'cifar10"),
+    "empty set folder": (
+        ["train", "--dataset", "cifar10", "--data", "empty", *TINY],
+        "mnclglf-lite fetch cifar10",
+    ),
+    "missing set folder": (
+        ["train", "--dataset", "tinyimagenet", "--data", "nowhere", *TINY],
+        "fetch tinyimagenet",
+    ),
+    "missing picture folder": (
+        ["train", "--dataset", "folder:nowhere", *TINY],
+        "no folder of images at nowhere",
+    ),
+    "empty picture folder": (["train", "--dataset", "folder:empty", *TINY], "no class folders in empty"),
+    "reversed scale": ([*TRAIN, "--view-scale", "1.0", "0.2"], "the smaller number first"),
+    "one scale": ([*TRAIN, "--view-scale", "0.2"], "expected 2 finite numbers"),
+    "queue and batch": (
+        [*TRAIN, "--queue", "100"],
+        "must be a multiple of the batch (32); the nearest is 96",
+    ),
+    "batch and set": (
+        [*TRAIN, "--batch", "512", "--queue", "512"],
+        "larger than the training set (320 pictures)",
+    ),
+    "batch and set to compare": (
+        ["compare", "--methods", "simclr", *TINY, "--batch", "512"],
+        "larger than the training set",
+    ),
+    "grid and view": ([*TRAIN, "--grid", "3"], "does not divide into a 3x3 grid"),
+    "unknown preset": ([*TRAIN, "--preset", "standart"], "did you mean 'standard'"),
+    "unknown device": ([*TRAIN, "--device", "gpu"], "choices: auto, cuda, mps, cpu"),
+    "no minutes": (["train", *NET, "--minutes", "-1"], "minutes must be positive"),
+    "word for a number": ([*TRAIN, "--steps", "many"], "invalid int value: 'many'"),
+    "unknown stem": ([*TRAIN, "--stem", "cifr"], "invalid choice: 'cifr'"),
+    "unknown flag": ([*TRAIN, "--temprature", "1"], "unrecognized arguments: --temprature"),
+    "bad seeds": (["compare", "--seeds", "0,one", *TINY], "--seeds takes whole numbers with commas between"),
+    "no seeds": (["compare", "--seeds", "", *TINY], "--seeds takes whole numbers"),
+    "missing run": (["evaluate", "nowhere"], "there is no checkpoint at nowhere"),
+    "missing run to explore": (["explore", "nowhere"], "there is no checkpoint at nowhere"),
+    "missing run to export": (["export", "nowhere", "b.safetensors"], "there is no checkpoint at nowhere"),
+    "unknown set to fetch": (["fetch", "cifar1000", "--data", "empty"], "did you mean"),
+    "unknown command": (["trian"], "invalid choice: 'trian'"),
+    "no command": ([], "required: COMMAND"),
+}
+
+
+def refused(said, argv, folder):
+    """The command is refused with these words, in one line, and everything in the folder stays as it was."""
+    before = tree(folder)
+    code, out, err = cli(*argv)
+    assert code == 2, (code, err)
+    assert err.startswith("mnclglf-lite: ") and err.count("\n") == 1 and err.endswith("\n"), err
+    assert said in err and "Traceback" not in err
+    assert tree(folder) == before
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_refused_in_one_line(case, tmp_path):
+    (tmp_path / "empty").mkdir()
+    argv, said = BAD[case]
+    refused(said, argv, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "extra, said",
+    [
+        (["--on", "validation"], "unknown split to evaluate on 'validation'"),
+        (["--on", "train"], "choices: holdout, test"),
+        (["--dataset", "cifr10"], "did you mean 'cifar10'"),
+        (["--paper", "-3"], "epochs"),
+        (["--json", "nowhere/r.json"], "no folder nowhere"),
+    ],
+)
+def test_a_wrong_question_to_a_run_is_refused(extra, said, run, tmp_path):
+    refused(said, ["evaluate", run[0], "--device", "cpu", *extra], tmp_path)
+
+
+def test_factors_of_pictures_without_factors_are_refused_before_any_work(run, pictures, tmp_path):
+    argv = ["evaluate", run[0], "--dataset", f"folder:{pictures}", "--factors", "--device", "cpu"]
+    refused("has no known factors", argv, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "extra, said",
+    [
+        (["--on", "training"], "unknown split"),
+        (["--map", "umpa"], "did you mean 'umap'"),
+        (["--points", "0"], "at least one"),
+    ],
+)
+def test_a_wrong_picture_of_a_run_is_refused(extra, said, run, tmp_path):
+    refused(said, ["explore", run[0], "--out", "x", "--device", "cpu", *extra], tmp_path)
+
+
+def test_export_to_another_kind_of_file_is_refused(run, tmp_path):
+    refused(".safetensors", ["export", run[0], "b.pt"], tmp_path)
+
+
+def test_a_run_is_neither_overwritten_nor_mixed_with_another_recipe(run):
+    folder, _ = run
+    refused("already holds a run", ["train", "--out", folder, *TINY], folder)
+    refused("another recipe (seed: 0 -> 1)", ["train", "--out", folder, *TINY, "--resume", "--seed", 1], folder)
+    refused(
+        "another recipe (method: mnclglf -> simclr",
+        ["train", "--out", folder, *TINY, "--resume", "--method", "simclr"],
+        folder,
+    )
+
+
+def test_a_damaged_checkpoint_is_named(run, tmp_path):
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "checkpoint.pt").write_bytes((run[0] / "checkpoint.pt").read_bytes()[:1000])
+    refused("bad/checkpoint.pt is not a readable checkpoint", ["evaluate", "bad"], tmp_path)
+
+
+# --- what breaks on the way: exit code 1 or 130, one line, nothing lost ---
+
+
+def test_a_file_where_the_run_should_go_is_one_line_too(tmp_path):
+    (tmp_path / "taken").write_text("mine")
+    before = tree(tmp_path)
+    code, _, err = cli("train", "--out", "taken", *TINY)
+    assert code == 1 and err.startswith("mnclglf-lite: ") and err.count("\n") == 1 and "taken" in err
+    assert tree(tmp_path) == before
+
+
+def test_a_loss_that_is_no_number_ends_with_code_1():
+    code, _, err = cli("train", "--out", "r", *TINY, "--lr", "1e30", "--steps", "6")
+    assert code == 1 and "no longer a finite number" in err and err.count("\n") == 1
+
+
+def test_an_interrupt_ends_with_code_130_and_resume_finishes(tmp_path, monkeypatch):
+    real = Step.__call__
+
+    def step(self, index):
+        if self.run.step == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        return real(self, index)
+
+    argv = ["train", "--out", "r", *TINY, "--steps", "4"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Step, "__call__", step)
+        code, out, err = cli(*argv)
+    assert code == 130 and err == "" and "stopped at step 2 of 4" in out
+    code, out, err = cli(*argv, "--resume")
+    assert code == 0 and err == "" and "going on from step 2" in out
+    assert cli(*argv[:2], "whole", *argv[3:])[0] == 0
+    states = [torch.load(tmp_path / name / "checkpoint.pt", weights_only=True)["method"] for name in ("r", "whole")]
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[1])

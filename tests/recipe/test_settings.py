@@ -1,0 +1,204 @@
+"""A method owns its settings: each reads all that it has, and refuses by name what it has not."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import tiny
+
+from mnclglf_lite.cli.main import main
+from mnclglf_lite.core.config import Config, knob
+from mnclglf_lite.core.errors import InputError
+from mnclglf_lite.data.dataset import Splits
+from mnclglf_lite.methods.registry import BUILT_IN, METHODS, VARIANTS, methods_with, variant
+from mnclglf_lite.recipe.flags import all_settings, value_of
+from mnclglf_lite.recipe.legacy import RENAMED, RENAMED_IN_VIEWS, upgrade
+from mnclglf_lite.recipe.presets import PRESETS, preset
+from mnclglf_lite.recipe.recipe import SECTIONS, Recipe, build_method
+from mnclglf_lite.training.train import train
+from mnclglf_lite.views.view import View
+
+OWN = sorted({name for method in BUILT_IN for name in method.Config.settings()})
+UNREAD = [(method.Config.name, name) for method in BUILT_IN for name in OWN if name not in method.Config.settings()]
+
+
+@pytest.mark.parametrize(("method", "setting"), UNREAD)
+def test_a_setting_that_is_not_read_is_refused_in_python(method, setting):
+    value = all_settings()[setting].default
+    owner = methods_with(setting)[0]
+    with pytest.raises(InputError) as error:
+        preset("quick", method, "toybox", **{setting: value})
+    assert f"{method} has no setting '{setting}'" in str(error.value) and owner in str(error.value)
+
+
+@pytest.mark.parametrize(("method", "setting"), UNREAD)
+def test_a_setting_that_is_not_read_is_refused_on_the_command_line(method, setting, tmp_path, capsys):
+    spec = all_settings()[setting]
+    flag, value = f"--{setting.replace('_', '-')}", spec.default
+    if isinstance(value, View):
+        words = [f"{flag}-size", "16"]
+    elif isinstance(value, bool):
+        words = [f"--no-{flag[2:]}"]
+    else:
+        words = [flag, *map(str, value if isinstance(value, tuple) else [value])]
+    assert main(["train", "--method", method, "--out", str(tmp_path / "run"), "--steps", "1", *words]) == 2
+    told = capsys.readouterr().err
+    assert setting in told and method in told and not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_setting_that_a_method_has_is_read(method):
+    """By the code of its class: each name stands in a file that the class is made of."""
+    import inspect
+
+    from mnclglf_lite.methods import knobs
+    from mnclglf_lite.training import run, step
+
+    text = "".join(inspect.getsource(room) for room in (inspect.getmodule(METHODS[method]), run, step))
+    text += inspect.getsource(knobs.SmallViewKnobs)
+    for name in METHODS[method].Config.settings():
+        assert f"config.{name}" in text or f'method, "{name}"' in text, f"{method} never reads {name}"
+
+
+def test_momentum_is_the_optimisers(toys):
+    """It was the moving average's once, and SimCLR, which has none, trained alike under any."""
+    found = []
+    for momentum in (0.0, 0.99):
+        asked = tiny("simclr", ema=momentum, nesterov=False, steps=3, precision="fp32")
+        found.append(train(asked, toys, device="cpu", log=lambda text: None).method.state_dict())
+    assert not torch.equal(found[0]["backbone.conv1.weight"], found[1]["backbone.conv1.weight"])
+    with pytest.raises(InputError, match="simclr has no setting 'ema'; it is one of moco, byol"):
+        tiny("simclr", ema=0.9)
+
+
+def test_a_comparison_takes_what_one_of_its_methods_reads(tmp_path, capsys):
+    words = ["--queue", "100", "--batch-size", "32", "--out", str(tmp_path)]
+    assert main(["compare", "--methods", "simclr,nnclr", *words]) == 2
+    assert "the queue (100) must be a multiple of the batch (32)" in capsys.readouterr().err
+    assert main(["compare", "--methods", "simclr,byol", *words]) == 2
+    assert "simclr has no setting 'queue'" in capsys.readouterr().err
+
+
+# --- recipes
+
+
+def test_names_are_unique_across_sections_and_methods():
+    shared = [spec.name for part in SECTIONS.values() for spec in dataclasses.fields(part)] + ["seed", "method", "format"]
+    assert len(set(shared)) == len(shared)
+    for method in BUILT_IN:
+        assert not method.Config.settings() & set(shared)
+
+
+def test_every_setting_says_unit_and_source_and_is_what_its_default_is_everywhere():
+    kinds = {}
+    for method in BUILT_IN:
+        for part in (*SECTIONS.values(), method.Config):
+            for spec in dataclasses.fields(part):
+                assert spec.metadata["unit"] and spec.metadata["source"], spec.name
+                kinds.setdefault(spec.name, set()).add((type(spec.default), spec.metadata["unit"]))
+    assert all(len(kind) == 1 for kind in kinds.values()), kinds
+
+
+@pytest.mark.parametrize("method", [*METHODS, *VARIANTS])
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_go_to_json_and_back(name, method):
+    kind, changes = variant(method)
+    for dataset in ("toybox", "cifar10", "tinyimagenet"):
+        asked = preset(name, kind, dataset, **changes)
+        assert Recipe.from_dict(json.loads(json.dumps(asked.to_dict()))) == asked
+        for setting, value in changes.items():
+            assert value_of(asked, setting) == value
+
+
+def test_no_preset_of_a_method_names_what_it_does_not_read():
+    for method in BUILT_IN:
+        for layers in method.presets.values():
+            for layer in layers.values():
+                assert not set(layer) & (set(OWN) - method.Config.settings()), method
+
+
+def test_replace_refuses_with_the_nearest_name():
+    with pytest.raises(InputError, match="did you mean 'temperature'"):
+        tiny("simclr").replace(temprature=0.3)
+    with pytest.raises(InputError, match="the method is chosen first"):
+        tiny("simclr").replace(method="moco")
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"temperature": 0.0}, "temperature must be positive and finite; got 0.0"),
+        ({"temperature": float("nan")}, "temperature must be positive and finite; got nan"),
+        ({"lr": float("inf")}, "lr must be positive and finite; got inf"),
+        ({"ema": 1.0}, r"momentum must lie in \[0, 1\); got 1.0"),
+        ({"width": 0}, "width must be at least 1; got 0"),
+        ({"width": 2.5}, "width must be of type int, such as 24; got 2.5"),
+        ({"width": True}, "width must be of type int"),
+        ({"projector": ()}, "projector takes at least one value"),
+        ({"projector": (16, 0)}, r"projector must be at least 1; got \(16, 0\)"),
+        ({"projector": 16}, "projector must be a tuple"),
+        ({"stem": "patchy"}, "unknown stem 'patchy': did you mean 'patch'"),
+        ({"weight_decay": -1.0}, "weight_decay must be finite and not negative; got -1.0"),
+        ({"holdout": "yes"}, "holdout must be of type bool"),
+        ({"view": 32}, "view must be of type View"),
+        ({"seed": -1}, "seed must be a whole number"),
+        ({"ema": 0.0}, "nesterov needs momentum > 0"),
+    ],
+)
+def test_what_cannot_be_is_refused_by_name(changes, told):
+    with pytest.raises(InputError, match=told):
+        tiny("simclr", **changes)
+
+
+def test_bounds_stand_with_the_setting():
+    @dataclasses.dataclass(frozen=True)
+    class Two(Config):
+        pair: tuple[float, ...] = knob((0.1, 0.2), "shares", "ours", above=0, high=1, count=2)
+
+    assert Two((1.0, 0.5)).pair == (1.0, 0.5)
+    for bad in ((0.0, 0.5), (0.5, 1.1), (0.5,)):
+        with pytest.raises(InputError, match="pair"):
+            Two(bad)
+
+
+# --- records of the first format
+
+
+def test_old_records_are_read_under_todays_names():
+    old = {
+        "method": "simclr", "dataset": "toybox", "seed": 3, "batch": 64, "sgd_momentum": 0.8, "momentum": 0.5, "queue": 1,
+        "temperature": 0.3, "clip": 1.0, "view": {"size": 24, "flip": 0.25, "gray": 0.1, "scale": [0.4, 1.0]}, "steps": 7,
+    }  # fmt: skip
+    before = json.dumps(old)
+    found = Recipe.from_dict(old)
+    assert json.dumps(old) == before
+    assert found.method.temperature == 0.3 and found.optim.momentum == 0.8 and found.optim.clip_grad_norm == 1.0
+    assert found.views.view == View(size=24, flip_p=0.25, gray_p=0.1, scale=(0.4, 1.0)) and found.optim.batch_size == 64
+    assert upgrade(found.to_dict()) == found.to_dict() and "queue" not in upgrade(old)
+    moved = Recipe.from_dict(old | {"method": "moco", "queue": 128})
+    assert moved.method.ema == 0.5 and moved.optim.momentum == 0.8 and moved.method.queue == 128
+
+
+def test_the_table_of_old_names_leads_to_names_of_today():
+    assert set(RENAMED.values()) <= set(all_settings())
+    assert set(RENAMED_IN_VIEWS.values()) <= {spec.name for spec in dataclasses.fields(View)}
+
+
+def test_all_kept_recipes_can_be_read():
+    runs = Path(__file__).resolve().parents[2] / "data" / "runs"
+    paths = sorted(runs.rglob("recipe.json"))
+    assert len(paths) > 100
+    for path in paths:
+        kept = json.loads(path.read_text())
+        found = Recipe.from_dict(kept)
+        assert found.optim.lr == kept["lr"] and found.seed == kept["seed"] and found.method.name == kept["method"]
+
+
+def test_a_resumed_run_may_differ_in_nothing_that_it_reads(toys, tmp_path):
+    quiet = {"device": "cpu", "log": lambda text: None}
+    train(tiny("simclr", steps=2), toys, out=tmp_path, **quiet)
+    with pytest.raises(InputError, match="temperature: 0.2 -> 0.3"):
+        train(tiny("simclr", steps=2, temperature=0.3), toys, out=tmp_path, resume=True, **quiet)
+    assert isinstance(toys, Splits) and build_method(tiny("simclr"), 10).config.temperature == 0.2

@@ -1,0 +1,229 @@
+"""Finding runs and reading them: all that are kept, those that stopped early, and files that are damaged."""
+
+import json
+from pathlib import Path
+from statistics import mean
+
+import pytest
+from conftest import tiny
+from shelves import comparison, history, put, result
+
+from mnclglf_lite.cli.main import parser
+from mnclglf_lite.core.errors import InputError
+from mnclglf_lite.methods.registry import METHODS, variant
+from mnclglf_lite.recipe import flags
+from mnclglf_lite.recipe.presets import PRESETS, preset
+from mnclglf_lite.recipe.recipe import Recipe
+from mnclglf_lite.results import records as kept_records
+from mnclglf_lite.results import summary
+from mnclglf_lite.results.records import group_by_method, load_records
+
+RUNS = Path(__file__).resolve().parents[2] / "data" / "runs"
+
+
+@pytest.fixture(scope="module")
+def kept():
+    return load_records()
+
+
+def test_every_kept_run_is_found_with_what_its_files_say(kept):
+    assert {r.folder for r in kept} == {path.parent for path in RUNS.glob("**/recipe.json")} and len(kept) >= 63
+    for r in kept:
+        recipe, found = (json.loads((r.folder / f"{name}.json").read_text()) for name in ("recipe", "result"))
+        rows = [json.loads(line) for line in (r.folder / "history.jsonl").read_text().splitlines()]
+        row = list(found["rows"].values())[-1] if "rows" in found else found
+        assert (r.seed, r.data.dataset, r.history) == (recipe["seed"], recipe["dataset"], rows)
+        # half a tenth for rounding, and as much for what a busy machine does between the last line and the end
+        assert r.seconds == rows[-1]["seconds"] == pytest.approx(found["train_seconds"], abs=0.1)
+        assert r.step == r.optim.steps == recipe["steps"] and r.finished
+        assert r.result["linear"] == row["linear"] and r.result["hardware"] == row["hardware"]
+        assert {"raw pixels", "8x8 thumbnails", "random encoder"} == set(r.baselines)
+        assert r.method.with_labels == (recipe["method"] == "supervised")
+
+
+def test_groups_are_folders_and_names_are_methods(kept):
+    groups = kept_records.groups(kept)
+    ablations = ["ablation/ask", "ablation/choose", "ablation/forms", "ablation/long"]
+    assert list(groups) == [*ablations, "cifar10-slim", "precision-bf16", "precision-fp32", "runs/", "toybox"]
+    toys = group_by_method(groups["toybox"])
+    assert list(toys) == [*METHODS[:8], "mnclglf-released", *METHODS[8:]]  # a form beside its method
+    assert all([r.seed for r in seeds] == [0, 1, 2] for seeds in toys.values())
+    assert list(group_by_method(groups["runs/"])) == [
+        "five-minutes-c10", "quick-c10-simclr", "quick-c10-drawn", "quick-c10-released",
+    ]  # fmt: skip
+    assert groups["toybox"][0].budget == {"minutes": None, "image_views": 160_000} and groups["runs/"][0].budget == {}
+
+
+def test_a_folder_may_be_a_run_itself_and_hold_several_image_sets(tmp_path):
+    put(tmp_path / "simclr-seed4", seed=4)
+    put(tmp_path / "simclr-cifar10-seed0", dataset="cifar10")
+    assert list(kept_records.groups(load_records(tmp_path))) == [
+        f"{tmp_path.name}/ ({name})" for name in ("toybox", "cifar10")
+    ]
+    (alone,) = load_records(tmp_path / "simclr-seed4")
+    assert (alone.name, alone.seed, alone.group) == ("simclr", 4, "simclr-seed4/")
+
+
+def test_a_run_that_stopped_early_is_read_as_far_as_it_went(tmp_path):
+    put(tmp_path / "byol-seed0", "byol", rows=history(2), found=False)
+    with open(tmp_path / "byol-seed0" / "history.jsonl", "a") as file:
+        file.write('{"epoch": 3.0, "ste')  # the machine went down
+    put(tmp_path / "moco-seed0", "moco", rows=[], found=False)
+    put(tmp_path / "moco-seed1", "moco", 1, rows=history(2), found=False, steps=0, epochs=2.0)
+    put(tmp_path / "moco-seed2", "moco", 2, rows=history(2), found=False, steps=0, epochs=3.0)
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun" / "recipe.json").write_text("{}")  # without a history it is no run
+    moco, done, half, byol = load_records(tmp_path)
+    assert (byol.step, byol.steps, byol.finished, byol.result) == (20, 30, False, None) and len(byol.history) == 2
+    assert (moco.step, moco.seconds, moco.finished) == (0, 0.0, False)
+    assert (done.steps, done.finished, half.steps, half.finished) == (20, True, 30, False)  # by epochs
+    assert summary.unfinished([byol, done]) == "Not finished: byol seed 0 (step 20 of 30)."
+
+
+@pytest.mark.parametrize(
+    "name, text, words",
+    [
+        ("a/recipe.json", "{", "is no JSON"),
+        ("a/recipe.json", "[1, 2]", "no table of names"),
+        ("a/recipe.json", '{"method": "simclr"}', "has no dataset, seed"),
+        ("a/history.jsonl", '{"epoch": 1\n{"epoch": 2}\n', "line 1, is no JSON"),
+        ("a/history.jsonl", '{"epoch": 1.0, "step": 3}\n', "line 1, has no seconds, loss"),
+        ("a/history.jsonl", '{"epoch": 1.0, "step": 3, "seconds": 1.0, "loss": "low"}\n', "else than numbers"),
+        ("a/result.json", "{}", "has no dataset, on"),
+        ("a/result.json", '{"rows": {}}', "no table of results"),
+        ("a/result.json", '{"rows": {"raw pixels": {"on": "test"}}}', "under 'raw pixels', has no dataset"),
+        ("compare.json", "nonsense", "is no JSON"),
+        ("compare.json", '{"budget": {}}', "has no baselines"),
+        ("budget.json", "[]", "no table of names"),
+    ],
+)
+def test_a_damaged_file_is_named(tmp_path, name, text, words):
+    put(tmp_path / "a")
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match=f"{name}.*{words}.*mend it or move"):
+        load_records(tmp_path)
+
+
+def test_bytes_that_are_no_text_are_damage_too(tmp_path):
+    (put(tmp_path / "a") / "history.jsonl").write_bytes(b"\xff\xfe\x00\x80")
+    with pytest.raises(InputError, match="history.jsonl is no text"):
+        load_records(tmp_path)
+
+
+def test_no_folder_and_no_run_are_said(tmp_path):
+    with pytest.raises(InputError, match="there is no folder"):
+        load_records(tmp_path / "nowhere")
+    with pytest.raises(InputError, match="there is no run in"):
+        load_records(tmp_path)
+
+
+# --- facts ---
+
+
+def test_accuracies_have_the_names_and_the_protocols_of_the_file():
+    row = json.loads((RUNS / "quick-c10-simclr" / "result.json").read_text())["rows"]["simclr"]
+    row |= {"few_labels": {"10": [0.2, 0.3, 0.4]}}
+    row |= {"paper_linear": {"last": {"top1": 0.7}, "tests": [{"epoch": 5}, {"epoch": 90}]}}
+    found = summary.accuracies(row)
+    assert {name: one.value for name, one in found.items()} == pytest.approx({
+        "kNN 200": 0.5871, "kNN 200, centred": 0.5939, "kNN 200, whitened": 0.6529,
+        "kNN 20": 0.6145, "kNN 20, centred": 0.6244, "kNN 20, whitened": 0.653,
+        "kNN 10 plain": 0.6, "kNN 10 plain, centred": 0.6021, "kNN 10 plain, whitened": 0.6136,
+        "linear": 0.6098, "linear, 10 labels a class": 0.3, "linear, the paper's": 0.7,
+    })  # fmt: skip
+    assert {name for name, one in found.items() if one.published == "knn"} == {"kNN 200"}
+    assert {name for name, one in found.items() if one.published == "linear"} == {"linear", "linear, the paper's"}
+    assert found["kNN 200"].protocol == "cosine kNN, k 200, weighted, T 0.1, raw features"
+    assert found["kNN 10 plain, whitened"].protocol == "cosine kNN, k 10, one vote each, whitened features"
+
+
+@pytest.mark.parametrize(
+    "rows, labels, title, sentence",
+    [
+        ({"a": [0.5, 0.6], "b": [0.7, 0.9]}, [], "b leads a by 25.0 points: the ranges are apart",
+         "b leads with 80.0 (70.0 to 90.0) against a's 55.0 (50.0 to 60.0): 25.0 points, "
+         "the ranges do not overlap, 2 seeds."),
+        ({"a": [0.5, 0.7], "b": [0.7, 0.9]}, [], "b leads a by 20.0 points: the ranges overlap",
+         "b leads with 80.0 (70.0 to 90.0) against a's 60.0 (50.0 to 70.0): 20.0 points, the ranges overlap, 2 seeds."),
+        ({"a": [0.5], "b": [0.7, 0.9]}, [], "b leads a by 30.0 points: the ranges are apart",
+         "b leads with 80.0 (70.0 to 90.0) against a's 50.0: 30.0 points, the ranges do not overlap, 2 seeds against 1."),
+        ({"a": [0.5], "b": [0.7], "s": [0.9]}, ["s"], "without labels, b leads a by 20.0 points: one seed each",
+         "without labels, b leads with 70.0 against a's 50.0: 20.0 points, one seed each, so nobody can say whether that is "
+         "more than chance."),
+        ({"a": [0.5], "s": [0.9]}, ["s"], "without labels, a alone", "without labels, a stands alone with 50.0."),
+        ({"s": [0.9], "t": [0.8]}, ["s", "t"], "s leads t by 10.0 points: one seed each", None),
+    ],
+)  # fmt: skip
+def test_a_lead_is_told_against_the_seeds_spread(rows, labels, title, sentence):
+    found = summary.lead(rows, labels)
+    assert found[0] == title and sentence in (None, found[1])
+
+
+def test_the_leaders_of_the_toy_box_are_those_of_the_table(kept):
+    toys = [r for r in kept if r.group == "toybox" and r.name in ("simclr", "mnclglf")]
+    rows, accuracy, without = summary.measured(toys, "kNN 20")
+    assert not without and accuracy.protocol == "cosine kNN, k 20, weighted, T 0.1, raw features"
+    sentence = summary.lead(rows)[1]
+    assert (
+        "simclr leads with 73.0" in sentence and "mnclglf's 67.4" in sentence and "the ranges overlap, 3 seeds" in sentence
+    )
+    facts = summary.facts(toys, accuracy.protocol)
+    for part in ("toybox", "160,000 whole views each", "seeds 0, 1, 2", "33 to 57 s a run", "AMD EPYC", "k 20"):
+        assert part in facts
+
+
+def test_runs_that_were_asked_differently_do_not_stand_side_by_side(tmp_path):
+    put(tmp_path / "a-seed0", value=0.5)
+    put(tmp_path / "b-seed0", found=result(0.9, on="holdout", queries=10))
+    records = load_records(tmp_path)
+    with pytest.raises(InputError, match=r"a seed 0 asked on test \(40.*b seed 0 asked on holdout \(10.*choose runs"):
+        summary.measured(records, "linear")
+    assert summary.measured(records[:1], "linear")[0] == {"a": [pytest.approx(0.53)]}
+
+
+def test_runs_without_a_result_are_named_and_what_to_do(tmp_path):
+    put(tmp_path / "a-seed0", found=False)
+    put(tmp_path / "b-seed0", value=0.4)
+    a, b = load_records(tmp_path)
+    assert summary.measured([a, b], "kNN 20")[::2] == ({"b": [0.4]}, [a])
+    with pytest.raises(InputError, match=f"`mnclglf-lite evaluate {a.folder}`"):
+        summary.measured([a], "kNN 20")
+    with pytest.raises(InputError, match="did you mean 'linear'"):
+        summary.measured([b], "liner")
+
+
+def test_facts_tell_seeds_apart_where_they_differ_and_the_budget_that_was_given(tmp_path):
+    comparison(tmp_path, {"simclr": [0.5, 0.6], "moco": [0.4]})
+    records = load_records(tmp_path)
+    assert "seeds: simclr 0, 1; moco 0" in summary.facts(records, "p") and "960 whole views each" in summary.facts(
+        records, "p"
+    )
+    assert summary.equal({"minutes": 2.5, "image_views": None}) == "2.5 min each"
+    assert summary.equal({}) == "as long as each recipe says"
+    assert "hardware not told" in summary.facts([load_records(put(tmp_path / "new", found=False))[0]], "p")
+
+
+def test_baselines_that_runs_bring_themselves_are_averaged(tmp_path):
+    for seed, value in enumerate((0.1, 0.3)):
+        table = {"rows": {"random encoder": result(value), "simclr": result(0.5)}}
+        put(tmp_path / f"simclr-seed{seed}", seed=seed, found=table)
+    assert summary.baselines(load_records(tmp_path), "kNN 20") == {"random encoder": pytest.approx(mean([0.1, 0.3]))}
+
+
+# --- the command that trains a run again ---
+
+
+def read_back(words):
+    args = parser().parse_args(["train", *words])
+    return flags.recipe_from(args, args.method)
+
+
+def test_a_recipe_as_words_of_the_command_line_is_the_same_recipe(kept):
+    recipes = [Recipe.from_dict(r.recipe) for r in kept]
+    recipes += [preset(name, method) for name in PRESETS for method in METHODS]
+    recipes += [tiny("mcl", losses=("vcl", "icl"), decay_bias_and_norm=True, clip_grad_norm=0.5)]
+    for recipe in recipes:
+        assert read_back(flags.words(recipe)) == recipe
+    method, changes = variant("mnclglf-released")
+    words = flags.words(preset("quick", method, "cifar10", steps=7, **changes))
+    assert words == ["--method", "mnclglf", "--dataset", "cifar10", "--no-local-gradient", "--steps", "7"]
