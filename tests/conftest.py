@@ -119,6 +119,24 @@ def tiny(method="mnclglf", **changes):
     return preset("quick", method, "toybox", **{k: v for k, v in SMALL.items() if base.reads(k)} | changes)
 
 
+def same(one, two):
+    """Whether two runs have the very same weights."""
+    a, b = one.method.state_dict(), two.method.state_dict()
+    return all(torch.equal(a[key], b[key]) for key in a)
+
+
+def interrupt_after(steps, monkeypatch):
+    """Press the stop button during the given step, as Ctrl-C does."""
+    real = Step.__call__
+
+    def step(self, index):
+        if self.run.step == steps - 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        return real(self, index)
+
+    monkeypatch.setattr(Step, "__call__", step)
+
+
 @pytest.fixture(scope="session")
 def toys():
     """A small toy box: 320 / 40 / 40 pictures of 16 x 16 pixels, so that a tiny network runs in no time."""

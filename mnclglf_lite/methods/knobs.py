@@ -17,6 +17,7 @@ multi-crop              SmallViewKnobs
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -35,6 +36,7 @@ class MethodConfig(Config):
     cells = 1  # cells along a side into which whole views are cut
 
     @classmethod
+    @functools.cache
     def settings(cls) -> frozenset[str]:
         """The names of its settings."""
         return frozenset(spec.name for spec in fields(cls))

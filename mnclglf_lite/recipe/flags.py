@@ -37,12 +37,11 @@ def all_settings() -> dict[str, dataclasses.Field[Any]]:
     return {name: spec for name, spec in found.items() if name in shared} | own
 
 
-def _values(name: str, inner: str | None = None) -> str:
-    """'32, standard 64': quick's value first, for the first method that has the setting, then each preset that differs."""
-    method = next((each for each in ("mnclglf", *methods_with(name)) if preset("quick", each).reads(name)), "mnclglf")
+def _values(bases: dict[str, Recipe], name: str, inner: str | None = None) -> str:
+    """'32, standard 64': quick's value first, then that of each preset that differs. `bases`: a recipe for each preset."""
     values = {}
-    for key in PRESETS:
-        value = value_of(preset(key, method), name)
+    for key, base in bases.items():
+        value = value_of(base, name)
         values[key] = getattr(value, inner) if inner else value
     quick = values.pop("quick")
     return ", ".join([str(quick), *(f"{key} {value}" for key, value in values.items() if value != quick)])
@@ -71,17 +70,21 @@ def add_recipe_flags(parser: argparse.ArgumentParser, without: tuple[str, ...] =
     """One flag for each setting of any method, and `--view-...`, `--small-view-...`, `--teacher-view-...` for the views'."""
     parser.set_defaults(**dict.fromkeys(without))
     group = parser.add_argument_group("recipe (default: what the preset says; shown are quick's values on the toy box)")
+    shown: dict[str, dict[str, Recipe]] = {}  # by method, by preset
     for name, spec in all_settings().items():
         if name in PLAIN or name in without:
             continue
         flag, unit, having = "--" + name.replace("_", "-"), spec.metadata["unit"], methods_with(name)
+        method = "mnclglf" if "mnclglf" in having or not having else having[0]  # whose values the help shows
+        if method not in shown:
+            shown[method] = {key: preset(key, method) for key in PRESETS}
         of = f" ({', '.join(having)})" if having else ""
         if isinstance(spec.default, View):
             for inner in dataclasses.fields(View):
-                text = f"{unit}{of}: {VIEW_UNITS[inner.name]} ({_values(name, inner.name)})"
+                text = f"{unit}{of}: {VIEW_UNITS[inner.name]} ({_values(shown[method], name, inner.name)})"
                 _add(group, f"{flag}-{inner.name.replace('_', '-')}", inner.default, text)
         else:
-            text = f"{unit}{of} ({_values(name)}) [{spec.metadata['source']}]"
+            text = f"{unit}{of} ({_values(shown[method], name)}) [{spec.metadata['source']}]"
             _add(group, flag, spec.default, text, spec.metadata["choices"])
 
 

@@ -28,6 +28,7 @@ from mnclglf_lite.core.distributed import (
 )
 from mnclglf_lite.core.errors import InputError
 from mnclglf_lite.methods import simclr
+from mnclglf_lite.methods.registry import METHODS
 from mnclglf_lite.models.batchnorm import sync_batchnorm
 from mnclglf_lite.recipe.presets import preset
 from mnclglf_lite.recipe.recipe import build_method

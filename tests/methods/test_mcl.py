@@ -7,10 +7,11 @@ import torch
 from conftest import cosine, slow_log_softmax, slow_soften, slow_supervised_contrastive, tiny
 
 from mnclglf_lite.core.errors import InputError
+from mnclglf_lite.methods.mcl import LOSSES
 from mnclglf_lite.models.batchnorm import SplitBatchNorm
-from mnclglf_lite.recipe.recipe import MUTUAL, build_method
+from mnclglf_lite.recipe.recipe import build_method
 
-PARTS = [f"loss_{name}" for name in MUTUAL]
+PARTS = [f"loss_{name}" for name in LOSSES]
 
 
 def views_of(recipe, method, seed=0):
@@ -126,11 +127,11 @@ def test_a_slot_holds_the_same_picture_in_every_queue_and_is_filled_after_the_lo
         assert torch.equal(queue.entries[32:], old[32:])
 
 
-@pytest.mark.parametrize("off", MUTUAL)
+@pytest.mark.parametrize("off", LOSSES)
 def test_each_switch_removes_exactly_its_term(off):
     recipe, method, views = made()
     whole = method(views)
-    _, other, _ = made(losses=tuple(name for name in MUTUAL if name != off))
+    _, other, _ = made(losses=tuple(name for name in LOSSES if name != off))
     out = other(views)
     for name in PARTS:
         torch.testing.assert_close(out[name], whole[name])  # all are reported, as gauges
@@ -260,7 +261,7 @@ def test_the_labelled_losses_are_the_formulas(networks):
 def test_each_switch_removes_its_weighted_term_from_the_labelled_loss(off, weight):
     labels = torch.arange(16) % 5
     _, method, views = made(with_labels=True)
-    _, other, _ = made(with_labels=True, losses=tuple(name for name in MUTUAL if name != off))
+    _, other, _ = made(with_labels=True, losses=tuple(name for name in LOSSES if name != off))
     whole, out = method(views, labels), other(views, labels)
     torch.testing.assert_close(out["loss"], whole["loss"] - weight * whole[f"loss_{off}"])
     assert whole[f"loss_{off}"] > 1e-3
