@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import torch
-from conftest import tiny
+from conftest import read_by, tiny
 
 from mnclglf_lite.core import distributed
 from mnclglf_lite.core.distributed import all_gather_stack, init_distributed, local_rows
@@ -51,11 +51,12 @@ FORMS = {
 def trajectory(form: str, parts: dataset.Splits):
     """One form's 20 steps in float64: yields loss and gradients (name -> tensor) of each, and the state dict at the end."""
     # A small rate: at a large one rounding, which doubles every few steps, would be seen after 20 of them
+    name = form.split(",")[0]
     small = {"steps": STEPS, "lr": 0.02, "width": 4, "blocks": (1,), "projector": (8,)}
-    recipe = tiny(form.split(",")[0], **{**small, **FORMS[form]})
+    recipe = tiny(name, **read_by(name, **small) | FORMS[form])
     run = new_run(recipe, PICTURES, 10, torch.device("cpu"))
     run.method.double().train()
-    step = Step(run, parts.train.images, parts.train.labels, None, "eager")
+    step = Step(run, parts.train.images, parts.train.labels, "eager")
     step.render = lambda *a: render_view(*a).double()
     for number in range(STEPS):
         index = torch.randperm(PICTURES, generator=torch.Generator().manual_seed(number))[: recipe.optim.batch_size]

@@ -240,7 +240,7 @@ def test_what_processes_cannot_share_is_refused_before_anything_is_written(monke
     monkeypatch.setattr(distributed, "_world", 3)
     for changes, words in (
         ({}, r"batch \(16, of the whole batch\) does not divide among 3 processes.* such as 15 or 18"),
-        ({"batch_size": 12, "queue": 24, "bn_splits": 4}, r"norm_groups \(4, .* 3 or 6"),
+        ({"batch_size": 12, "queue": 24, "bn_splits": 4}, r"bn_splits \(4, .* 3 or 6"),
     ):
         with pytest.raises(InputError, match=words):
             train.train(tiny("moco", **changes), out=tmp_path / "run", **QUIET)

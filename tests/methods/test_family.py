@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import cosine, slow_info_nce, slow_negative_cosine, slow_queue_nce, tiny
+from conftest import cosine, read_by, slow_info_nce, slow_negative_cosine, slow_queue_nce, tiny
 from torch import nn
 
 from mnclglf_lite.evaluation.collapse import effective_rank, feature_std
@@ -25,7 +25,7 @@ T = 0.3
 
 def stepped(name, dtype=torch.float64, seed=0, **changes):
     """A method, its views and what it makes of them."""
-    recipe = tiny(name, **{"temperature": T, "queue": 64, **changes})
+    recipe = tiny(name, **read_by(name, temperature=T, queue=64) | changes)
     method = build_method(recipe, 10).to(dtype)
     for key, p in method.named_parameters():
         if key.endswith("bn2.weight"):  # zero at the start, which would hide the layers before it
@@ -99,7 +99,7 @@ def test_the_gradient_is_that_of_the_loss_with_the_targets_held_constant(name):
 
 @pytest.mark.parametrize("name", ["moco", "byol", "fastmoco"])
 def test_the_twin_moves_by_averaging_alone_and_keeps_its_own_statistics(name):
-    method, x, out = stepped(name, torch.float32, momentum=0.9, momentum_end=0.0)
+    method, x, out = stepped(name, torch.float32, **read_by(name, ema=0.9, ema_end=0.0))
     pairs = [("backbone", "momentum_backbone"), ("projector", "momentum_projector")]
     online, twin = (nn.ModuleList(getattr(method, pair[i]) for pair in pairs) for i in (0, 1))
     optimiser = torch.optim.SGD([p for p in method.parameters() if p.requires_grad], lr=0.1)
@@ -163,7 +163,7 @@ def test_with_one_group_the_shuffle_changes_nothing_and_with_groups_it_changes_t
     for groups in (1, 4):
         for shuffle in (False, True):
             torch.manual_seed(0)  # the draw of a method without a generator of its own
-            method, _, out = stepped("moco", norm_groups=groups, shuffle=shuffle)
+            method, _, out = stepped("moco", bn_splits=groups, shuffle_bn=shuffle)
             assert method.shuffles_batch == (groups > 1)
             keys[groups, shuffle] = out["k1"]
     torch.testing.assert_close(keys[1, True], keys[1, False])
@@ -172,7 +172,7 @@ def test_with_one_group_the_shuffle_changes_nothing_and_with_groups_it_changes_t
 
 
 def test_shuffled_keys_are_put_back_in_their_places():
-    method, x, _ = stepped("moco", norm_groups=4)
+    method, x, _ = stepped("moco", bn_splits=4)
     method.generator = torch.Generator().manual_seed(7)
     state = torch.get_rng_state()
     keys = method.keys(x[1])
@@ -185,7 +185,7 @@ def test_shuffled_keys_are_put_back_in_their_places():
 
 
 def test_the_momentum_network_is_split_as_the_online_one_is():
-    method, _, _ = stepped("moco", norm_groups=4)
+    method, _, _ = stepped("moco", bn_splits=4)
     for net, norms in (
         (method.backbone, 6),
         (method.projector, 1),
@@ -204,8 +204,8 @@ class WithoutStop(SimSiam):
 
 
 class WithoutPredictor(SimSiam):
-    def __init__(self, recipe, classes):
-        super().__init__(recipe, classes)
+    def __init__(self, *args):
+        super().__init__(*args)
         self.predictor = nn.Identity()
 
 
@@ -222,7 +222,8 @@ def collapse(toys):
     found = {}
     for kind in (SimSiam, WithoutStop, WithoutPredictor):
         torch.manual_seed(0)
-        method = kind(tiny("simsiam", batch_size=128, projector=(32, 32, 32), predictor_hidden=16), 10)
+        asked = tiny("simsiam", batch_size=128, projector=(32, 32, 32), predictor_hidden=16)
+        method = kind(asked.method, asked.encoder, asked.views.view, 10)
         generator = torch.Generator().manual_seed(0)
         optimiser = torch.optim.SGD(method.parameters(), lr=0.5, momentum=0.9, weight_decay=5e-4)
         images = toys.train.images[:128]
@@ -264,7 +265,7 @@ def test_byols_momentum_rises_over_the_run_and_the_twin_follows_it(toys, monkeyp
     monkeypatch.setattr(BYOL, "after_step", after_step)
     train.train(tiny("byol", ema=0.8, ema_end=1.0, steps=8), toys, device="cpu", log=lambda text: None)
     assert taus == sorted(taus) and taus[0] == pytest.approx(0.8) and taus[4] == pytest.approx(0.9)
-    assert stepped("byol", momentum=0.8, momentum_end=0.0)[0].tau() == 0.8
+    assert stepped("byol", ema=0.8, ema_end=0.0)[0].tau() == 0.8
 
 
 def test_the_predictor_of_byol_is_the_online_networks_alone():
@@ -403,7 +404,7 @@ def test_a_simsiam_step_equals_one_composed_of_lightlys_parts():
 
 def test_a_byol_step_equals_one_composed_of_lightlys_parts():
     loss, heads, _, utils = lightly_parts()
-    method, x, _ = stepped("byol", torch.float32, projector_last_norm=False, momentum_end=0.0)
+    method, x, _ = stepped("byol", torch.float32, projector_last_norm=False, ema_end=0.0)
     dim = method.backbone.dim
     head, twin_head = (into(heads.BYOLProjectionHead(dim, 16, 8), method.projector) for _ in range(2))
     guess = into(heads.BYOLPredictionHead(8, 8, 8), method.predictor)

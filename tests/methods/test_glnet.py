@@ -10,7 +10,7 @@ from torch import nn
 
 from mnclglf_lite.core.errors import InputError
 from mnclglf_lite.losses import l2_normalize, supervised_contrastive
-from mnclglf_lite.methods.glnet import GLNet, multi_positive_nt_xent
+from mnclglf_lite.methods.glnet import multi_positive_nt_xent
 from mnclglf_lite.recipe.recipe import build_method
 from mnclglf_lite.training import train
 from mnclglf_lite.views import montage
@@ -126,12 +126,12 @@ def test_half_precision_embeddings_are_compared_in_full():
 
 def test_eight_views_two_of_each_quadrant():
     recipe = tiny("glnet", view=View(size=16, blur_p=0.0, scale=(0.5, 1.0)))
-    views = GLNet(recipe, 10).views
-    assert [v.region for v in views] == [*montage.REGIONS, *montage.REGIONS]
-    assert [v.solarize for v in views] == [0.5] * 4 + [0.2] * 4
-    rest = {dataclasses.replace(v, region=(0, 0, 1, 1), solarize=0.0) for v in views}
+    views = build_method(recipe, 10).views
+    assert [v.source_region for v in views] == [*montage.REGIONS, *montage.REGIONS]
+    assert [v.solarize_p for v in views] == [0.5] * 4 + [0.2] * 4
+    rest = {dataclasses.replace(v, source_region=(0, 0, 1, 1), solarize_p=0.0) for v in views}
     assert rest == {dataclasses.replace(recipe.views.view, size=8)}
-    assert {v.flip for v in GLNet(recipe.replace(flip_patches="before"), 10).views} == {0.0}
+    assert {v.flip_p for v in build_method(recipe.replace(flip_patches="before"), 10).views} == {0.0}
 
 
 @pytest.mark.parametrize("base", BASES)

@@ -83,7 +83,7 @@ def test_one_network_is_one_way_moco():
             other.load_state_dict(part.state_dict())
     moco.queue.load_state_dict(method.queues[0].state_dict())
     for each in (method, moco):
-        each.draws = torch.Generator().manual_seed(1)
+        each.generator = torch.Generator().manual_seed(1)
     mine, theirs = method(views), moco(views)
     torch.testing.assert_close(mine["loss"], theirs["loss"])
     assert {name for name in mine if name.startswith("loss")} == {"loss", "loss_vcl"}

@@ -202,7 +202,7 @@ def test_permuting_the_batch_permutes_the_outputs_of_small_views_too(name):
 
 @pytest.mark.parametrize("name", WITH_SMALL_VIEWS)
 def test_a_run_with_small_views_and_more_networks_resumes_exactly(name, toys, tmp_path, monkeypatch):
-    recipe = cropped(name, 2, networks=3, steps=30)
+    recipe = cropped(name, 2, num_networks=3, steps=30)
     whole = train.train(recipe, toys, **QUIET)
     with monkeypatch.context() as patch:
         interrupt_after(7, patch)
@@ -215,7 +215,7 @@ def test_a_run_with_small_views_and_more_networks_resumes_exactly(name, toys, tm
 def test_whole_views_grow_and_small_ones_stay(toys, monkeypatch):
     sides, real = [], render_view
     monkeypatch.setattr(views_batch, "render_view", lambda x, view, draw: sides.append(view.size) or real(x, view, draw))
-    train.train(cropped("simclr", grow=(12, 16), steps=2), toys, **QUIET)
+    train.train(cropped("simclr", progressive_sizes=(12, 16), steps=2), toys, **QUIET)
     assert sides == [12, 12, 8, 8, 16, 16, 8, 8]
 
 

@@ -112,7 +112,7 @@ def test_every_norm_is_split_and_keeps_names_weights_and_frozenness():
 
 def test_a_batch_that_does_not_divide_is_refused():
     split = split_batchnorm(nn.Sequential(nn.BatchNorm1d(2)), 4)
-    with pytest.raises(InputError, match="a batch of 6 does not divide into 4 norm_groups"):
+    with pytest.raises(InputError, match="a batch of 6 does not divide into 4 bn_splits"):
         split(torch.randn(6, 2))
 
 

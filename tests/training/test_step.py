@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from conftest import tiny
+from conftest import read_by, tiny
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mnclglf_lite.core import device
@@ -28,7 +28,7 @@ def begun(recipe, toys):
 def losses(recipe, toys, engine, steps=20, said=None):
     """The losses of some steps, the run, and what its engine became."""
     run = begun(recipe.replace(steps=steps), toys)
-    one = Step(run, toys.train.images, toys.train.labels, None, engine, [].append if said is None else said.append)
+    one = Step(run, toys.train.images, toys.train.labels, engine, [].append if said is None else said.append)
     order = batch_order(0, 0, len(toys.train))
     found = [one(order[at * 16 : at * 16 + 16])["loss"].detach() for at in range(steps)]
     return torch.stack(found), run, one
@@ -115,7 +115,7 @@ def test_a_graph_is_for_cuda_and_for_views_of_one_size(toys, monkeypatch):
     monkeypatch.setattr(torch, "compile", lambda function, **options: function)
     said = []
     run = begun(tiny("simclr"), toys)
-    one = Step(run, toys.train.images, toys.train.labels, None, "captured", said.append)
+    one = Step(run, toys.train.images, toys.train.labels, "captured", said.append)
     assert one.engine == "compiled" and "recorded on CUDA, and this run is on cpu" in said[0] and len(said) == 1
 
 
@@ -155,10 +155,8 @@ def test_the_watcher_sees_a_reading():
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_step_reads_nothing_back(method, toys):
-    run = begun(
-        tiny(method, clip_grad_norm=1.0, ema_end=1.0, small_views=2 * (method in ("simclr", "byol", "mnclglf"))), toys
-    )
-    one = Step(run, toys.train.images, toys.train.labels, None, "eager")
+    run = begun(tiny(method, clip_grad_norm=1.0, **read_by(method, ema_end=1.0, small_views=2)), toys)
+    one = Step(run, toys.train.images, toys.train.labels, "eager")
     rows = torch.arange(16)
     one(rows)
     with NothingIsRead():
@@ -173,7 +171,7 @@ def test_a_rate_on_the_device_gives_the_same_step(method, toys):
         group["lr"] = torch.tensor(group["lr"])
     rows = torch.arange(16)
     for run in (first, second):
-        one = Step(run, toys.train.images, toys.train.labels, None, "eager")
+        one = Step(run, toys.train.images, toys.train.labels, "eager")
         for _ in range(4):
             one(rows)
     rates = [float(group["lr"]) for group in second.optimiser.param_groups]

@@ -42,7 +42,7 @@ def test_interrupt_and_resume_end_in_the_very_same_weights(method, stop, toys, t
     assert second.finished and same(second, whole)
     assert second.optimiser.state_dict()["state"].keys() == whole.optimiser.state_dict()["state"].keys()
     momenta = [run.optimiser.state_dict()["state"][0]["momentum_buffer"] for run in (second, whole)]
-    assert torch.equal(*momenta) and torch.equal(second.draws.get_state(), whole.draws.get_state())
+    assert torch.equal(*momenta) and torch.equal(second.generator.get_state(), whole.generator.get_state())
     for a, b in zip(second.history, whole.history, strict=True):
         measured = ("seconds", "images_per_second")
         assert {k: v for k, v in a.items() if k not in measured} == {k: v for k, v in b.items() if k not in measured}

@@ -129,7 +129,7 @@ def test_mirroring_is_exact_where_nothing_is_resampled_and_its_own_inverse():
     coin = torch.tensor([True, False, True, True, False, False])
 
     def cut(pictures):
-        each = [dataclasses.replace(whole, region=region) for region in montage.REGIONS]
+        each = [dataclasses.replace(whole, source_region=region) for region in montage.REGIONS]
         return torch.stack([render_view(pictures, v, sample_params(v, 6, (32, 32), generator())) for v in each])
 
     mirrored = montage.mirror(cut(images), coin)

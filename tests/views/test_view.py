@@ -47,7 +47,7 @@ BLUR_SIDE = {20: 3, 32: 3, 40: 5}  # a tenth of the view's side, made odd, at le
 def library_render(image, view, d, i):
     """One picture, one step after the other, with torchvision's own functions in the documented order."""
     top, left, h, w = (int(v) for v in d.boxes[i])
-    mode = T.InterpolationMode(view.filter)
+    mode = T.InterpolationMode(view.interpolation)
     size = [view.size, view.size]
     x = TF.resized_crop(image / 255, top, left, h, w, size, interpolation=mode, antialias=True).clamp(0, 1)
     steps = (TF.adjust_brightness, TF.adjust_contrast, TF.adjust_saturation, TF.adjust_hue)
@@ -291,12 +291,12 @@ def test_render_compiles_without_a_break():
         ("jitter", (0.4, 0.4, 0.4, float("nan")), "finite"),
         ("jitter", (0.4, -0.1, 0.4, 0.1), "none negative"),
         ("jitter", (0.4, 0.4, 0.4, 0.6), "at most 0.5"),
-        ("flip", 1.2, "probability"),
+        ("flip_p", 1.2, "probability"),
         ("jitter_p", -0.1, "probability"),
-        ("gray", None, "probability"),
-        ("blur", True, "probability"),
-        ("solarize", float("nan"), "probability"),
-        ("filter", "bilinar", "did you mean 'bilinear'"),
+        ("gray_p", None, "probability"),
+        ("blur_p", True, "probability"),
+        ("solarize_p", float("nan"), "probability"),
+        ("interpolation", "bilinar", "did you mean 'bilinear'"),
     ],
 )
 def test_a_view_checks_itself(field, value, message):
