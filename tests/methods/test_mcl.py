@@ -229,7 +229,7 @@ def test_the_head_is_the_releases_one_linear_layer_where_the_recipe_says_so():
 
 
 def test_one_network_without_its_own_loss_is_refused():
-    with pytest.raises(InputError, match=r"mutual=\('icl',\) leaves nothing to learn from"):
+    with pytest.raises(InputError, match=r"losses=\('icl',\) leaves nothing to learn from"):
         build_method(tiny("mcl", num_networks=1, losses=("icl",)), 10)
 
 

@@ -268,7 +268,7 @@ def test_two_networks_hold_what_they_always_held_drawn_in_the_same_order():
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(4)
         parts = {"backbone": ResNet(8, (1, 1), recipe.encoder.stem), "projector": projector(heads)}
-        parts |= {"predictor_hidden": predictor(dim, recipe.method.predictor_hidden)}
+        parts |= {"predictor": predictor(dim, recipe.method.predictor_hidden)}
         parts |= {"momentum_backbone": ResNet(8, (1, 1), recipe.encoder.stem), "momentum_projector": projector(heads)}
         parts |= {"queue": Queue(recipe.method.queue, dim)}
     wanted = {f"{name}.{key}": value for name, part in parts.items() for key, value in part.state_dict().items()}

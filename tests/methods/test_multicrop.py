@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import QUIET, cosine, interrupt_after, same, slow_nt_xent, tiny
+from conftest import QUIET, cosine, interrupt_after, read_by, same, slow_nt_xent, tiny
 from test_methods import assert_order_does_not_matter, batch
 
 from mnclglf_lite.core.errors import InputError
@@ -202,7 +202,7 @@ def test_permuting_the_batch_permutes_the_outputs_of_small_views_too(name):
 
 @pytest.mark.parametrize("name", WITH_SMALL_VIEWS)
 def test_a_run_with_small_views_and_more_networks_resumes_exactly(name, toys, tmp_path, monkeypatch):
-    recipe = cropped(name, 2, num_networks=3, steps=30)
+    recipe = cropped(name, 2, steps=30, **read_by(name, num_networks=3))
     whole = train.train(recipe, toys, **QUIET)
     with monkeypatch.context() as patch:
         interrupt_after(7, patch)
@@ -220,7 +220,7 @@ def test_whole_views_grow_and_small_ones_stay(toys, monkeypatch):
 
 
 def test_a_small_view_that_is_too_small_is_refused():
-    for changes in ({"method": "simclr", "local_views": 1}, {"local": "crops"}):
-        with pytest.raises(InputError, match="local_view of 2 pixels is too small; make it at least 4"):
-            preset("quick").replace(small_view=View(size=2), **changes)
+    for name, changes in (("simclr", {"small_views": 1}), ("mnclglf", {"local": "crops"})):
+        with pytest.raises(InputError, match="small_view of 2 pixels is too small; make it at least 4"):
+            preset("quick", name, small_view=View(size=2), **changes)
     preset("quick", small_view=View(size=2))  # never cut, so nobody minds
