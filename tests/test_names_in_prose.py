@@ -20,7 +20,7 @@ PAGES = [
     *sorted((ROOT / "notebooks" / "masters").glob("*.py")),
 ]
 PACKAGES = sorted(path.parent for path in PACKAGE.rglob("__init__.py") if path.parent != PACKAGE)
-EXAMPLES = {"mnclglf_lite/methods/barlow.py"}  # a file that the reader is to write
+EXAMPLES = {"mnclglf_lite/methods/align_uniform.py"}  # a file that the reader is to write
 
 
 def there(name):

@@ -43,6 +43,8 @@ from .multicrop import cross_view_mean, forward_together
 
 @dataclass(frozen=True)
 class BYOLConfig(SmallViewKnobs, EmaScheduleKnobs, PredictorKnobs, ProjectorNormKnobs):
+    """The settings of BYOL."""
+
     name = "byol"
 
 

@@ -65,6 +65,8 @@ TEACHER_OF = {
 
 @dataclass(frozen=True)
 class CGHConfig(QueueKnobs, EmaKnobs, BatchNormKnobs, ProjectorNormKnobs, TemperatureKnobs):
+    """The settings of CGH."""
+
     name = "cgh"
     context: str = knob(
         "cross", "who teaches whom: cross is CGH, ressl and same its controls", "release; controls ours",

@@ -40,6 +40,8 @@ from .knobs import EmaKnobs, GridKnobs, PredictorKnobs, ProjectorNormKnobs, Temp
 
 @dataclass(frozen=True)
 class FastMoCoConfig(GridKnobs, EmaKnobs, PredictorKnobs, ProjectorNormKnobs, TemperatureKnobs):
+    """The settings of Fast-MoCo."""
+
     name = "fastmoco"
 
 

@@ -70,6 +70,8 @@ def multi_positive_nt_xent(a: Tensor, b: Tensor, temperature: float) -> Tensor:
 
 @dataclass(frozen=True)
 class GLNetConfig(EmaScheduleKnobs, PredictorKnobs, ProjectorNormKnobs, TemperatureKnobs):
+    """The settings of GLNet."""
+
     name = "glnet"
     flip_patches: str = knob("after", "mirrored after the cut, or before it", "release", choices=("after", "before"))
     same_order: bool = knob(True, "both views' montages shuffled alike", "release")

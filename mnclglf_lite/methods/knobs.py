@@ -47,6 +47,8 @@ class MethodConfig(Config):
 
 @dataclass(frozen=True)
 class ProjectorKnobs(MethodConfig):
+    """A projection head."""
+
     projector: tuple[int, ...] = knob(
         (256, 128), "layer widths, the last is the embedding size", "measured", low=1, count=0
     )  # fmt: skip
@@ -54,11 +56,15 @@ class ProjectorKnobs(MethodConfig):
 
 @dataclass(frozen=True)
 class ProjectorNormKnobs(ProjectorKnobs):
+    """A projection head that may end in a BatchNorm."""
+
     projector_last_norm: bool = knob(True, "BatchNorm after the projector's last layer too", "release")
 
 
 @dataclass(frozen=True)
 class PredictorKnobs(MethodConfig):
+    """A prediction head."""
+
     predictor_hidden: int = knob(128, "hidden width of the prediction head", "ours", low=1)
     predictor_lr: str = knob(
         "cosine", "learning-rate schedule of the prediction head", "ours; release constant", choices=("cosine", "constant")
@@ -67,21 +73,29 @@ class PredictorKnobs(MethodConfig):
 
 @dataclass(frozen=True)
 class TemperatureKnobs(MethodConfig):
+    """A loss with a temperature."""
+
     temperature: float = knob(0.2, "divides cosine similarities", "measured", above=0)
 
 
 @dataclass(frozen=True)
 class EmaKnobs(MethodConfig):
+    """A momentum encoder."""
+
     ema: float = knob(0.99, "momentum of the moving average of weights, at the start", "release", low=0, below=1)
 
 
 @dataclass(frozen=True)
 class EmaScheduleKnobs(EmaKnobs):
+    """A momentum encoder whose momentum rises."""
+
     ema_end: float = knob(0.0, "the same at the end, half a cosine; 0: constant", "paper", low=0, high=1)
 
 
 @dataclass(frozen=True)
 class QueueKnobs(MethodConfig):
+    """A queue of embeddings."""
+
     queue: int = knob(4096, "embeddings K, a multiple of the batch", "ours; MNCLGLF's release 16,384", low=1)
 
     def check(self, recipe: Any) -> None:
@@ -94,6 +108,8 @@ class QueueKnobs(MethodConfig):
 
 @dataclass(frozen=True)
 class BatchNormKnobs(MethodConfig):
+    """BatchNorm over parts of the batch, and keys in shuffled order."""
+
     bn_splits: int = knob(1, "parts of the batch that each have BatchNorm statistics", "ours", low=1)
     shuffle_bn: bool = knob(True, "keys computed in another order, so that BatchNorm tells nothing", "paper")
 
@@ -105,6 +121,8 @@ class BatchNormKnobs(MethodConfig):
 
 @dataclass(frozen=True)
 class GridKnobs(MethodConfig):
+    """Whole views cut into a grid of patches."""
+
     grid: int = knob(2, "cells a side; grid x grid patches", "release", low=1)
     combine: int = knob(2, "patches averaged into one local embedding", "release", low=1)
 
@@ -120,6 +138,8 @@ class GridKnobs(MethodConfig):
 
 @dataclass(frozen=True)
 class SmallViewKnobs(MethodConfig):
+    """Small views beside the whole ones."""
+
     small_views: int = knob(0, "further small views, multi-crop", "ours; SwAV 6, DINO 8", low=0)
     small_view: View = knob(View(size=16, scale=(0.05, 0.4)), "the small views", "ours, after DINO's scales")
 

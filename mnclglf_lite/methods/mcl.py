@@ -76,6 +76,8 @@ def mutual_losses(z: list[list[Tensor]], hard: Callable[[Tensor], Tensor], tempe
 
 @dataclass(frozen=True)
 class MCLConfig(QueueKnobs, EmaKnobs, BatchNormKnobs, ProjectorNormKnobs, TemperatureKnobs):
+    """The settings of MCL."""
+
     name = "mcl"
     num_networks: int = knob(2, "networks that are taught together", "release", low=1)
     losses: tuple[str, ...] = knob(LOSSES, "losses that are on", "release", choices=LOSSES)

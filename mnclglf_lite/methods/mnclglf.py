@@ -59,6 +59,8 @@ from .multicrop import cross_view_mean, forward_together
 
 @dataclass(frozen=True)
 class MNCLGLFConfig(GridKnobs, SmallViewKnobs, QueueKnobs, EmaKnobs, PredictorKnobs, ProjectorNormKnobs, TemperatureKnobs):
+    """The settings of MNCLGLF."""
+
     name = "mnclglf"
     num_networks: int = knob(2, "sets of weights: online and momentum networks", "release", low=1)
     local: str = knob("grid", "what the local targets see", "release", choices=("grid", "crops"))

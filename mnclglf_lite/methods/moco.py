@@ -51,6 +51,8 @@ from .knobs import BatchNormKnobs, EmaKnobs, ProjectorNormKnobs, QueueKnobs, Tem
 
 @dataclass(frozen=True)
 class MoCoConfig(QueueKnobs, EmaKnobs, BatchNormKnobs, ProjectorNormKnobs, TemperatureKnobs):
+    """The settings of MoCo v2."""
+
     name = "moco"
     symmetric: bool = knob(True, "each view is the query once", "ours; paper one-way")
 

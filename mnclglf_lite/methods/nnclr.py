@@ -36,6 +36,8 @@ from .knobs import PredictorKnobs, ProjectorNormKnobs, QueueKnobs, TemperatureKn
 
 @dataclass(frozen=True)
 class NNCLRConfig(QueueKnobs, PredictorKnobs, ProjectorNormKnobs, TemperatureKnobs):
+    """The settings of NNCLR."""
+
     name = "nnclr"
 
 

@@ -35,6 +35,8 @@ from .multicrop import forward_together
 
 @dataclass(frozen=True)
 class SimCLRConfig(SmallViewKnobs, ProjectorNormKnobs, TemperatureKnobs):
+    """The settings of SimCLR."""
+
     name = "simclr"
 
 

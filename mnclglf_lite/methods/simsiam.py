@@ -34,6 +34,8 @@ from .knobs import PredictorKnobs, ProjectorKnobs
 
 @dataclass(frozen=True)
 class SimSiamConfig(PredictorKnobs, ProjectorKnobs):
+    """The settings of SimSiam."""
+
     name = "simsiam"
 
 

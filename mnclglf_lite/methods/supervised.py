@@ -22,6 +22,8 @@ from .knobs import MethodConfig
 
 @dataclass(frozen=True)
 class SupervisedConfig(MethodConfig):
+    """The settings of the supervised reference."""
+
     name = "supervised"
 
 

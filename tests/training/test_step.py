@@ -48,7 +48,7 @@ def test_compiled_and_eager_steps_agree(method, toys):
     for name, value in after.method.state_dict().items():
         if value.is_floating_point():
             torch.testing.assert_close(value, theirs[name], rtol=1e-3, atol=1e-3)
-    assert torch.equal(before.draws.get_state(), after.draws.get_state())
+    assert torch.equal(before.generator.get_state(), after.generator.get_state())
 
 
 def test_compiled_views_are_the_same_views(toys):

@@ -19,7 +19,7 @@ from mnclglf_lite.core.errors import InputError, TrainingError
 from mnclglf_lite.data.dataset import batch_order, evenly_spaced
 from mnclglf_lite.methods.registry import METHODS
 from mnclglf_lite.recipe.recipe import build_method
-from mnclglf_lite.training import checkpoint, train
+from mnclglf_lite.training import checkpoint, prepare, train
 from mnclglf_lite.training import run as runs
 from mnclglf_lite.training.prepare import calibrate_steps
 from mnclglf_lite.training.run import load_run, lr_factor
@@ -209,10 +209,10 @@ def test_each_epoch_sees_every_picture_once_in_an_order_of_its_own():
 
 
 def test_minutes_become_steps_that_stay_with_the_run(toys, tmp_path, monkeypatch):
-    monkeypatch.setattr(train, "calibrate_steps", lambda minutes, *rest: round(minutes * 100))
+    monkeypatch.setattr(prepare, "calibrate_steps", lambda minutes, *rest: round(minutes * 100))
     run = train.train(tiny(steps=0), toys, out=tmp_path, minutes=0.05, **QUIET)
     assert run.step == run.recipe.optim.steps == 5
-    monkeypatch.setattr(train, "calibrate_steps", lambda minutes, *rest: 99)  # another machine, another speed
+    monkeypatch.setattr(prepare, "calibrate_steps", lambda minutes, *rest: 99)  # another machine, another speed
     assert train.train(tiny(steps=0), toys, out=tmp_path, minutes=0.05, resume=True, **QUIET).step == 5
     with pytest.raises(InputError, match="minutes must be positive"):
         monkeypatch.undo()
