@@ -10,7 +10,7 @@ import torch
 
 from mnclglf_lite.data import dataset
 from mnclglf_lite.data.dataset import load_dataset
-from mnclglf_lite.recipe.recipe import preset
+from mnclglf_lite.recipe.presets import preset
 from mnclglf_lite.views.view import View
 
 
@@ -101,15 +101,17 @@ def slow_negative_cosine(p, z):
     return -sum(cosine(a, b) for a, b in zip(p.tolist(), z.tolist(), strict=True)) / len(p)
 
 
-WEAK = View(size=16, scale=(0.4, 1.0), jitter_p=0.0, gray=0.0, blur=0.0)
+WEAK = View(size=16, scale=(0.4, 1.0), jitter_p=0.0, gray_p=0.0, blur_p=0.0)
+SMALL = {
+    "width": 8, "blocks": (1, 1), "projector": (16, 8), "predictor_hidden": 8, "queue": 32, "batch_size": 16,
+    "view": View(size=16, blur_p=0.0), "teacher_view": WEAK, "steps": 4,
+}  # fmt: skip
 
 
 def tiny(method="mnclglf", **changes):
-    """A recipe that steps in milliseconds."""
-    small = {"width": 8, "blocks": (1, 1), "projector": (16, 8), "predictor": 8, "queue": 32, "batch": 16}
-    return preset(
-        "quick", method, "toybox", **{**small, "view": View(size=16, blur=0.0), "weak_view": WEAK, "steps": 4, **changes}
-    )
+    """A recipe that steps in milliseconds; `changes` must be settings of the method."""
+    usual = preset("quick", method, "toybox")
+    return usual.replace(**{name: value for name, value in SMALL.items() if usual.reads(name)} | changes)
 
 
 @pytest.fixture(scope="session")

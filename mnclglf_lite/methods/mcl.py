@@ -8,7 +8,7 @@ among the other networks' keys, and each tries to be as sure, and as unsure, as 
 
     z_ab = [ s(q_a, k_b), s(q_a, Q_b[1]), ..., s(q_a, Q_b[K]) ] / T          network a's queries among network b's keys
 
-    VCL = sum_m CE(z_mm, 0)              soft VCL = sum_{a != b} D(z_aa, z_bb)             D: `losses.soften`
+    VCL = sum_m CE(z_mm, 0)              soft VCL = sum_{a != b} D(z_aa, z_bb)             D: `losses.distillation_kl`
     ICL = sum_{a != b} CE(z_ab, 0)       soft ICL = sum_{a != b} D(z_ab, z_ba)
     L   = VCL + ICL + soft VCL + soft ICL                   plain sums; `losses` says which of them are on
 

@@ -95,14 +95,14 @@ class Run:
             "meter": self.meter.state(),
             "method": self.method.state_dict(),
             "optimiser": self.optimiser.state_dict(),
-            "draws": self.draws.get_state(),
+            "draws": self.generator.get_state(),
             "torch_random": torch.get_rng_state(),  # the package draws nothing from it, but a method of your own may
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         self.method.load_state_dict(state["method"])
         self.optimiser.load_state_dict(state["optimiser"])
-        self.draws.set_state(state["draws"].cpu())
+        self.generator.set_state(state["draws"].cpu())
         torch.set_rng_state(state["torch_random"].cpu())
         self.meter.restore(state["meter"])
         self.step, self.seconds = state["step"], state["seconds"]
@@ -136,8 +136,8 @@ def new_run(recipe: Recipe, pictures: int, classes: int, device: torch.device) -
 
 
 def make_optimiser(recipe: Recipe, method: nn.Module) -> torch.optim.SGD:
-    """SGD, one kernel for all parameters. Biases and BatchNorm go without weight decay unless `decay_all`; the predictor may
-    keep its rate constant."""
+    """SGD, one kernel for all parameters. Biases and BatchNorm go without weight decay unless `decay_bias_and_norm` says
+    otherwise; the predictor may keep its rate constant."""
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in method.named_parameters():
         if parameter.requires_grad:
