@@ -1,6 +1,7 @@
 """Core: what knows nothing of learning, and what every other package builds on.
 
 errors.py        InputError and TrainingError: what came, what was expected, what to do
+config.py        settings that know their unit, source and bounds, and check themselves
 files.py         files that are never half written; JSON lines; where the checkout lies
 text.py          tables, durations and counts as text
 schedules.py     the cosine decay

@@ -1,7 +1,8 @@
 """Methods: one file each, under one contract. What a paper leaves open and what we inferred is in the file's docstring.
 
 base.py         what every method promises: views, loss, bookkeeping after the step, backbone
-registry.py     methods by name: `build_method`, and `register_method` for one of your own
+knobs.py        settings that several methods share; a method's own are a dataclass of those that it reads
+registry.py     methods by name, and `register_method` for one of your own
 multicrop.py    small extra views, anchors and never targets, for SimCLR, BYOL and MNCLGLF
 simclr.py       SimCLR: NT-Xent between two views, negatives from the batch
 moco.py         MoCo v2: a momentum encoder and a queue of negatives

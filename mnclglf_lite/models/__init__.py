@@ -1,6 +1,7 @@
 """Models: the networks, and what a method keeps of them from one step to the next.
 
 resnet.py         the backbone: a ResNet of any width, depth and stem, under torchvision's key names
+encoder.py        the backbone as settings: width, depth and stem
 heads.py          projection head (projector) and prediction head (predictor)
 batchnorm.py      BatchNorm with statistics of parts of the batch, or of the batch of all processes
 momentum.py       the momentum encoder (target network): EMA update, and the schedule of its momentum

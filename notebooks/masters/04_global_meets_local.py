@@ -479,7 +479,8 @@ CombineExplorer(splits.holdout, runs["both, as drawn", 0])
 # ## Where things are
 # * `grid_patches` and `average_combinations` in `mnclglf_lite.views.patches`, for any grid and number; the two losses in
 #   `mnclglf_lite.losses`.
-# * The whole method in one file, `mnclglf_lite.methods.mnclglf`; its weights and its switch are settings of it (`recipe.method`).
+# * The whole method in one file, `mnclglf_lite.methods.mnclglf`; its weights and its switch are settings of the method,
+#   `recipe.method.local_weight` and so on.
 # * The runs of a minute, on the command line:
 #   `mnclglf-lite compare --methods mnclglf,mnclglf-released --image-views 160000 --seeds 0,1,2 --split test`
 

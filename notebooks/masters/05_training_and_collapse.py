@@ -308,8 +308,8 @@ print(format_table(["", "spread", "rank", "alignment", "uniformity"], lines))
 # ## Break SimSiam
 # SimSiam has no negatives. It draws the prediction of one view towards the embedding of the other, and its loss lies between
 # 1 and -1, where -1 is perfect agreement. Two things keep it from the lazy way out: the *stop-gradient*, which holds the
-# target still, and the *predictor*. Each can be taken away in a few lines.
-# `Config` gives the changed method a name of its own, and `register_method` makes the name known.
+# target still, and the *predictor*. Each can be taken away in a few lines. `Config` gives the changed method a name of its
+# own, and `register_method` makes the name known.
 
 
 # %%
@@ -378,9 +378,9 @@ sheets.Shown(plot, "Three panels: the broken runs end below SimSiam in loss, in 
 # coordinate vary over the batch, whatever happens. They may still all vary *together*, and only rank sees that. So we read two.
 #
 # ## Break BYOL
-# BYOL's targets come from a slow twin, without gradient. What if the twin is not slow (momentum 0, the setting `ema`: after every step it becomes
-# a copy of the network, so both are always the same)? What if it never moves (momentum 1; the recipe has to start just below)?
-# And what if the predictor goes? BYOL's loss goes from 8, opposite, to 0, the same.
+# BYOL's targets come from a slow twin, without gradient. What if the twin is not slow (momentum 0, in a recipe `ema=0.0`: after
+# every step it becomes a copy of the network, so both are always the same)? What if it never moves (momentum 1; the recipe has
+# to start just below)? And what if the predictor goes? BYOL's loss goes from 8, opposite, to 0, the same.
 
 
 # %%

@@ -39,7 +39,7 @@ from mnclglf_lite.views.batch import make_views
 # one network, and each view is the other's target among all pictures of the batch.
 #
 # Two helpers go with us. `meet` builds a method as the package ships it, prints the drawing from its file and what it
-# costs, and gives it back with the views of 64 pictures and a temperature. `same` compares a loss worked out by hand with the
+# costs, and gives it back with the views of 64 pictures and its temperature, if it has one. `same` compares a loss worked out by hand with the
 # method's own. Costs are in *units*: one unit of work shows the step's pictures to the backbone once; the backward pass of
 # what learns counts two more. SimCLR: two views, three units each, makes 6; the heads and the loss are the rest.
 
@@ -52,7 +52,7 @@ def meet(name, **changes):
     text = inspect.getmodule(type(method)).__doc__
     print(textwrap.dedent(next(part for part in text.split("\n\n") if part.startswith("    "))))
     print(f"\ncost: {price.relative_flops:.1f} units a step, {price.parameters:,} numbers to learn")
-    return method, make_views(pictures, method.views, generator), recipe.method.temperature
+    return method, make_views(pictures, method.views, generator), getattr(method.config, "temperature", None)
 
 
 def same(by_hand, method, views):

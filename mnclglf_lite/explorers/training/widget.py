@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from ...training.run import Run
-from ...training.train import WATCH_SECONDS
+from ...training.recorder import CALLBACK_SECONDS
 from ..shell import Drawing, Explorer
 from .figure import board
 from .progress import ProgressSnapshot, ProgressTracker, in_words
@@ -45,7 +45,7 @@ class TrainingBoard(Explorer):
         fresh = self.trail.run is not run
         self.sight = self.trail.look(run)
         now = time.perf_counter()
-        if run.live and not fresh and now - self.drawn_at < 0.9 * WATCH_SECONDS:  # short epochs end more often than that
+        if run.live and not fresh and now - self.drawn_at < 0.9 * CALLBACK_SECONDS:  # short epochs end more often than that
             return
         if not run.live or fresh or now - self.said_at > WORDS_SECONDS:
             self.said, self.said_at = in_words(self.sight), now
