@@ -32,7 +32,7 @@ class ViewChoice:
         return cls(recipe.views.view, **{name: getattr(recipe.method, name) for name in _read_by(recipe)})
 
     def apply(self, recipe: Recipe) -> Recipe:
-        """The recipe with those of these views that its method reads, checked again: `InputError` where it cannot have them."""
+        """The recipe with those of these views that its method reads, checked again: `InputError` where they do not fit."""
         return recipe.replace(view=self.view, **{name: getattr(self, name) for name in _read_by(recipe)})
 
     def turned(

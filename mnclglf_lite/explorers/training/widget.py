@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from ...training.run import Run
 from ...training.recorder import CALLBACK_SECONDS
+from ...training.run import Run
 from ..shell import Drawing, Explorer
 from .figure import board
 from .progress import ProgressSnapshot, ProgressTracker, in_words
