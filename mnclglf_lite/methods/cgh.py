@@ -17,7 +17,8 @@ feature (g) and a hypercolumn (h), in which the last two stages stand on top of 
 
 NCE is MoCo's loss at temperature 0.2 (`losses.info_nce_queue`), and a rises from 0 to 1 over the first `ramp` of the run: at
 the start the teacher knows nothing worth imitating. Both queues take the same batch at the same step, so slot k is one
-picture in both, and a share of one queue can be compared with a share of the other. Two controls show what crossing is worth:
+picture in both, and a share of one queue can be compared with a share of the other. Two controls show what crossing is
+worth:
 
     context="ressl"    no hypercolumn: L_g with target p(t_g, Q_g, 0.04). This is ReSSL (Zheng et al. 2021)
     context="same"     both contexts, each taught by itself: p(t_g) to s_g and p(t_h) to s_h
