@@ -93,7 +93,7 @@ def test_one_group_leaves_everything_as_it_is():
     split = split_batchnorm(split_batchnorm(copy.deepcopy(net), 4), 1)  # and takes groups away again
     x = torch.randn(8, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     assert torch.equal(split(x), net(x))
-    with pytest.raises(InputError, match="norm_groups must be at least 1"):
+    with pytest.raises(InputError, match="bn_splits must be at least 1"):
         split_batchnorm(net, 0)
 
 

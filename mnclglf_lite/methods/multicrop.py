@@ -1,7 +1,7 @@
 """Multi-crop: small views of a picture join the whole ones as questions, never as answers.
 
     whole views  ->  targets and anchors        (two of them: all that may serve as an answer)
-    small views  ->  anchors alone              (local_views of them: cheap, since a small view costs little to encode)
+    small views  ->  anchors alone              (small_views of them: cheap, since a small view costs little to encode)
 
 A small crop shows a part, and is asked what the whole would have said: "local to global". From SwAV (Caron et al. 2020) and
 DINO (Caron et al. 2021), where a target of a whole view is met by every view but its own and two small views never meet.

@@ -36,7 +36,7 @@ class SplitBatchNorm(nn.modules.batchnorm._BatchNorm):
             return super().forward(x)
         groups = self.groups // world_size()  # a rank has its share of the groups
         if len(x) % groups:
-            raise InputError(f"a batch of {len(x)} does not divide into {groups} norm_groups; change one of them")
+            raise InputError(f"a batch of {len(x)} does not divide into {groups} bn_splits; change one of them")
         # Each group moves its own copy of the running statistics, and the mean of the copies is kept: (G, C) -> (C,).
         means, variances = self.running_mean.repeat(groups, 1), self.running_var.repeat(groups, 1)
         settings = (self.weight, self.bias, True, self.momentum, self.eps)
@@ -58,7 +58,7 @@ def split_batchnorm(module: nn.Module, groups: int) -> nn.Module:
     frozenness stay, so a state dict goes from one form to the other, and in eval mode both compute the same.
     """
     if groups < 1:
-        raise InputError(f"norm_groups must be at least 1; got {groups}")
+        raise InputError(f"bn_splits must be at least 1; got {groups}")
     for child in module.modules():
         if isinstance(child, SplitBatchNorm) or (isinstance(child, (nn.BatchNorm1d, nn.BatchNorm2d)) and groups > 1):
             child.__class__, child.groups = SplitBatchNorm, groups
