@@ -50,9 +50,9 @@ def views_in_words(cuts: Cuts, recipe: Recipe, asked: int) -> str:
         text += f"; {plural(len(names), 'small view')} of {small.size} pixels ({which}), {of_area(small.scale)}"
     elif recipe.method.local == "grid":
         text += f"; no view has the local scale, {of_area(small.scale)}"
-    text += f". Aspect {view.ratio[0]:.2f} to {view.ratio[1]:.2f}, mirrored with probability {view.flip:.2f}, "
+    text += f". Aspect {view.ratio[0]:.2f} to {view.ratio[1]:.2f}, mirrored with probability {view.flip_p:.2f}, "
     jitter = ", ".join(f"{strength:.2f}" for strength in view.jitter)
-    text += f"jitter of brightness, contrast, saturation, hue {jitter}, grey {view.gray:.2f}, blur {view.blur:.2f}."
+    text += f"jitter of brightness, contrast, saturation, hue {jitter}, grey {view.gray_p:.2f}, blur {view.blur_p:.2f}."
     if view.size != asked:
         grid = f"{recipe.method.grid}x{recipe.method.grid}"
         text += f" A {grid} grid does not divide {asked} pixels: global views have {view.size}, the nearest size."
