@@ -373,7 +373,7 @@ plot = plots.curves(results, title="The broken runs have the better loss", note=
 sheets.Shown(plot, "Three panels: the broken runs end below SimSiam in loss, in spread and in rank.")
 
 # %% [markdown]
-# Both broken runs end with a better loss, and with an effective rank of one or two: their embeddings lie nearly on a line.
+# Both broken runs end with a better loss, and with an effective rank of one to three: their embeddings lie nearly on a line.
 # Mind the middle panel. Spread falls too, but not to nought: the BatchNorm at the end of SimSiam's projector has each
 # coordinate vary over the batch, whatever happens. They may still all vary *together*, and only rank sees that. So we read two.
 #

@@ -408,8 +408,8 @@ print(", ".join(f"{name} {value}" for name, value in asdict(protocol).items()))
 # %% [markdown]
 # Same network, same test pictures, and far from the linear column above: six epochs of small steps on crops are another
 # protocol than a layer fitted to its end on whole pictures. And best against last? The best can never lie below the last: it is
-# a maximum, chosen with the test labels. Where accuracy still climbs, as here, the two agree or nearly so. Where it wavers,
-# the best is ahead: a bias that always points the same way.
+# a maximum, chosen with the test labels. Where accuracy still climbs, the two agree or nearly so. Where it wavers, the
+# best is ahead: a bias that always points the same way. Which of the two do you see above?
 #
 # ## A list to go by
 # 1. Baselines under the same protocol: pixels, thumbnails, the untrained network.
