@@ -201,8 +201,8 @@ for factor in toybox.FACTORS:
     print(f"{factor:18s}{one['kind']:>8}{one['chance']:9.2f}{values}")
 
 # %% [markdown]
-# Look at `ground_hue`: the untrained network hands it on, and training threw most of it away, for the views recolour
-# everything. Place (`x`, `y`) and `size` went the other way. Crops as large as ours shift a toy only a little, so its place
+# Look at `ground_hue`: the untrained network hands it on, and the longer the training, the less is left of it, for the views
+# recolour everything. Place (`x`, `y`) and `size` went the other way. Crops as large as ours shift a toy only a little, so its place
 # is still some help to find the partner, and what helps is kept. Whether the toy is brighter than its ground can be read
 # from both networks: those were the two islands.
 #
