@@ -5,16 +5,13 @@ python docs/make_picture.py          about two minutes on two cores; writes docs
 
 from pathlib import Path
 
+from mnclglf_lite import evaluate, load_dataset, preset, train
 from mnclglf_lite.core.device import describe_device
 from mnclglf_lite.core.files import save_json
-from mnclglf_lite.data.dataset import load_dataset
 from mnclglf_lite.drawing import plots, sheets
-from mnclglf_lite.evaluation import evaluate, layouts
+from mnclglf_lite.evaluation import layouts
 from mnclglf_lite.evaluation.evaluate import extract_features, recalibrate_batchnorm
-from mnclglf_lite.evaluation.layouts import subsample
-from mnclglf_lite.recipe.presets import preset
 from mnclglf_lite.recipe.recipe import build_method
-from mnclglf_lite.training import train
 
 HERE = Path(__file__).parent
 STEPS, POINTS, SEED = 500, 1500, 0
@@ -23,12 +20,12 @@ STEPS, POINTS, SEED = 500, 1500, 0
 def main() -> None:
     recipe = preset("quick", "mnclglf", "toybox", steps=STEPS, seed=SEED)
     splits = load_dataset("toybox")
-    run = train.train(recipe, splits, device="cpu")
+    run = train(recipe, splits, device="cpu")
     untrained = recalibrate_batchnorm(build_method(recipe, 10).backbone, splits.train)
-    part = splits.test.subset(subsample(len(splits.test), POINTS))
+    part = splits.test.subset(layouts.subsample(len(splits.test), POINTS))
     rows = {"untrained": untrained, "MNCLGLF": run.backbone}
     flat = [layouts.umap(extract_features(encoder, part), seed=SEED) for encoder in rows.values()]
-    found = {name: evaluate.evaluate(encoder, splits, "test", ("raw",)) for name, encoder in rows.items()}
+    found = {name: evaluate(encoder, splits, "test", ("raw",)) for name, encoder in rows.items()}
     names = tuple(f"{name}: kNN {100 * row['knn20']['raw']['top1']:.0f} %" for name, row in found.items())
     note = (
         f"{len(part):,} test pictures of the toy box; {layouts.describe('umap', seed=SEED)}. kNN: k 20, T 0.1, all "

@@ -17,8 +17,8 @@
     Method              what every method promises; `register_method` adds one of your own
     doctor              what is installed, what will work and what won't
 
-These names are loaded when they are first used and need torch, torchvision and numpy alone. Notebooks and the eight explorers
-are in `explorers` and `course`; the other packages are listed in the README's map.
+These names are loaded when they are first used and need torch, torchvision and numpy alone. Notebooks and the eight
+explorers are in `course` and `explorers`; the other packages are listed in the README's map.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ __all__ = [
 ]  # fmt: skip
 _HOMES = {
     "Method": "methods.base", "Recipe": "recipe.recipe", "compare": "results.compare", "doctor": "cli.doctor",
-    "evaluate": "evaluation.evaluate", "load_dataset": "data.dataset", "load_run": "training.run", "preset": "recipe.presets",
-    "register_method": "methods.registry", "train": "training.train",
+    "evaluate": "evaluation.evaluate", "load_dataset": "data.dataset", "load_run": "training.run",
+    "preset": "recipe.presets", "register_method": "methods.registry", "train": "training.train",
 }  # fmt: skip
 
 

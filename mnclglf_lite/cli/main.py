@@ -190,8 +190,8 @@ def train(args: argparse.Namespace) -> int:
         check_folder(out, args.resume)
         check_divides(recipe)
         run = room.train(
-            recipe, _splits(args, recipe.data.dataset), out=out, resume=args.resume, device=args.device, minutes=args.minutes,
-            engine=args.engine,
+            recipe, _splits(args, recipe.data.dataset), out=out, resume=args.resume, device=args.device,
+            minutes=args.minutes, engine=args.engine,
         )  # fmt: skip
         if distributed.rank() == 0:
             print(f"the run is in {out}; next: mnclglf-lite evaluate {out}")

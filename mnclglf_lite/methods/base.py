@@ -11,12 +11,12 @@ A method is a module that says which views it wants, turns a batch of them into 
     method.progress                  0-d tensor: share of the run that is done, set by the loop before each step (for ramps)
     method.generator                 the run's random generator, for a method that shuffles; its state is in the checkpoint
 
-All its other state (networks, momentum encoders, queues) is in `state_dict()`, so an exact resume is one file. Nothing in the
-forward pass or in `after_step` reads a tensor's value into Python.
+All its other state (networks, momentum encoders, queues) is in `state_dict()`, so an exact resume is one file. Nothing in
+the forward pass or in `after_step` reads a tensor's value into Python.
 
-Where many processes share a batch (`core.distributed`), `views` are this rank's rows and `labels` those of the whole batch. A
-method gathers whatever a loss, a queue or a gauge looks at (`all_gather_rows`), and then computes the same on all ranks; what
-it returns for looking alone may stay this rank's rows.
+Where many processes share a batch (`core.distributed`), `views` are this rank's rows and `labels` those of the whole batch.
+A method gathers whatever a loss, a queue or a gauge looks at (`all_gather_rows`), and then computes the same on all ranks;
+what it returns for looking alone may stay this rank's rows.
 """
 
 from __future__ import annotations

@@ -15,9 +15,10 @@ feature (g) and a hypercolumn (h), in which the last two stages stand on top of 
     L_g = CE( p(t_h, Q_h, 0.08), p(s_g, Q_g, 0.10) )             CE(target, guess) = `losses.soft_cross_entropy`
     L   = (1 - a) [ NCE(s_g, t_g, Q_g) + NCE(s_h, t_h, Q_h) ] + a (L_g + L_h) / 2
 
-NCE is MoCo's loss at temperature 0.2 (`losses.info_nce_queue`), and a rises from 0 to 1 over the first `ramp` of the run: at the
-start the teacher knows nothing worth imitating. Both queues take the same batch at the same step, so slot k is one picture
-in both, and a share of one queue can be compared with a share of the other. Two controls show what crossing is worth:
+NCE is MoCo's loss at temperature 0.2 (`losses.info_nce_queue`), and a rises from 0 to 1 over the first `ramp` of the run: at
+the start the teacher knows nothing worth imitating. Both queues take the same batch at the same step, so slot k is one
+picture in both, and a share of one queue can be compared with a share of the other. Two controls show what crossing is
+worth:
 
     context="ressl"    no hypercolumn: L_g with target p(t_g, Q_g, 0.04). This is ReSSL (Zheng et al. 2021)
     context="same"     both contexts, each taught by itself: p(t_g) to s_g and p(t_h) to s_h

@@ -23,8 +23,9 @@ T / 0.07 = 4.286, adds the two and weighs L_location by 1; in the means above, t
 
 `flip_patches="after"` mirrors each patch after the cut, as read there: left and right cannot be told apart any more, and no
 location head can be right more than half the time. "before" is our variant: one coin a picture mirrors the whole picture
-before both cuts, so that all four places can be told. `framework="simclr"` stands for the abstract's claim that the method suits
-other frames; how it was tried there is unknown. Here: no twin, no predictor, L_global = SC(z1, z2), gradient on both sides.
+before both cuts, so that all four places can be told. `framework="simclr"` stands for the abstract's claim that the method
+suits other frames; how it was tried there is unknown. Here: no twin, no predictor, L_global = SC(z1, z2), gradient on both
+sides.
 
 Ours: SGD, not LARS; the recipe's blur for both views (read: 0.5 and 0.1); linear layers keep their biases, which a BatchNorm
 makes idle in all but the predictor's last. The plain backbone is evaluated, on whole pictures.
@@ -79,7 +80,8 @@ class GLNetConfig(EmaScheduleKnobs, PredictorKnobs, ProjectorNormKnobs, Temperat
         0.117, "weight of the location loss", "release, as a share of the mean-form loss", low=0
     )  # fmt: skip
     framework: str = knob(
-        "moco_v3", "what the montages train: momentum network and predictor, or SimCLR", "paper", choices=("moco_v3", "simclr")
+        "moco_v3", "what the montages train: momentum network and predictor, or SimCLR", "paper",
+        choices=("moco_v3", "simclr"),
     )  # fmt: skip
 
 

@@ -42,7 +42,7 @@ class MethodConfig(Config):
         return frozenset(spec.name for spec in fields(cls))
 
     def check(self, recipe: Any) -> None:
-        """Refuse what does not go together with the rest of the recipe (`recipe.encoder`, `recipe.views`, `recipe.optim`)."""
+        """Refuse what does not go with the rest of the recipe (`recipe.encoder`, `recipe.views`, `recipe.optim`)."""
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ class MCLConfig(QueueKnobs, EmaKnobs, BatchNormKnobs, ProjectorNormKnobs, Temper
 
 
 class MCL(Method):
-    """MCL as a recipe says: `num_networks` of them, of which network 0 is evaluated. `num_classes` is for the supervised form alone.
+    """MCL as a recipe says: `num_networks` of them, of which network 0 is evaluated. `num_classes`: for the supervised form.
 
     All four losses are reported, also those that `losses` leaves out of the sum: how far apart are networks that never talk?
     """

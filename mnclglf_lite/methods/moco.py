@@ -20,7 +20,7 @@ picture as a wrong answer.
 
 BatchNorm lets the pictures of a batch see each other, so query and key could be matched by their company: `bn_splits`
 gives each part of the batch statistics of its own, as on as many graphics cards, and `shuffle_bn` has the keys computed in
-another order and puts them back, so that query and key were in different company (`models.batchnorm`). With one group every picture
+another order and puts them back, so that query and key were in different company (`batchnorm`). With one group every picture
 meets all others whatever the order, and the shuffle changes nothing but rounding.
 
 The release moves the twin before it computes the keys and this file at the end of the step before: the same, since they

@@ -7,7 +7,7 @@
     L = 1/2 D(p1, sg z2) + 1/2 D(p2, sg z1),     D(p, z) = -s(p, z)         Chen & He 2021 (arXiv 2011.10566), equations 1-4
 
 One constant embedding for all pictures would be the best possible answer, L = -1. Without the stop-gradient training runs
-straight into it, and without the predictor too (section 4.1, 4.2): the feature standard deviation (`evaluation.collapse.feature_std`) falls from about 1 to 0.
+straight into it, and without the predictor too (section 4.1, 4.2): `collapse.feature_std` falls from about 1 to 0.
 
 The projector has BatchNorm after every layer, the last one without scale and shift (release), so that the target of each
 coordinate is standardised over the batch. How many layers there are is the recipe's `projector`: three in the release and in

@@ -1,7 +1,7 @@
 """What the networks are to see, as one value: the fields of a recipe that decide its views.
 
 explorer = CropExplorer(splits.test)                     # drag until the views look right
-train.train(recipe, splits, views=explorer.views)        # what was seen is what trains
+train(recipe, splits, views=explorer.views)              # what was seen is what trains
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class ViewChoice:
         return cls(recipe.views.view, **{name: getattr(recipe.method, name) for name in _read_by(recipe)})
 
     def apply(self, recipe: Recipe) -> Recipe:
-        """The recipe with those of these views that its method reads, checked again: `InputError` where it cannot have them."""
+        """The recipe with those of these views that its method reads, checked again: `InputError` where they do not fit."""
         return recipe.replace(view=self.view, **{name: getattr(self, name) for name in _read_by(recipe)})
 
     def turned(

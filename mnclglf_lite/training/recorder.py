@@ -70,7 +70,8 @@ class Recorder:
         run, recipe = self.run, self.run.recipe
         self.log(
             f"{recipe.method.name} on {recipe.data.dataset}: {run.total_steps} steps of {recipe.optim.batch_size} images "
-            f"({run.total_steps / run.per_epoch:.1f} epochs), seed {recipe.seed}, {describe_device(self.splits.train.device)}"
+            f"({run.total_steps / run.per_epoch:.1f} epochs), seed {recipe.seed}\n"  # names of processors are long
+            + describe_device(self.splits.train.device)
             + (f", {world_size()} processes" if world_size() > 1 else "")
             + (f"\ngoing on from step {run.step}" if run.step else "")
         )

@@ -57,8 +57,8 @@ def train(
         callback: given the run at the start, between steps at most twice a second, after each epoch and at the end, such as
             an `explorers.TrainingBoard`. It looks on and changes nothing; should it break, training goes on without it.
 
-    With many processes (torchrun) call it inside `init_distributed()`, with the device that it names. Every rank gets the run
-    back, rank 0 with its history.
+    With many processes (torchrun) call it inside `init_distributed()`, with the device that it names. Every rank gets the
+    run back, rank 0 with its history.
 
     Raises `InputError` before any work for settings that cannot be, and `TrainingError` when the loss is no longer finite
     or a checkpoint cannot be written.

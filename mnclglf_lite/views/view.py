@@ -65,8 +65,8 @@ class View:
         top, left, height, width = self.source_region
         if min(top, left) < 0 or min(height, width) <= 0 or max(top + height, left + width) > 1 + 1e-9:
             raise InputError(
-                f"view source_region {self.source_region}: expected top, left, height, width as shares of the picture, inside it, "
-                "such as (0.0, 0.0, 0.8, 0.8)"
+                f"view source_region {self.source_region}: expected top, left, height, width as shares of the picture, "
+                "inside it, such as (0.0, 0.0, 0.8, 0.8)"
             )
         if min(self.jitter) < 0 or self.jitter[3] > 0.5:
             raise InputError(

@@ -21,23 +21,18 @@ from pathlib import Path
 
 import torch
 
-from mnclglf_lite.core.text import format_table
+from mnclglf_lite import evaluate, load_dataset, preset, train
 from mnclglf_lite.course.budget import current_budget
 from mnclglf_lite.data import toybox
-from mnclglf_lite.data.dataset import load_dataset
 from mnclglf_lite.drawing import plots, sheets
-from mnclglf_lite.evaluation import evaluate, layouts, linear
-from mnclglf_lite.evaluation.evaluate import extract_features
-from mnclglf_lite.evaluation.layouts import compute_layout, subsample
-from mnclglf_lite.recipe.presets import preset
+from mnclglf_lite.evaluation import layouts, linear
+from mnclglf_lite.evaluation.evaluate import baselines, extract_features
 from mnclglf_lite.recipe.recipe import build_method
-from mnclglf_lite.training import train
-from mnclglf_lite.views import view
-from mnclglf_lite.views.view import render_view, sample_params
+from mnclglf_lite.views.view import denormalise, render_view, sample_params
 
-size = current_budget()
+budget = current_budget()
 pictures = Path("pictures")
-print(size)
+print(budget)
 
 # %% [markdown]
 # ## A box of toys
@@ -62,12 +57,12 @@ sheets.Shown(sheet, "Ten rows of ten small pictures, a row for each toy, in all 
 # views belong together. **Predict first:** which of these factors must it learn to ignore: place, colour, arrangement?
 
 # %%
-recipe = preset(size.preset, "mnclglf", "toybox")
+recipe = preset(budget.preset, "mnclglf", "toybox")
 generator = torch.Generator().manual_seed(3)
 one = test_set.images[some[32]]
 six = one.expand(6, -1, -1, -1)
 draw = sample_params(recipe.views.view, 6, one.shape[-2:], generator)
-shown = view.denormalise(render_view(six, recipe.views.view, draw)).clamp(0, 1)
+shown = denormalise(render_view(six, recipe.views.view, draw)).clamp(0, 1)
 
 # %%
 figure = sheets.views_figure(
@@ -89,8 +84,8 @@ sheets.Shown(figure, "A toy with six coloured boxes on it, and beside it the six
 
 # %%
 runs = {}
-minutes = size.minutes
-runs["SimCLR"] = train.train(preset(size.preset, "simclr", "toybox"), splits, minutes=minutes["simclr"])
+minutes = budget.minutes
+runs["SimCLR"] = train(preset(budget.preset, "simclr", "toybox"), splits, minutes=minutes["simclr"])
 
 # %% [markdown]
 # Each line tells the loss (it should fall), the nearest-neighbour accuracy *kNN* on pictures held back (it should rise), and
@@ -104,7 +99,7 @@ runs["SimCLR"] = train.train(preset(size.preset, "simclr", "toybox"), splits, mi
 # of this. The lines show both parts of the loss, and *agreement*: how many of these neighbours are the same toy.
 
 # %%
-runs["MNCLGLF"] = train.train(recipe, splits, minutes=minutes["mnclglf"])
+runs["MNCLGLF"] = train(recipe, splits, minutes=minutes["mnclglf"])
 
 # %% [markdown]
 # ## Look: before and after
@@ -114,8 +109,8 @@ runs["MNCLGLF"] = train.train(recipe, splits, minutes=minutes["mnclglf"])
 
 # %%
 untrained = build_method(recipe, 10).backbone
-encoders = evaluate.baselines(untrained, splits) | {name: run.backbone for name, run in runs.items()}
-part = test_set.subset(subsample(len(test_set), size.points))
+encoders = baselines(untrained, splits) | {name: run.backbone for name, run in runs.items()}
+part = test_set.subset(layouts.subsample(len(test_set), budget.points))
 before, after = (extract_features(encoders[name], part) for name in ("random encoder", "MNCLGLF"))
 
 # %%
@@ -132,7 +127,7 @@ sheets.Shown(
 # than its ground?
 
 # %%
-flat = [compute_layout(found, "umap", pictures / "layouts", seed=0) for found in (before, after)]
+flat = [layouts.compute_layout(found, "umap", pictures / "layouts", seed=0) for found in (before, after)]
 note = f"{len(part):,} test pictures; {layouts.describe('umap', seed=0)}"
 picture = plots.two_maps(*flat, part.labels, part.classes, names, "UMAP, before and after", note)
 sheets.save(picture, pictures / "umap.png")
@@ -164,17 +159,17 @@ sheets.Shown(strips, "Ten rows: a toy and its eight nearest pictures; those of t
 # **What to look for:** a trained network is worth something where it beats the three rows on top, which have learned nothing.
 
 # %%
-table = {name: evaluate.evaluate(encoder, splits, "test", ("raw",)) for name, encoder in encoders.items()}
-lines = [
-    [name, *(f"{100 * share:.1f}" for share in (row["knn20"]["raw"]["top1"], row["linear"]["top1"]))]
-    + [f"{row['spread']:.2f}", f"{row['rank']:.1f}"]
-    for name, row in table.items()
-]
-print(format_table(["", "kNN, %", "linear, %", "spread", "rank"], lines))
+table = {name: evaluate(encoder, splits, "test", ("raw",)) for name, encoder in encoders.items()}
+print(f"{'':14s}   kNN, %   linear, %   spread   rank")
+for name, row in table.items():
+    shares = f"{100 * row['knn20']['raw']['top1']:9.1f}{100 * row['linear']['top1']:12.1f}"
+    print(f"{name:14s}{shares}{row['spread']:9.2f}{row['rank']:7.1f}")
 
 # %%
 row = table["MNCLGLF"]
-print(f"{row['dataset']}, {row['queries']:,} test pictures, bank {row['bank']:,}; preset {size.preset}, seed {recipe.seed}")
+print(
+    f"{row['dataset']}, {row['queries']:,} test pictures, bank {row['bank']:,}; preset {budget.preset}, seed {recipe.seed}"
+)
 for name, run in runs.items():
     pictures_seen = run.step * run.recipe.optim.batch_size
     print(
@@ -198,17 +193,16 @@ for name in ("random encoder", "MNCLGLF"):
     kept[name] = linear.factor_probe(bank, train_set.factors, asked, test_set.factors, toybox.PERIODS)
 
 # %%
-head = ["factor", "measure", "chance", *kept]
-lines = [
-    [factor, kept[name][factor]["kind"], f"{kept[name][factor]['chance']:.2f}"]
-    + [f"{kept[each][factor]['value']:.2f}" for each in kept]
-    for factor in toybox.FACTORS
-]
-print(format_table(head, lines))
+print(f"{'factor':18s} measure   chance" + "".join(f"   {name}" for name in kept))
+for factor in toybox.FACTORS:
+    found = {name: factors[factor] for name, factors in kept.items()}
+    one = found["MNCLGLF"]
+    values = "".join(f"   {each['value']:{len(name)}.2f}" for name, each in found.items())
+    print(f"{factor:18s}{one['kind']:>8}{one['chance']:9.2f}{values}")
 
 # %% [markdown]
-# Look at `ground_hue`: the untrained network hands it on, and training threw most of it away, for the views recolour
-# everything. Place (`x`, `y`) and `size` went the other way. Crops as large as ours shift a toy only a little, so its place
+# Look at `ground_hue`: the untrained network hands it on, and the longer the training, the less is left of it, for the views
+# recolour everything. Place (`x`, `y`) and `size` went the other way. Crops as large as ours shift a toy only a little, so its place
 # is still some help to find the partner, and what helps is kept. Whether the toy is brighter than its ground can be read
 # from both networks: those were the two islands.
 #

@@ -12,27 +12,20 @@
 # *You need:* notebook 00; any computer, a minute of computing, no download. Reading and exercises: 45 minutes.
 
 # %%
-import dataclasses
 import math
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
 
-from mnclglf_lite.core.text import format_table
+from mnclglf_lite import load_dataset, preset, train
 from mnclglf_lite.course.checks import check, hint, progress, solution
 from mnclglf_lite.course.predict import Predict
-from mnclglf_lite.data import toybox
-from mnclglf_lite.data.dataset import evenly_spaced, load_dataset
+from mnclglf_lite.data import dataset, toybox
 from mnclglf_lite.drawing import plots, sheets
-from mnclglf_lite.evaluation import evaluate, linear
-from mnclglf_lite.evaluation.evaluate import extract_features, recalibrate_batchnorm
-from mnclglf_lite.evaluation.knn import KnnProtocol, knn
-from mnclglf_lite.recipe.presets import preset
+from mnclglf_lite.evaluation import evaluate, knn, linear
 from mnclglf_lite.recipe.recipe import build_method
-from mnclglf_lite.training import train
-from mnclglf_lite.views import crops
-from mnclglf_lite.views.crops import crop_resize
-from mnclglf_lite.views.patches import grid_patches
+from mnclglf_lite.views import crops, patches
 from mnclglf_lite.views.view import View, render_view, sample_params
 
 # %% [markdown]
@@ -156,9 +149,11 @@ for name, count in (("one box for all 64", 1), ("a box each", 64)):
     print(f"{name:20s} mean overlap of a batch: from {found.min():3.0f} % to {found.max():3.0f} %")
 one_box, own_box = crops.sample_boxes(1, *photo).expand(8, 4), crops.sample_boxes(8, *photo)
 yours = torch.stack([cut(image, box, 32) for image, box in zip(eight, own_box.int().tolist(), strict=True)])
-print(f"your cut and crops.crop_resize differ by at most {float((yours - crop_resize(eight, own_box, 32)).abs().max()):.7f}")
+print(
+    f"your cut and crops.crop_resize differ by at most {float((yours - crops.crop_resize(eight, own_box, 32)).abs().max()):.7f}"
+)
 names = ["picture"] * 8 + ["one box"] * 8 + ["own box"] * 8
-rows = torch.cat([eight / 255, crop_resize(eight, one_box, 32), yours])
+rows = torch.cat([eight / 255, crops.crop_resize(eight, one_box, 32), yours])
 sheet = sheets.contact_sheet(rows, 8, 2, names, title="The same batch, cut in two ways")
 sheets.Shown(sheet, "Three rows: eight pictures; the same box cut out of all of them; a box of its own for each.")
 
@@ -167,16 +162,16 @@ sheets.Shown(sheet, "Three rows: eight pictures; the same box cut out of all of 
 # step learns about one pair of boxes in place of 64.
 #
 # ## What else may vary
-# Beside the crop there are four changes, each with a knob in `View`: **flip** mirrors left to right, **jitter** changes
+# Beside the crop there are four changes, each with a setting in `View`: **flip** mirrors left to right, **jitter** changes
 # brightness, contrast, saturation and hue, **grey** takes the colour away, **blur** takes the sharpness away. One at a
 # time:
 
 # %%
-knobs = {"flip": {"flip": 0.5}, "jitter": {"jitter_p": 1.0}, "grey": {"gray": 0.5}, "blur": {"blur": 1.0}}
+knobs = {"flip": {"flip_p": 0.5}, "jitter": {"jitter_p": 1.0}, "grey": {"gray_p": 0.5}, "blur": {"blur_p": 1.0}}
 still = View(scale=(1.0, 1.0), flip_p=0.0, jitter_p=0.0, gray_p=0.0, blur_p=0.0)
 rows, same = [], toys.images[2:3].expand(8, -1, -1, -1)
 for knob in knobs.values():
-    view = dataclasses.replace(still, **knob)
+    view = replace(still, **knob)
     rows.append(render_view(same, view, sample_params(view, 8, (32, 32), generator), normalise=False))
 names = [name for name in knobs for _ in range(8)]
 sheet = sheets.contact_sheet(torch.cat(rows).clamp(0, 1), 8, 2, names, title="One picture, one change at a time")
@@ -199,7 +194,7 @@ def colour_kept(view):
 
 never = View(scale=(0.4, 1.0), jitter_p=0.0, gray_p=0.0, blur_p=0.0)
 print(f"colours never change:       {colour_kept(never):.2f}")
-print(f"always grey:                {colour_kept(dataclasses.replace(never, gray=1.0)):.2f}")
+print(f"always grey:                {colour_kept(replace(never, gray_p=1.0)):.2f}")
 print(f"the recipe for photographs: {colour_kept(View()):.2f}")
 
 # %% [markdown]
@@ -220,7 +215,7 @@ guess_colour
 
 # %%
 recipe = preset("quick", "simclr", "toybox", steps=120, batch_size=128)
-runs = {"colours never change": train.train(recipe.replace(view=never), splits)}
+runs = {"colours never change": train(recipe.replace(view=never), splits)}
 
 # %% [markdown]
 # The loss is far below that of guessing (ln 255 = 5.5, see notebook 02). What did the network learn? We ask its *features*,
@@ -231,15 +226,15 @@ runs = {"colours never change": train.train(recipe.replace(view=never), splits)}
 
 # %%
 def look(encoder):
-    known, asked = evenly_spaced(splits.train, 4000), evenly_spaced(splits.holdout, 1000)
-    bank, queries = (extract_features(encoder, part) for part in (known, asked))
-    toy = knn(bank, known.labels, queries, asked.labels, KnnProtocol(k=20), 10)["top1"]
+    known, asked = dataset.evenly_spaced(splits.train, 4000), dataset.evenly_spaced(splits.holdout, 1000)
+    bank, queries = (evaluate.extract_features(encoder, part) for part in (known, asked))
+    toy = knn.knn(bank, known.labels, queries, asked.labels, knn.KNN_20, 10)["top1"]
     factors = [{name: part.factors[name] for name in ("size", "ground_hue")} for part in (known, asked)]
     found = linear.factor_probe(bank, factors[0], queries, factors[1], toybox.PERIODS)
     return {"toy": toy} | {name: found[name]["value"] for name in found}
 
 
-untrained = recalibrate_batchnorm(build_method(recipe, 10).backbone, splits.train)
+untrained = evaluate.recalibrate_batchnorm(build_method(recipe, 10).backbone, splits.train)
 told = {"untrained": look(untrained), "colours never change": look(runs["colours never change"].backbone)}
 for name, values in told.items():
     print(f"{name:22s}", {what: round(value, 2) for what, value in values.items()})
@@ -312,7 +307,7 @@ for low, high in ((0.05, 0.05), (0.1, 0.1), (0.2, 0.2), (0.4, 0.4), (0.4, 1.0), 
 # %%
 view = View(scale=(0.6, 1.0), jitter_p=0.0, gray_p=0.0, blur_p=0.0)
 whole = render_view(toys.images[:6], view, sample_params(view, 6, (32, 32), generator), normalise=False)
-tiles = grid_patches(whole)  # (6, 3, 32, 32) -> (4, 6, 3, 16, 16)
+tiles = patches.grid_patches(whole)  # (6, 3, 32, 32) -> (4, 6, 3, 16, 16)
 rows = [whole, *(F.interpolate(tile, 32, mode="nearest") for tile in tiles)]
 names = [name for name in ("view", "top left", "bottom left", "top right", "bottom right") for _ in range(6)]
 sheet = sheets.contact_sheet(torch.cat(rows).clamp(0, 1), 6, 3, names, title="Views and their patches, enlarged")
@@ -336,7 +331,7 @@ explorer
 # the toy in the middle. The price is that global views then show nearly the same part. Random crops miss the toy too often,
 # or overlap too much. On picture 15 we know no setting that gets there: patches that lie side by side can all touch a small
 # toy only where it lies across their common corner. What you set here can be trained, by
-# `train.train(recipe, splits, views=explorer.views)` with a recipe for MNCLGLF.
+# `train(recipe, splits, views=explorer.views)` with a recipe for MNCLGLF.
 #
 # ## Choose, and train
 # **Exercise 01.5** (medium, 8 minutes). Choose the `View` that SimCLR is to train on. The check wants three things of it,
@@ -345,7 +340,7 @@ explorer
 # pass. (What you have set in the explorer is `explorer.views.view`.)
 
 # %%
-#: your turn: View(scale=..., jitter=..., gray=..., blur=...)
+#: your turn: View(scale=..., jitter=..., gray_p=..., blur_p=...)
 #: blank mine = ...
 mine = View(scale=(0.4, 1.0), jitter=(0.8, 0.8, 0.8, 0.5), gray_p=0.5, blur_p=0.0)
 #: end
@@ -356,9 +351,9 @@ mine = check("01.5", mine)
 # what comparing the raw pixels gives.
 
 # %%
-tiny = dataclasses.replace(mine, scale=(0.05, 0.05))
+tiny = replace(mine, scale=(0.05, 0.05))
 for name, view in (("crops of 5 %", tiny), ("your views", mine)):
-    runs[name] = train.train(recipe.replace(view=view), splits)
+    runs[name] = train(recipe.replace(view=view), splits)
     told[name] = look(runs[name].backbone)
 pixels = look(evaluate.Pixels())["toy"]
 note = "toybox, kNN 20 of 1,000 held-back pictures among 4,000; SimCLR, 120 steps of 128, seed 0, a tiny network"
@@ -373,8 +368,9 @@ sheets.Shown(chart, "Three bars: colours that never change and tiny crops near c
 # worse than raw pixels do. Views chosen on purpose beat them within seconds of training. And what was forgotten?
 
 # %%
-lines = [[name, *(f"{told[name][key]:.2f}" for key in ("toy", "size", "ground_hue"))] for name in told]
-print(format_table(["", "toy, kNN", "size, R²", "ground hue, R²"], lines))
+print(f"{'':21s}   toy, kNN   size, R²   ground hue, R²")
+for name, values in told.items():
+    print(f"{name:21s}{values['toy']:11.2f}{values['size']:11.2f}{values['ground_hue']:17.2f}")
 print(note)
 
 # %% [markdown]
@@ -389,7 +385,8 @@ print(note)
 # ## Where things are
 # * Boxes, cutting, overlap: `mnclglf_lite.views.crops`. What may happen and what did: `View` and `ViewParams` in
 #   `mnclglf_lite.views.view`.
-# * Grids of patches: `mnclglf_lite.views.patches`. The views that each image set is trained on: `mnclglf_lite.recipe`.
+# * Grids of patches: `mnclglf_lite.views.patches`. The views that each image set is trained on:
+#   `mnclglf_lite.views.named_views`, and in a recipe `recipe.views.view`.
 
 # %%
 progress("01")

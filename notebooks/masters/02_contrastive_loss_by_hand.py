@@ -17,9 +17,9 @@ import math
 import torch
 import torch.nn.functional as F
 
+from mnclglf_lite import load_dataset
 from mnclglf_lite.course.checks import check, hint, progress, solution
 from mnclglf_lite.course.predict import Predict
-from mnclglf_lite.data.dataset import load_dataset
 from mnclglf_lite.drawing import sheets
 from mnclglf_lite.drawing.heatmap import side_by_side
 from mnclglf_lite.views.view import View, render_view, sample_params

@@ -20,24 +20,16 @@ import torch.nn.functional as F
 from matplotlib.figure import Figure
 from torch import nn
 
-from mnclglf_lite.core.text import format_table
+from mnclglf_lite import load_dataset, preset, train
 from mnclglf_lite.course.checks import check, hint, progress, solution
 from mnclglf_lite.course.predict import Predict
-from mnclglf_lite.data.dataset import load_dataset
 from mnclglf_lite.drawing import sheets
-from mnclglf_lite.evaluation.collapse import feature_std
-from mnclglf_lite.evaluation.evaluate import extract_features
+from mnclglf_lite.evaluation import collapse, evaluate
 from mnclglf_lite.losses import negative_cosine
-from mnclglf_lite.models.freeze import freeze
-from mnclglf_lite.models.heads import predictor, projector
-from mnclglf_lite.models.resnet import ResNet
-from mnclglf_lite.recipe.presets import preset
+from mnclglf_lite.models import heads, resnet
 from mnclglf_lite.recipe.recipe import build_method
 from mnclglf_lite.results import records
-from mnclglf_lite.results.records import group_by_method, load_records
-from mnclglf_lite.training import train
 from mnclglf_lite.views.batch import make_views
-from mnclglf_lite.views.named_views import TOY_VIEW
 from mnclglf_lite.views.view import denormalise
 
 # %% [markdown]
@@ -46,7 +38,7 @@ from mnclglf_lite.views.view import denormalise
 
 # %%
 splits = load_dataset("toybox", side=24)
-toys, view = splits.train, replace(TOY_VIEW, size=16)
+toys, view = splits.train, replace(preset("quick", "simclr", "toybox").views.view, size=16)
 x1, x2 = make_views(toys.images[:64], [view, view], torch.Generator().manual_seed(0))
 eight = denormalise(torch.cat([x1[:8], x2[:8]])).clamp(0, 1)
 sheet = sheets.contact_sheet(eight, columns=8, scale=4, title="Eight pictures, two views of each")
@@ -60,11 +52,11 @@ sheets.Shown(sheet, "Two rows of eight small pictures; below each other stand tw
 
 # %%
 def encoder():
-    backbone = ResNet(width=16, blocks=(1, 1, 1), stem="patch")
-    return nn.Sequential(backbone, projector((backbone.dim, 64, 64), last_norm=False))
+    backbone = resnet.ResNet(width=16, blocks=(1, 1, 1), stem="patch")
+    return nn.Sequential(backbone, heads.projector((backbone.dim, 64, 64), last_norm=False))
 
 
-online, predict = encoder(), predictor(64, 32)
+online, predict = encoder(), heads.predictor(64, 32)
 z1, z2 = online(x1), online(x2)
 p1, p2 = predict(z1), predict(z2)
 print(f"views {tuple(x1.shape)}, embeddings z {tuple(z1.shape)}, guesses p {tuple(p1.shape)}")
@@ -115,12 +107,12 @@ stop_gradient_loss = check("03.1", stop_gradient_loss)
 # %%
 def lesson(loss_of, momentum=None, steps=60):
     torch.manual_seed(0)
-    online, predict = encoder(), predictor(64, 32)
-    twin = freeze(copy.deepcopy(online))
+    online, predict = encoder(), heads.predictor(64, 32)
+    twin = copy.deepcopy(online).requires_grad_(False)
     learner = torch.optim.SGD([*online.parameters(), *predict.parameters()], lr=0.1, momentum=0.9)
-    draws, spreads = torch.Generator().manual_seed(0), []
+    generator, spreads = torch.Generator().manual_seed(0), []
     for batch in toys.images[: 64 * steps].split(64):
-        x1, x2 = make_views(batch, [view, view], draws)
+        x1, x2 = make_views(batch, [view, view], generator)
         loss = loss_of(online, predict, twin, x1, x2)
         learner.zero_grad()
         loss.backward()
@@ -128,7 +120,7 @@ def lesson(loss_of, momentum=None, steps=60):
         if momentum is not None:
             follow(twin, online, momentum)
         with torch.no_grad():
-            spreads.append(float(feature_std(online(x1))))
+            spreads.append(float(collapse.feature_std(online(x1))))
     return spreads
 
 
@@ -288,10 +280,10 @@ nearest = check("03.4", nearest)
 
 # %%
 recipe = preset("quick", "simclr", "toybox", view=view, steps=160)
-trained = train.train(recipe, splits, log=lambda text: None).backbone
+trained = train(recipe, splits, log=lambda text: None).backbone
 nets = {"untrained": build_method(recipe, 10).backbone, "trained": trained}
 stored, asked = toys.subset(torch.arange(2048)), splits.holdout.subset(torch.arange(500))
-features = {name: [extract_features(net, part) for part in (stored, asked)] for name, net in nets.items()}
+features = {name: [evaluate.extract_features(net, part) for part in (stored, asked)] for name, net in nets.items()}
 for name, (bank, queries) in features.items():
     entries, kinds, pointer = torch.randn(2048, bank.shape[1]), torch.full((2048,), -1), 0
     for count, rows in enumerate(torch.arange(2048).split(64), start=1):
@@ -372,12 +364,11 @@ guess_detach
 
 # %%
 parts = ("backbone", "projector", "predictor", "momentum_backbone", "momentum_projector")
-lines = []
+print(f"{'taught by':25s}  " + "  ".join(parts))
 for name, out in outputs.items():
     for term in ("loss_local", "loss_global"):
-        marks = ["yes" if reached(out[term], getattr(built[name], part)) else "-" for part in parts]
-        lines.append([f"{name}, {term}", *marks])
-print(format_table(["taught by", *parts], lines))
+        marks = [("yes" if reached(out[term], getattr(built[name], part)) else "-").rjust(len(part)) for part in parts]
+        print(f"{name + ', ' + term:25s}  " + "  ".join(marks))
 guess_detach.reveal("none of them", "its targets never had a gradient, and its predictions are detached: a constant is left")
 
 # %% [markdown]
@@ -388,7 +379,7 @@ guess_detach.reveal("none of them", "its targets never had a gradient, and its p
 # %%
 for name, out in outputs.items():
     learn = [p for p in built[name].parameters() if p.requires_grad]
-    alone = forms[name].global_weight * out["loss_global"]
+    alone = forms[name].method.global_weight * out["loss_global"]
     whole, part = (torch.autograd.grad(loss, learn, retain_graph=True) for loss in (out["loss"], alone))
     apart = max(float((a - b).abs().max()) for a, b in zip(whole, part, strict=True))
     size = max(float(a.abs().max()) for a in whole)
@@ -402,7 +393,7 @@ for name, out in outputs.items():
 # minute on the toy box (417 steps of 128 pictures), three seeds of each form: its mean over the first and over the last epoch.
 
 # %%
-saved = group_by_method(load_records(records.KEPT / "toybox"))
+saved = records.group_by_method(records.load_records(records.KEPT / "toybox"))
 for name in ("mnclglf", "mnclglf-released"):
     for record in saved[name]:
         first, last = record.history[0], record.history[-1]
@@ -429,7 +420,8 @@ NetworkDiagram("mnclglf", toys)
 # * `update_ema` in `mnclglf_lite.models.momentum`, `Queue` (with `push` and `nearest`) in `mnclglf_lite.models.memory_queue`;
 #   `negative_cosine` in `mnclglf_lite.losses`; backbone and heads in `mnclglf_lite.models.resnet` and `mnclglf_lite.models.heads`.
 # * The methods that are made of these parts: `simsiam`, `byol`, `moco`, `nnclr` and `mnclglf` in `mnclglf_lite.methods`, one file each.
-# * The switch: `--local-gradient / --no-local-gradient` on the command line, `local_gradient` in a recipe.
+# * The switch: `--local-gradient / --no-local-gradient` on the command line, `recipe.method.local_gradient` in
+#   a recipe for MNCLGLF.
 
 # %%
 progress("03")

@@ -20,25 +20,17 @@ import torch
 from IPython.display import Markdown
 from matplotlib.figure import Figure
 
+from mnclglf_lite import preset, train
 from mnclglf_lite.course.budget import current_budget
 from mnclglf_lite.course.checks import check, hint, progress, solution
 from mnclglf_lite.course.predict import Predict
 from mnclglf_lite.data import dataset, toybox
-from mnclglf_lite.drawing import plots, sheets
-from mnclglf_lite.drawing.dotplot import dot_plot
-from mnclglf_lite.evaluation import evaluate
-from mnclglf_lite.evaluation.evaluate import extract_features
-from mnclglf_lite.evaluation.knn import KnnProtocol, knn
+from mnclglf_lite.drawing import dotplot, plots, sheets
+from mnclglf_lite.evaluation import evaluate, knn
 from mnclglf_lite.losses import info_nce, l2_normalize, nt_xent
-from mnclglf_lite.recipe.presets import preset
 from mnclglf_lite.recipe.recipe import build_method
-from mnclglf_lite.results import paired
-from mnclglf_lite.results.paired import compare_rows
-from mnclglf_lite.results.records import KEPT, group_by_method, load_records
-from mnclglf_lite.training import train
+from mnclglf_lite.results import paired, records
 from mnclglf_lite.views.batch import make_views
-from mnclglf_lite.views.named_views import TOY_VIEW
-from mnclglf_lite.views.patches import average_combinations
 from mnclglf_lite.views.view import denormalise
 
 # %% [markdown]
@@ -59,7 +51,7 @@ def box(count, seed, split):
 
 
 splits = dataset.Splits(box(4000, 1, "train"), box(1000, 2, "holdout"), box(200, 3, "test"))
-view = replace(TOY_VIEW, size=16)
+view = replace(preset("quick", "mnclglf", "toybox").views.view, size=16)
 x1, x2, x3 = make_views(splits.train.images[:64], [view] * 3, torch.Generator().manual_seed(4))
 shown = denormalise(torch.cat([x1[:8], x2[:8]])).clamp(0, 1)
 sheet = sheets.contact_sheet(shown, columns=8, scale=4, title="Above x1, below x2: two views of a picture")
@@ -271,7 +263,7 @@ guess
 
 # %%
 def trained(recipe, steps, seed=0):
-    return train.train(recipe.replace(steps=steps, seed=seed), splits, log=lambda text: None)
+    return train(recipe.replace(steps=steps, seed=seed), splits, log=lambda text: None)
 
 
 def all_of(run):
@@ -301,10 +293,9 @@ baselines = {bank: {} for bank in banks}
 
 
 def score(encoder):
-    known, queries = (extract_features(encoder, part) for part in (splits.train, splits.holdout))
+    known, queries = (evaluate.extract_features(encoder, part) for part in (splits.train, splits.holdout))
     labels, truth = splits.train.labels, splits.holdout.labels
-    twenty = KnnProtocol(k=20)
-    votes = {bank: knn(known[:n], labels[:n], queries, truth, twenty, 10) for bank, n in banks.items()}
+    votes = {bank: knn.knn(known[:n], labels[:n], queries, truth, knn.KNN_20, 10) for bank, n in banks.items()}
     return {bank: found["top1"] for bank, found in votes.items()}
 
 
@@ -336,7 +327,7 @@ for bank in banks:
 note = f"easy toys, 24 pixels; kNN, k 20, T 0.1, 1,000 of the hold-out; {steps} steps of 64; a dot a seed"
 panels = {f"kNN, {bank} (percent)": scores[bank] for bank in banks}
 lines = {f"kNN, {bank} (percent)": baselines[bank] for bank in banks}
-picture = dot_plot(panels, lines, title="A small ablation", note=note)
+picture = dotplot.dot_plot(panels, lines, title="A small ablation", note=note)
 alt = "Two panels: for each of four recipes one dot or three, and lines for pixels, thumbnails and an untrained network."
 sheets.Shown(picture, alt)
 
@@ -362,14 +353,14 @@ def knn20(result):
     return result["knn20"]["raw"]["top1"]
 
 
-def told(records):
-    result, shares = records[0].result, [knn20(record.result) for record in records]
+def told(runs):
+    result, shares = runs[0].result, [knn20(record.result) for record in runs]
     spread, each = 50 * (max(shares) - min(shares)), ", ".join(f"{100 * share:.1f}" for share in shares)
-    print(f"{records[0].name:17s} {100 * sum(shares) / 3:.1f} % ±{spread:.1f}, each: {each}  (seeds 0, 1, 2)")
+    print(f"{runs[0].name:17s} {100 * sum(shares) / 3:.1f} % ±{spread:.1f}, each: {each}  (seeds 0, 1, 2)")
     return f"kNN k 20, T 0.1; {result['queries']:,} test pictures, bank {result['bank']:,}; {result['steps']} steps of 128"
 
 
-saved = group_by_method(load_records(KEPT / "toybox"))
+saved = records.group_by_method(records.load_records(records.KEPT / "toybox"))
 for name in ("mnclglf", "mnclglf-released"):
     protocol = told(saved[name])
 print(f"raw pixels        {100 * knn20(saved['mnclglf'][0].baselines['raw pixels']):.1f} %")
@@ -403,9 +394,9 @@ sheets.Shown(axes.figure, "Six rising curves; the three as drawn end above the t
 # of 100 such intervals would contain what the mean of endless seeds is. Test pictures, settings and length are held still.
 
 # %%
-record = json.loads((KEPT / "ablation" / "forms" / "compare.json").read_text())
+record = json.loads((records.KEPT / "ablation" / "forms" / "compare.json").read_text())
 for measure, (name, _) in paired.MEASURES.items():
-    pairs = compare_rows(record, "drawn", "released", measure)
+    pairs = paired.compare_rows(record, "drawn", "released", measure)
     print(f"{name:11s} seed by seed: {', '.join(f'{each:+.2f}' for each in pairs.each)} points; mean {pairs.mean:+.2f}")
 Markdown(paired.sentences(record))
 
@@ -424,13 +415,13 @@ Markdown(paired.sentences(record))
 # neighbours are looked up all the same, and not used.)
 
 # %%
-parts_of_it = json.loads((KEPT / "ablation" / "ask" / "compare.json").read_text())
+parts_of_it = json.loads((records.KEPT / "ablation" / "ask" / "compare.json").read_text())
 words = "Seven rows of dots with intervals, kNN left, linear right, nought is as drawn: the local term alone far left, "
 words += "without the swap a little to the right; the others near nought or across it."
 sheets.Shown(paired.picture(parts_of_it), words)
 
 # %%
-asked = group_by_method(load_records(KEPT / "ablation" / "ask"))
+asked = records.group_by_method(records.load_records(records.KEPT / "ablation" / "ask"))
 ways = {f"{name}, seed {r.seed}": r.history for name in ("drawn", "no-swap") for r in asked[name]}
 panels = [("knn", "kNN on the hold-out, %", 100), ("agreement", "neighbours of the right class, %", 100)]
 note = "CIFAR-10, slim network; kNN k 20, T 0.1, on 1,000 of the hold-out, bank 4,000"
@@ -465,7 +456,7 @@ with torch.no_grad():
     p = drawn.embed(one)[1]
     h = drawn.backbone(divide(other).flatten(0, 1)).unflatten(0, (4, 512))
     for k in (1, 2, 3, 4):
-        means = average_combinations(h, k)
+        means = torch.stack([h[list(some)].mean(dim=0) for some in itertools.combinations(range(4), k)])
         c = drawn.projector(means.flatten(0, 1)).unflatten(0, means.shape[:2])
         alike = (l2_normalize(p) * l2_normalize(c)).sum(dim=-1).mean()
         print(f"{k} of 4 patches: mean cosine with the whole other view {float(alike):.2f}; targets: {len(c)}")
@@ -488,9 +479,10 @@ CombineExplorer(splits.holdout, runs["both, as drawn", 0])
 # ## Where things are
 # * `grid_patches` and `average_combinations` in `mnclglf_lite.views.patches`, for any grid and number; the two losses in
 #   `mnclglf_lite.losses`.
-# * The whole method in one file, `mnclglf_lite.methods.mnclglf`; its weights and its switch are fields of the recipe.
+# * The whole method in one file, `mnclglf_lite.methods.mnclglf`; its weights and its switch are settings of the method,
+#   `recipe.method.local_weight` and so on.
 # * The runs of a minute, on the command line:
-#   `mnclglf-lite compare --methods mnclglf,mnclglf-released --image-views 160000 --seeds 0,1,2 --on test`
+#   `mnclglf-lite compare --methods mnclglf,mnclglf-released --image-views 160000 --seeds 0,1,2 --split test`
 
 # %%
 progress("04")

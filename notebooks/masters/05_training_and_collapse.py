@@ -22,17 +22,15 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
+from mnclglf_lite import load_dataset, preset, register_method, train
 from mnclglf_lite.core.text import format_table
 from mnclglf_lite.course.checks import check, hint, progress, solution
 from mnclglf_lite.course.predict import Predict
-from mnclglf_lite.data.dataset import batch_order, load_dataset
+from mnclglf_lite.data.dataset import batch_order
 from mnclglf_lite.drawing import plots, sheets
 from mnclglf_lite.evaluation import collapse
 from mnclglf_lite.methods import byol, simsiam
-from mnclglf_lite.methods.registry import register_method
-from mnclglf_lite.recipe.presets import preset
-from mnclglf_lite.training import checkpoint, train
-from mnclglf_lite.training.recorder import monitor
+from mnclglf_lite.training import checkpoint, recorder
 from mnclglf_lite.training.run import new_run
 from mnclglf_lite.training.step import set_lr
 from mnclglf_lite.views.batch import make_views
@@ -172,7 +170,7 @@ def loop(run, look, every=10):
 
 
 # %% [markdown]
-# That is a whole training loop. Is it right? The package has one too, `train.train`. Give both the same recipe, and compare
+# That is a whole training loop. Is it right? The package has one too, `train`. Give both the same recipe, and compare
 # every weight at the end. (Its line of the log has the mean loss of the epoch; yours above are the losses of single steps.)
 
 # %%
@@ -180,7 +178,7 @@ short = tiny("simclr", steps=60)
 mine = begin(short)
 for row in loop(mine, lambda outputs: {"loss": outputs["loss"].item()}):
     print(f"step {row['step']:3d}  loss {row['loss']:.4f}")
-theirs = train.train(short, splits, device="cpu")
+theirs = train(short, splits, device="cpu")
 pairs = zip(mine.method.parameters(), theirs.method.parameters(), strict=True)
 apart = max(float((a - b).detach().abs().max()) for a, b in pairs)
 print(f"largest difference between any two weights: {apart}")
@@ -191,7 +189,7 @@ print(f"largest difference between any two weights: {apart}")
 # differences far.)
 #
 # ## Stop, and go on
-# Training can always be interrupted: by you, by the night, by somebody who needs the machine. Interrupt `train.train` with the
+# Training can always be interrupted: by you, by the night, by somebody who needs the machine. Interrupt `train` with the
 # square button of Jupyter, or Ctrl-C: it ends the step it is in, saves everything and returns. Here a line of the log presses
 # the button for you, after the first epoch. (An epoch of 2,000 pictures, so that it comes soon.)
 
@@ -206,7 +204,7 @@ def press_stop(text):
         signal.raise_signal(signal.SIGINT)  # just what the stop button sends
 
 
-stopped = train.train(tiny("simclr", steps=93), few, out=folder, device="cpu", log=press_stop)
+stopped = train(tiny("simclr", steps=93), few, out=folder, device="cpu", log=press_stop)
 
 # %% [markdown]
 # The folder now holds the recipe, a history line for every epoch, and a checkpoint with all that decides how the run goes on.
@@ -215,8 +213,8 @@ stopped = train.train(tiny("simclr", steps=93), few, out=folder, device="cpu", l
 # %%
 state = checkpoint.load(folder / "checkpoint.pt", torch.device("cpu"))
 print("in the checkpoint:", " ".join(state))
-go_on = train.train(tiny("simclr", steps=93), few, out=folder, resume=True, device="cpu")
-never = train.train(tiny("simclr", steps=93), few, device="cpu", log=lambda text: None)
+go_on = train(tiny("simclr", steps=93), few, out=folder, resume=True, device="cpu")
+never = train(tiny("simclr", steps=93), few, device="cpu", log=lambda text: None)
 pairs = zip(go_on.method.state_dict().values(), never.method.state_dict().values(), strict=True)
 print("stopped and resumed, the same bits as never stopped:", all(torch.equal(a, b) for a, b in pairs))
 
@@ -230,7 +228,7 @@ print("stopped and resumed, the same bits as never stopped:", all(torch.equal(a,
 from mnclglf_lite.explorers import TrainingBoard
 
 board = TrainingBoard()
-watched = train.train(tiny("simclr", steps=93), few, device="cpu", log=lambda text: None, watch=board)
+watched = train(tiny("simclr", steps=93), few, device="cpu", log=lambda text: None, callback=board)
 
 # %% [markdown]
 # ## What the loss cannot tell
@@ -310,23 +308,29 @@ print(format_table(["", "spread", "rank", "alignment", "uniformity"], lines))
 # ## Break SimSiam
 # SimSiam has no negatives. It draws the prediction of one view towards the embedding of the other, and its loss lies between
 # 1 and -1, where -1 is perfect agreement. Two things keep it from the lazy way out: the *stop-gradient*, which holds the
-# target still, and the *predictor*. Each can be taken away in three lines.
+# target still, and the *predictor*. Each can be taken away in a few lines. `Config` gives the changed method a name of its
+# own, and `register_method` makes the name known.
 
 
 # %%
+@register_method
 class NoStop(simsiam.SimSiam):
+    class Config(simsiam.SimSiamConfig):
+        name = "no-stop"
+
     def target(self, z):
         return z  # the package says z.detach()
 
 
+@register_method
 class NoPredictor(simsiam.SimSiam):
-    def __init__(self, recipe, classes):
-        super().__init__(recipe, classes)
+    class Config(simsiam.SimSiamConfig):
+        name = "no-predictor"
+
+    def __init__(self, *settings):
+        super().__init__(*settings)
         self.predictor = torch.nn.Identity()
 
-
-register_method("no-stop", NoStop)
-register_method("no-predictor", NoPredictor)
 
 # %% [markdown]
 # Before you run them:
@@ -353,14 +357,14 @@ def look(outputs):
 def trained(recipe):
     run = begin(recipe)
     rows = loop(run, look)
-    rows[-1]["knn"] = monitor(run, splits)["knn"]
+    rows[-1]["knn"] = recorder.monitor(run, splits)["knn"]
     return rows
 
 
 results = {
     "SimSiam": trained(tiny("simsiam")),
-    "without stop-gradient": trained(tiny("simsiam").replace(method="no-stop")),
-    "without predictor": trained(tiny("simsiam").replace(method="no-predictor")),
+    "without stop-gradient": trained(tiny("no-stop")),
+    "without predictor": trained(tiny("no-predictor")),
 }
 three = [("loss", "loss", 1), ("spread", "spread", 1), ("rank", "effective rank", 1)]
 note = "Toy box, 16 pixels, 120 steps of 64 pictures, seed 0; gauges of the embeddings z of a batch"
@@ -369,20 +373,24 @@ plot = plots.curves(results, title="The broken runs have the better loss", note=
 sheets.Shown(plot, "Three panels: the broken runs end below SimSiam in loss, in spread and in rank.")
 
 # %% [markdown]
-# Both broken runs end with a better loss, and with an effective rank of one or two: their embeddings lie nearly on a line.
+# Both broken runs end with a better loss, and with an effective rank of one to three: their embeddings lie nearly on a line.
 # Mind the middle panel. Spread falls too, but not to nought: the BatchNorm at the end of SimSiam's projector has each
 # coordinate vary over the batch, whatever happens. They may still all vary *together*, and only rank sees that. So we read two.
 #
 # ## Break BYOL
-# BYOL's targets come from a slow twin, without gradient. What if the twin is not slow (momentum 0: after every step it becomes
-# a copy of the network, so both are always the same)? What if it never moves (momentum 1; the recipe has to start just below)?
-# And what if the predictor goes? BYOL's loss goes from 8, opposite, to 0, the same.
+# BYOL's targets come from a slow twin, without gradient. What if the twin is not slow (momentum 0, in a recipe `ema=0.0`: after
+# every step it becomes a copy of the network, so both are always the same)? What if it never moves (momentum 1; the recipe has
+# to start just below)? And what if the predictor goes? BYOL's loss goes from 8, opposite, to 0, the same.
 
 
 # %%
+@register_method
 class BareBYOL(byol.BYOL):
-    def __init__(self, recipe, classes):
-        super().__init__(recipe, classes)
+    class Config(byol.BYOLConfig):
+        name = "bare-byol"
+
+    def __init__(self, *settings):
+        super().__init__(*settings)
         self.predictor = torch.nn.Identity()
 
 
@@ -395,11 +403,10 @@ def show(names):
     print(format_table(head, lines))
 
 
-register_method("bare-byol", BareBYOL)
 results["BYOL"] = trained(tiny("byol"))
 results["BYOL, momentum 0"] = trained(tiny("byol", ema=0.0, ema_end=0.0))
 results["BYOL, momentum 1"] = trained(tiny("byol", ema=0.999999, ema_end=1.0))
-results["BYOL without predictor"] = trained(tiny("byol").replace(method="bare-byol"))
+results["BYOL without predictor"] = trained(tiny("bare-byol"))
 show([name for name in results if "BYOL" in name])
 print(note + ";\nkNN: k 20, T 0.1, 1,000 held-back pictures, bank 3,334; chance 10")
 
@@ -427,11 +434,11 @@ guess_2
 # Guessing among 127 others, two views each of 64 pictures without one's own, would be a loss of ln 127.
 
 # %%
-plain = replace(tiny("simclr").view, jitter_p=0.0, gray_p=0.0)
+plain = replace(tiny("simclr").views.view, jitter_p=0.0, gray_p=0.0)
 results["SimCLR"] = trained(tiny("simclr"))
 results["SimCLR, temperature 1"] = trained(tiny("simclr", temperature=1.0))
 results["SimCLR, temperature 0.01"] = trained(tiny("simclr", temperature=0.01))
-results["SimCLR, rate 30 times as high"] = trained(tiny("simclr", lr=30 * tiny("simclr").lr))
+results["SimCLR, rate 30 times as high"] = trained(tiny("simclr", lr=30 * tiny("simclr").optim.lr))
 results["SimCLR, no colour changes"] = trained(tiny("simclr", view=plain))
 show([name for name in results if "SimCLR" in name])
 print(f"guessing: {math.log(127):.2f}; kNN as above\n{note}")
@@ -459,7 +466,7 @@ guess_2.reveal("kNN alone", "colours alone tell which views belong together, so 
 # * Your step is `mnclglf_lite.training.step`, your loop `mnclglf_lite.training.train`, the schedule
 #   `mnclglf_lite.training.run.lr_factor`.
 # * `mnclglf_lite.evaluation.collapse` has feature standard deviation, effective rank, alignment and uniformity. Every line of
-#   `train.train`'s log shows the first two, of the backbone's features.
+#   `train`'s log shows the first two, of the backbone's features.
 # * `mnclglf_lite.training.checkpoint` writes and reads checkpoints, whole or not at all.
 # * From the command line: `mnclglf-lite train --out runs/first`, Ctrl-C, and the same with `--resume`.
 

@@ -17,17 +17,14 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
+from mnclglf_lite import load_dataset, preset, train
 from mnclglf_lite.course.checks import check, hint, progress, solution
 from mnclglf_lite.course.predict import Predict
-from mnclglf_lite.data.dataset import load_dataset
 from mnclglf_lite.drawing import plots, sheets
 from mnclglf_lite.evaluation import layouts
 from mnclglf_lite.evaluation.evaluate import extract_features
-from mnclglf_lite.evaluation.layouts import compute_layout, subsample
-from mnclglf_lite.recipe.presets import preset
 from mnclglf_lite.recipe.recipe import build_method
-from mnclglf_lite.results.pretrained import load_features
-from mnclglf_lite.training import train
+from mnclglf_lite.results import pretrained
 
 # %% [markdown]
 # ## Something to look at
@@ -38,10 +35,10 @@ from mnclglf_lite.training import train
 splits = load_dataset("toybox")
 recipe = preset("quick", "simclr", "toybox", steps=240)
 untrained = build_method(recipe, 10).backbone
-run = train.train(recipe, splits)
+run = train(recipe, splits)
 
 # %%
-toys = splits.test.subset(subsample(len(splits.test), 500))
+toys = splits.test.subset(layouts.subsample(len(splits.test), 500))
 before, after = (extract_features(network, toys) for network in (untrained, run.backbone))
 print(f"{len(toys)} pictures, each a point in {after.shape[1]} dimensions; run of seed {recipe.seed}, {run.seconds:.0f} s")
 
@@ -175,7 +172,7 @@ print(
 
 # %%
 folder = Path("pictures") / "layouts"
-bent = {"t-SNE": compute_layout(after, "tsne", folder, seed=0), "UMAP": compute_layout(after, "umap", folder, seed=0)}
+bent = {name: layouts.compute_layout(after, kind, folder, seed=0) for name, kind in (("t-SNE", "tsne"), ("UMAP", "umap"))}
 note = f"{len(toys)} test toys; {layouts.describe('tsne', seed=0)}; {layouts.describe('umap', seed=0)}"
 picture = plots.two_maps(
     *bent.values(), toys.labels, toys.classes, tuple(bent), title="The same features, bent twice", note=note
@@ -208,8 +205,8 @@ for name, points in ({"PCA": shadow} | bent).items():
 # is very far off. What will t-SNE make of them?
 
 # %%
-draws = torch.Generator().manual_seed(1)
-groups = torch.randn(3, 60, 10, generator=draws) * torch.tensor([0.5, 5.0, 0.5])[:, None, None]
+generator = torch.Generator().manual_seed(1)
+groups = torch.randn(3, 60, 10, generator=generator) * torch.tensor([0.5, 5.0, 0.5])[:, None, None]
 groups[1, :, 0] += 30
 groups[2, :, 0] += 400
 cloud, member = groups.flatten(0, 1), torch.arange(3).repeat_interleave(60)
@@ -242,7 +239,7 @@ guess_gap.reveal("about as near as the others", "t-SNE evens out widths and gaps
 # many neighbours count) t-SNE finds some all the same.
 
 # %%
-ball = torch.randn(250, 30, generator=draws)
+ball = torch.randn(250, 30, generator=generator)
 lumps = [torch.from_numpy(TSNE(perplexity=p, init="random", random_state=0).fit_transform(ball.numpy())) for p in (3, 30)]
 none = torch.zeros(250, dtype=torch.int64)
 names, note4 = ("perplexity 3", "perplexity 30"), "250 points in 30 dimensions; t-SNE from a random start, seed 0"
@@ -283,7 +280,7 @@ for name, x in (("before", before), ("after", after)):
 # two: one was trained with labels, SimCLR without.
 
 # %%
-real = load_features()
+real = pretrained.load_features()
 two = ("supervised", "simclr")
 for name in (*two, "mnclglf", "mnclglf-released"):
     near = nearest(real.features[name], 8)

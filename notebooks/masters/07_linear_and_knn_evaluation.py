@@ -20,21 +20,16 @@ from statistics import mean
 import torch
 import torch.nn.functional as F
 
+from mnclglf_lite import load_dataset, preset, train
 from mnclglf_lite.core.text import format_table
 from mnclglf_lite.course.checks import check, hint, progress, solution
 from mnclglf_lite.course.predict import Predict
 from mnclglf_lite.data import toybox
-from mnclglf_lite.data.dataset import load_dataset
 from mnclglf_lite.drawing import plots, sheets
-from mnclglf_lite.evaluation import evaluate, knn, linear
+from mnclglf_lite.evaluation import evaluate, knn, linear, paper_probe
 from mnclglf_lite.evaluation.evaluate import extract_features
-from mnclglf_lite.evaluation.paper_probe import PaperProtocol, paper_probe
-from mnclglf_lite.recipe.presets import preset
 from mnclglf_lite.recipe.recipe import build_method
-from mnclglf_lite.results import compare, records
-from mnclglf_lite.results.pretrained import load_features
-from mnclglf_lite.training import train
-from mnclglf_lite.views.named_views import PLAIN_VIEW
+from mnclglf_lite.results import compare, pretrained, records
 
 # %% [markdown]
 # ## Two networks to measure
@@ -48,10 +43,10 @@ from mnclglf_lite.views.named_views import PLAIN_VIEW
 # %%
 splits = load_dataset("toybox", side=24)
 base = preset("quick", "simclr", "toybox", batch_size=64, steps=400, lr=0.72, precision="fp32")
-colourful = base.replace(view=replace(base.view, size=24))
-plain = base.replace(view=replace(colourful.view, jitter_p=0.0, gray_p=0.0))
+colourful = base.replace(view=replace(base.views.view, size=24))
+plain = base.replace(view=replace(colourful.views.view, jitter_p=0.0, gray_p=0.0))
 runs = {"SimCLR": colourful, "SimCLR, no colour changes": plain}
-runs = {name: train.train(recipe, splits, device="cpu") for name, recipe in runs.items()}
+runs = {name: train(recipe, splits, device="cpu") for name, recipe in runs.items()}
 
 # %% [markdown]
 # ## Features, once
@@ -241,7 +236,7 @@ for name in ("simclr", "moco", "mnclglf", "mcl", "supervised"):
     seeds = f"{100 * min(found):5.1f} to {100 * max(found):5.1f}"
     own = 100 * half_width(mean(found), 2000)
     print(f"{name:11s} {seeds}   one run {100 * mean(found):.1f} ± {own:.1f}")
-real = load_features()
+real = pretrained.load_features()
 known, asked = torch.randperm(2000, generator=torch.Generator().manual_seed(0)).split(1000)
 y = real.labels
 print("\nkNN 20 on the same 1,000 pictures;    bank:   125    250    500  1,000")
@@ -336,15 +331,15 @@ def taught(each, view):
     index = linear.few_labels(labels, each, 10, seed=0)
     few = splits._replace(train=splits.train.subset(index.repeat(-(-10_000 // len(index)))))
     recipe = preset("quick", "supervised", "toybox", batch_size=64, steps=200, lr=1.6, precision="fp32")
-    run = train.train(recipe.replace(view=replace(view, size=24)), few, device="cpu", log=lambda text: None)
+    run = train(recipe.replace(view=view), few, device="cpu", log=lambda text: None)
     logits = run.method.eval().classifier(extract_features(run.backbone, splits.test))
     return [float((logits.argmax(dim=1) == truth).double().mean())]
 
 
 frozen = linear.few_label_curve(bank, labels, queries, truth, 10, each=(1, 5, 20, 100))
 curves = {"frozen features, linear": {each: frozen[each] for each in (1, 5, 20, 100)}}
-curves["supervised, plain crops"] = {each: taught(each, PLAIN_VIEW) for each in (5, 20, 100)}
-curves["supervised, SimCLR's views"] = {each: taught(each, colourful.view) for each in (5, 20, 100)}
+curves["supervised, plain crops"] = {each: taught(each, plain.views.view) for each in (5, 20, 100)}
+curves["supervised, SimCLR's views"] = {each: taught(each, colourful.views.view) for each in (5, 20, 100)}
 note = "Toy box, 24 pixels, 2,000 test pictures, seed 0; frozen: three draws of labels; supervised: one, 200 steps"
 plot = plots.label_curves(curves, chance=0.1, title="Who wins depends on the rival", note=note)
 words = "Accuracy by labels a class: frozen features rise slowly; plain supervised starts at chance and overtakes; "
@@ -401,9 +396,9 @@ guess_2.reveal("the one that never saw them change", "for it, colours told which
 # reports the last test first. Here it has six epochs, and a larger step (`trust`) than the released 0.001.
 
 # %%
-protocol = PaperProtocol(epochs=6, trust=0.02, test_every=1)
+protocol = paper_probe.PaperProtocol(epochs=6, trust=0.02, test_every=1)
 network = runs["SimCLR"].backbone
-found = paper_probe(network, splits.train, splits.test, protocol, log=lambda text: None)
+found = paper_probe.paper_probe(network, splits.train, splits.test, protocol, log=lambda text: None)
 print("each epoch:", "  ".join(f"{100 * test['top1']:.1f}" for test in found["tests"]))
 last, best = found["last"]["top1"], found["best_on_test"]["top1"]
 above = rows["SimCLR"]["linear"]["top1"]
@@ -413,8 +408,8 @@ print(", ".join(f"{name} {value}" for name, value in asdict(protocol).items()))
 # %% [markdown]
 # Same network, same test pictures, and far from the linear column above: six epochs of small steps on crops are another
 # protocol than a layer fitted to its end on whole pictures. And best against last? The best can never lie below the last: it is
-# a maximum, chosen with the test labels. Where accuracy still climbs, as here, the two agree or nearly so. Where it wavers,
-# the best is ahead: a bias that always points the same way.
+# a maximum, chosen with the test labels. Where accuracy still climbs, the two agree or nearly so. Where it wavers, the
+# best is ahead: a bias that always points the same way. Which of the two do you see above?
 #
 # ## A list to go by
 # 1. Baselines under the same protocol: pixels, thumbnails, the untrained network.
@@ -426,7 +421,7 @@ print(", ".join(f"{name} {value}" for name, value in asdict(protocol).items()))
 # ## Where things are
 # * In `mnclglf_lite.evaluation`: features, baselines and all protocols in one table (`evaluate`); what you wrote, few labels and
 #   factors (`knn`, `linear`); the paper's linear protocol (`paper_probe`).
-# * From the command line: `mnclglf-lite evaluate runs/first --on test --factors`, and `mnclglf-lite compare --seeds 0,1,2`.
+# * From the command line: `mnclglf-lite evaluate runs/first --split test --factors`, and `mnclglf-lite compare --seeds 0,1,2`.
 
 # %%
 progress("07")

@@ -20,16 +20,13 @@ from itertools import combinations
 import torch
 from IPython.display import Markdown
 
+from mnclglf_lite import load_dataset, preset, train
 from mnclglf_lite.core.errors import InputError
 from mnclglf_lite.course.checks import check, hint, progress, solution
 from mnclglf_lite.course.predict import Predict
-from mnclglf_lite.data.dataset import load_dataset
 from mnclglf_lite.drawing import sheets
-from mnclglf_lite.recipe.presets import preset
 from mnclglf_lite.recipe.recipe import build_method
 from mnclglf_lite.results import compare, paper_table, published, records
-from mnclglf_lite.results.records import load_records
-from mnclglf_lite.training import train
 from mnclglf_lite.training.cost import cost_of, step_flops
 
 # %% [markdown]
@@ -100,7 +97,7 @@ guess.reveal("about an hour and a half", "nine million pictures go through the n
 
 # %%
 slim = preset("quick", "simclr", "cifar10")
-costs = {"slim simclr": slim.replace(view=replace(slim.view, size=32))}
+costs = {"slim simclr": slim.replace(view=replace(slim.views.view, size=32))}
 costs |= {name: preset("standard", name, "cifar10") for name in ("simclr", "byol", "mnclglf")}
 flops = {}
 for name, one in costs.items():
@@ -152,7 +149,7 @@ def last_and_best(history):
 last_and_best = check("09.3", last_and_best)
 
 # %%
-for record in load_records(records.KEPT / "cifar10-slim"):
+for record in records.load_records(records.KEPT / "cifar10-slim"):
     last, best = last_and_best(record.history)
     epochs = f"{record.history[-1]['epoch']:.1f} epochs"
     print(f"{record.name:18s} {epochs}  kNN on the hold-out: last {100 * last:.1f} %, best {100 * best:.1f} %")
@@ -272,7 +269,7 @@ except InputError:
 # %%
 if ready:
     folder = f"runs/cifar10-mnclglf-{minutes:g}-minutes" if minutes else "runs/cifar10-mnclglf"
-    run = train.train(recipe, splits, out=folder, resume=True, minutes=minutes)
+    run = train(recipe, splits, out=folder, resume=True, minutes=minutes)
     print(f"{run.step} steps in {run.seconds:.0f} s")
 
 # %% [markdown]
@@ -280,7 +277,7 @@ if ready:
 #
 # ```
 # mnclglf-lite train --preset standard --dataset cifar10 --method mnclglf --out runs/cifar10-mnclglf
-# mnclglf-lite evaluate runs/cifar10-mnclglf --on test
+# mnclglf-lite evaluate runs/cifar10-mnclglf --split test
 # ```
 #
 # Interrupt it, add `--resume`, and it goes on. Several GPUs share the work with `torchrun`: `docs/many_gpus.md`.

@@ -11,13 +11,10 @@
 # %%
 import torch
 
-from mnclglf_lite import explorers
-from mnclglf_lite.data.dataset import load_dataset
+from mnclglf_lite import explorers, load_dataset, preset, train
+from mnclglf_lite.evaluation import layouts
 from mnclglf_lite.evaluation.evaluate import extract_features
-from mnclglf_lite.evaluation.layouts import subsample
-from mnclglf_lite.recipe.presets import preset
 from mnclglf_lite.recipe.recipe import build_method
-from mnclglf_lite.training import train
 
 splits = load_dataset("toybox")
 toys = splits.test
@@ -33,7 +30,7 @@ crops = explorers.CropExplorer(toys)
 crops
 
 # %% [markdown]
-# What you see is what trains: `crops.views` goes straight into `train.train(recipe, splits, views=crops.views)`.
+# What you see is what trains: `crops.views` goes straight into `train(recipe, splits, views=crops.views)`.
 
 # %%
 crops.views
@@ -64,7 +61,7 @@ explorers.NetworkDiagram(pictures=toys)
 recipe = preset("quick", "mnclglf", "toybox", steps=120)
 untrained = build_method(recipe, 10).backbone
 board = explorers.TrainingBoard()
-run = train.train(recipe, splits, watch=board)
+run = train(recipe, splits, callback=board)
 
 # %% [markdown]
 # ## 5 · Global meets local
@@ -89,7 +86,7 @@ explorers.QueueExplorer(extract_features(run.backbone, some), some)
 # with Shift held selects, the legend isolates a class.
 
 # %%
-part = toys.subset(subsample(len(toys), 1000))
+part = toys.subset(layouts.subsample(len(toys), 1000))
 before, after = (extract_features(network, part) for network in (untrained, run.backbone))
 embedding = explorers.EmbeddingMap(before, part, other=after, names=("before", "after"))
 embedding

@@ -19,13 +19,13 @@ from mnclglf_lite.explorers.loss.batch import Batch
 from mnclglf_lite.losses import cosine_logits, info_nce_queue
 from mnclglf_lite.models.memory_queue import Queue
 from mnclglf_lite.models.momentum import update_ema
-from mnclglf_lite.recipe import recipe
 from mnclglf_lite.recipe.recipe import build_method
 from mnclglf_lite.results import compare
-from mnclglf_lite.training import step  # fmt: skip
+from mnclglf_lite.training import step
 from mnclglf_lite.training.run import lr_factor, new_run
 from mnclglf_lite.views import crops, montage
 from mnclglf_lite.views.crops import crop_resize
+from mnclglf_lite.views.named_views import TOY_VIEW
 from mnclglf_lite.views.patches import average_combinations, grid_patches
 
 G = torch.Generator().manual_seed(5)
@@ -65,7 +65,7 @@ def test_01_crops(toys):
     same(torch.stack(mine), crop_resize(images, boxes, 12), atol=1e-4)
     other = crops.sample_boxes(20, (16, 16), (0.05, 0.3), ratio, G)
     same(n.overlap(boxes, other), crops.overlap(boxes, other))
-    assert n.mine == recipe.TOY_VIEW
+    assert n.mine == TOY_VIEW
 
 
 def test_02_losses():
@@ -118,7 +118,7 @@ def test_05_training(toys):
     for at in range(6):
         assert n.rate(asked, at, 6) == pytest.approx(lr_factor(asked, at, 6))
     mine, theirs = (new_run(asked, 320, 10, torch.device("cpu")) for _ in range(2))
-    theirs_step = step.Step(theirs, toys.train.images, toys.train.labels, None, "eager")
+    theirs_step = step.Step(theirs, toys.train.images, toys.train.labels, "eager")
     for _ in range(3):
         index = torch.randperm(320, generator=G)[:16]
         n.one_step(mine, toys.train.images[index])

@@ -171,7 +171,7 @@ HALVES[:, :, 3:] = 255  # black to the left, white to the right
 MASK = torch.zeros(6, 6, dtype=torch.bool)
 MASK[1:3, 2:6] = True  # eight pixels
 BLOT = torch.rand(20, 24, generator=torch.Generator().manual_seed(2)) < 0.3
-WILD = {"jitter": (0.8, 0.8, 0.8, 0.5), "gray": 0.5, "blur": 0.0}
+WILD = {"jitter": (0.8, 0.8, 0.8, 0.5), "gray_p": 0.5, "blur_p": 0.0}
 
 
 def two(a: Box, b: Box) -> tuple[Tensor, Tensor]:
@@ -400,7 +400,7 @@ EXERCISES = {
         ],
         rules=[
             Property(
-                "give a view.View, such as View(scale=(0.2, 1.0)); of an explorer, explorer.views.view",
+                "give a View, such as View(scale=(0.2, 1.0)); of an explorer, explorer.views.view",
                 lambda view: isinstance(view, View),
             ),
             Property("the views are to be 32 pixels wide, so that runs can be compared", lambda view: view.size == 32),
@@ -423,11 +423,11 @@ EXERCISES = {
         hints=(
             "Toys are told apart by how their bricks are arranged. Which knobs leave that alone, and which change all else?",
             "Crops: large enough for two thirds of the toy, never always the whole. Colour: jitter well above a photograph's, often grey.",
-            "View(scale=(low, high), jitter=(brightness, contrast, saturation, hue), gray=probability, blur=probability); hue at most 0.5.",
+            "View(scale=(low, high), jitter=(brightness, contrast, saturation, hue), gray_p=probability, blur_p=probability); hue at most 0.5.",
         ),
         difficulty=2,
         minutes=8,
-        home="mnclglf_lite.recipe.recipe.TOY_VIEW",
+        home="mnclglf_lite.views.named_views.TOY_VIEW",
         draw=eight,
     ),
 }

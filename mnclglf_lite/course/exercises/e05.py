@@ -180,7 +180,7 @@ def gradients_are_fresh(answer: Any) -> bool:
 def as_the_package(answer: Any) -> bool:
     """Three steps end in the weights of the package's own loop."""
     theirs = young()
-    step = Step(theirs, PICTURES.flatten(0, 1), torch.zeros(24, dtype=torch.long), None, "eager")
+    step = Step(theirs, PICTURES.flatten(0, 1), torch.zeros(24, dtype=torch.long), "eager")
     for i in range(3):
         step(torch.arange(8 * i, 8 * i + 8))
     return torch.allclose(weights(after(answer, 3)), weights(theirs), atol=1e-6)
@@ -318,7 +318,7 @@ EXERCISES = {
         ),
         difficulty=2,
         minutes=8,
-        home="mnclglf_lite.training.step.Step, which train.train calls for each batch",
+        home="mnclglf_lite.training.step.Step, which `train` calls for each batch",
     ),
     "05.3": Exercise(
         goal="spread: how widely do the directions of embeddings differ, from 0 (all the same) to about 1 (evenly)?",

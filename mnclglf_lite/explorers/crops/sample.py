@@ -61,8 +61,8 @@ def cut(picture: Tensor, recipe: Recipe, seed: int) -> Cuts:
     """
     if recipe.method.name != "mnclglf":
         raise InputError(
-            f"the views shown are those of 'mnclglf', and this recipe is for {recipe.method.name!r}: give a recipe of mnclglf; "
-            "the views it leads to fit other methods too (`views.apply(recipe)`)"
+            f"the views shown are those of 'mnclglf', and this recipe is for {recipe.method.name!r}: give a recipe of "
+            "mnclglf; the views it leads to fit other methods too (`views.apply(recipe)`)"
         )
     check(picture)
     batch, generator = picture.cpu().expand(DRAWS, -1, -1, -1), torch.Generator().manual_seed(seed)

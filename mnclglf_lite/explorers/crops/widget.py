@@ -42,7 +42,7 @@ class CropExplorer(shell.Explorer):
 
         explorer = CropExplorer(splits.test)
         explorer                                             # drag, in a cell of its own
-        train.train(recipe, splits, views=explorer.views)
+        train(recipe, splits, views=explorer.views)
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class CropExplorer(shell.Explorer):
 
     @property
     def views(self) -> ViewChoice:
-        """What the controls say: give it to `train.train(..., views=...)`."""
+        """What the controls say: give it to `train(..., views=...)`."""
         local, grid = self.local.value
         return ViewChoice.of(self.recipe).turned(
             scale=self.scale.value, local_scale=self.local_scale.value, ratio=self.ratio.value, local=local, grid=grid,

@@ -65,9 +65,10 @@ def few(recipe: Recipe, pictures: int) -> int:
     for count in range(min(FEW, pictures, recipe.optim.batch_size), 1, -1):
         if recipe.optim.batch_size % count == 0 and count % recipe.method.bn_splits == 0 and count > recipe.method.bn_splits:
             return count
+    splits, batch = recipe.method.bn_splits, recipe.optim.batch_size
     raise InputError(
-        f"{pictures} pictures are too few to watch a step of this recipe: give at least {max(2, 2 * recipe.method.bn_splits)}; "
-        f"they must divide its batch ({recipe.optim.batch_size}) and be a multiple of its bn_splits ({recipe.method.bn_splits})"
+        f"{pictures} pictures are too few to watch a step of this recipe: give at least {max(2, 2 * splits)}; "
+        f"they must divide its batch ({batch}) and be a multiple of its bn_splits ({splits})"
     )
 
 
