@@ -2,7 +2,6 @@
 
 config.py        a setting: its default, unit, source and bounds; `Config` checks itself
 errors.py        InputError and TrainingError: what came, what was expected, what to do
-config.py        settings that know their unit, source and bounds, and check themselves
 files.py         files that are never half written; JSON lines; where the checkout lies
 text.py          tables, durations and counts as text
 schedules.py     the cosine decay

@@ -15,7 +15,7 @@ reached. Raising tau lets the twin change fast while it knows little, and settle
 The paper draws its two views differently (blur, solarisation); here both are drawn alike, as CIFAR recipes do. Those often
 average the two terms, which is the same as half the learning rate and twice the weight decay here.
 
-With n `small_views`, x3, x4, ... are small, predict what the twin says of x1 and of x2, and are never a target (`methods.multicrop`;
+With n `small_views`, x3, x4, ... are small, predict what the twin says of x1 and of x2, and are never a target (`multicrop`;
 in BYOL: ours):
 
     L = 2 * mean of l(p_v, m_g) over g = 1, 2 and all v != g

@@ -24,7 +24,7 @@ worth:
     context="same"     both contexts, each taught by itself: p(t_g) to s_g and p(t_h) to s_h
 
 Read in the released code: all of the above, heads without BatchNorm, four temperatures, the old queue in every look-up. The
-paper's text was not read. `quick` ends the heads in a BatchNorm (see `models.heads.mlp`). Released for a ResNet-50 on ImageNet:
+paper's text was not read. `quick` ends the heads in a BatchNorm (see `heads.mlp`). Released for a ResNet-50 on ImageNet:
 heads 4096-512, queues of 131,072, momentum 0.999; `standard` has what CIFAR customarily has. Off in the release and absent
 here: centred targets, multi-crop. Keeping the NCE start in the controls is ours. `perplexity` says how many entries a target
 spreads over: K would be a teacher with no opinion.

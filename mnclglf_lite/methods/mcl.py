@@ -25,7 +25,7 @@ The supervised form (`with_labels`) has no twins and no queues; the networks mee
 
 Both forms follow the released code; the papers were not read beyond their abstracts. The released head of the first form is
 one linear layer, as in `standard`; a longer one is MoCo v2's, and ours in `quick`, which also ends it in a BatchNorm (see
-`models.heads.mlp`). Released for ImageNet: T 0.07, queue 65,536, momentum 0.999, rate 0.03 with steps; here what CIFAR customarily
+`heads.mlp`). Released for ImageNet: T 0.07, queue 65,536, momentum 0.999, rate 0.03 with steps; here what CIFAR customarily
 has. Released for labels: a head of two layers, batch 128, rate 0.1, 300 epochs, and besides it a memory-bank form and a
 distillation of class logits, which are not here. The release moves the twins before it computes the keys and this file at
 the end of the step before, which is the same, as they start as copies. Its labelled batches hold two pictures of each class;

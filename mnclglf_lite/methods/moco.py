@@ -12,7 +12,7 @@
 The queue makes the number of negatives independent of the batch; the twin, a moving average of the online network (equation
 2, copied from it at the start), makes keys of different steps comparable. Version 2 (Chen et al. 2020, arXiv 2003.04297)
 brought the head of two layers with ReLU and no BatchNorm, more colour changes, and T = 0.2. (`quick` puts one BatchNorm
-at the end, which runs of minutes need: see `models.heads.mlp`.)
+at the end, which runs of minutes need: see `heads.mlp`.)
 
 In the symmetric form both look-ups see the same queue, and only then k1 and k2 enter it, in this order (the notebook's; a
 batch thus fills 2N places). An enqueue between the two look-ups would offer the second query the first one's key of its own

@@ -9,7 +9,7 @@
 The simplest contrastive method, and a strong one once its temperature is right (0.1 to 0.5; the release of MNCLGLF ran it at
 1, which makes the loss nearly flat).
 
-With n `small_views`, x3, x4, ... are small and meet both whole views, never each other (`methods.multicrop`; in SimCLR: ours):
+With n `small_views`, x3, x4, ... are small and meet both whole views, never each other (`multicrop`; in SimCLR: ours):
 
     L = 1/(1 + n) [ NTX(z1, z2) + sum_{v >= 3} (NTX(z1, z_v) + NTX(z2, z_v)) / 2 ]
 

@@ -105,7 +105,7 @@ def open_run(recipe: Recipe, splits: Splits, out: Path | None, resume: bool, dev
     if world_size() > 1 and not run.method.supports_distributed:
         raise InputError(
             f"the method {recipe.method.name!r} is not written for many processes: gather what its loss compares "
-            "(all_gather_rows) and say supports_distributed = True, or train with one process"
+            "(core.distributed.all_gather_rows) and say supports_distributed = True, or train with one process"
         )
     if out is None:
         return run

@@ -156,7 +156,7 @@ def test_a_run_goes_on_with_another_number_of_processes(tmp_path, monkeypatch):
 def test_torchrun_trains_and_speaks_once(pictures, tmp_path):
     said, errors = (job := torchrun(pictures, 2, "--steps", 6, "--out", tmp_path / "run")).communicate(timeout=300)
     assert job.returncode == 0, errors
-    assert said.count("6 steps of 24 pictures") == 1 and said.count("2 processes") == 1
+    assert said.count("6 steps of 24 images") == 1 and said.count("2 processes") == 1
     assert said.count("the run is in") == 1 and len(said.splitlines()) == 2 + len(re.findall("^epoch", said, re.M))
     rows = [json.loads(text) for text in (tmp_path / "run" / "history.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6]
@@ -239,7 +239,7 @@ def test_an_interrupt_keeps_everything_so_far(pictures, tmp_path, monkeypatch):
 def test_what_processes_cannot_share_is_refused_before_anything_is_written(monkeypatch, tmp_path):
     monkeypatch.setattr(distributed, "_world", 3)
     for changes, words in (
-        ({}, r"batch \(16, of the whole batch\) does not divide among 3 processes.* such as 15 or 18"),
+        ({}, r"batch_size \(16, of the whole batch\) does not divide among 3 processes.* such as 15 or 18"),
         ({"batch_size": 12, "queue": 24, "bn_splits": 4}, r"bn_splits \(4, .* 3 or 6"),
     ):
         with pytest.raises(InputError, match=words):
@@ -249,7 +249,7 @@ def test_what_processes_cannot_share_is_refused_before_anything_is_written(monke
 
 def test_a_method_that_does_not_gather_is_refused(monkeypatch, toys, tmp_path):
     monkeypatch.setattr(distributed, "_world", 2)
-    monkeypatch.setattr(simclr.SimCLR, "gathers", False)
+    monkeypatch.setattr(simclr.SimCLR, "supports_distributed", False)
     with pytest.raises(InputError, match="'simclr' is not written for many processes.*core.distributed.all_gather_rows"):
         train.train(tiny("simclr"), toys, out=tmp_path / "run", **QUIET)
     assert not (tmp_path / "run").exists()

@@ -77,7 +77,8 @@ def test_the_pages_other_block_is_code_that_runs(own, toys, tmp_path, monkeypatc
     code = BLOCKS[1].replace("from mnclglf_lite import compare, load_dataset, preset, register_method, train", "")
     space = {
         "AlignUniform": own, "register_method": register_method, "preset": preset, "compare": small_compare,
-        "load_dataset": lambda name: toys, "train": lambda asked, **more: train(tiny(asked.method.name), toys, **more, **QUIET),
+        "load_dataset": lambda name: toys,
+        "train": lambda asked, **more: train(tiny(asked.method.name), toys, **more, **QUIET),
     }  # fmt: skip
     exec(compile(code, "add_your_own_method.md", "exec"), space)
     assert code != BLOCKS[1] and space["run"].finished and (tmp_path / "runs" / NAME / "checkpoint.pt").exists()
