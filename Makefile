@@ -29,6 +29,7 @@ test: .venv/tested
 .venv/tested: .venv/installed $(SOURCES)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -m "not browser"
 	$(BIN)/python -m pytest -m browser || { echo "once more: a busy machine can make a browser late"; $(BIN)/python -m pytest -m browser --last-failed; }
 	@touch $@
