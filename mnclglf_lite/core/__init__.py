@@ -4,7 +4,7 @@ config.py        a setting: its default, unit, source and bounds; `Config` check
 errors.py        InputError and TrainingError: what came, what was expected, what to do
 files.py         files that are never half written; JSON lines; where the checkout lies
 text.py          tables, durations and counts as text
-schedules.py     the cosine decay
+schedules.py     the learning-rate schedule: warm-up and cosine decay
 device.py        which device, in which precision, on how many threads; the hardware in words
 distributed.py   many processes that share a batch: all-gather with gradient, broadcast, barrier
 """

@@ -1,8 +1,16 @@
-"""Schedules as functions of a step: the cosine decay that learning rates follow."""
+"""Learning-rate schedules as functions of a step: linear warm-up, then half a cosine."""
 
 from __future__ import annotations
 
 import math
+
+
+def warmup_cosine(step: int, total_steps: int, warmup: float) -> float:
+    """The share of the full learning rate at a step: linear warm-up over a share of all steps, then half a cosine to 0."""
+    warm = warmup * total_steps
+    if step < warm:
+        return (step + 1) / (warm + 1)
+    return cosine_decay(step - warm, total_steps - warm)
 
 
 def cosine_decay(step: float, total: float) -> float:

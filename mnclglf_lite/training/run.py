@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..core.device import pick_device
 from ..core.errors import InputError, TrainingError
 from ..core.files import read_lines
-from ..core.schedules import cosine_decay
+from ..core.schedules import warmup_cosine
 from ..methods.base import Method
 from ..models.batchnorm import sync_batchnorm
 from ..recipe.recipe import Recipe, build_method
@@ -157,11 +157,8 @@ def make_optimiser(recipe: Recipe, method: nn.Module) -> torch.optim.SGD:
 
 
 def lr_factor(recipe: Recipe, step: int, total_steps: int) -> float:
-    """The share of the full learning rate at a step: linear warm-up, then half a cosine down to 0."""
-    warm = recipe.optim.warmup * total_steps
-    if step < warm:
-        return (step + 1) / (warm + 1)
-    return cosine_decay(step - warm, total_steps - warm)
+    """The share of the full learning rate at a step (`core.schedules.warmup_cosine`)."""
+    return warmup_cosine(step, total_steps, recipe.optim.warmup)
 
 
 def load_run(folder: str | Path, device: str = "auto") -> Run:
