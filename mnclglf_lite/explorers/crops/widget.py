@@ -32,17 +32,17 @@ class CropExplorer(shell.Explorer):
 
     Args:
         pictures: an image set, uint8 (N, 3, H, W); the toy box's test set if none is given.
-        recipe: of mnclglf; where the controls begin, and what they leave as it is (sizes, filter). The quick preset for the
+        recipe: of mnclglf; where the controls begin, and what they leave as it is (sizes, interpolation). The quick preset for the
             image set if none is given.
         target: what to aim at; None for no aim. Without object masks there is none either.
         picture: position of the picture that is shown first.
 
-    `explorer.views` is what the controls say, a `view_choice.ViewChoice`; `explorer.reached` whether the target is.
+    `explorer.views` is what the controls say, a `ViewChoice`; `explorer.reached` whether the target is.
     All views share aspect, flip, colours and blur; those of local views begin as those of whole views.
 
         explorer = CropExplorer(splits.test)
         explorer                                             # drag, in a cell of its own
-        train.train(recipe, splits, views=explorer.views)
+        train(recipe, splits, views=explorer.views)
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class CropExplorer(shell.Explorer):
         self.local_scale = shell.range_slider("local scale", base.method.small_view.scale, 0.01, 1.0, 0.01)
         self.ratio = shell.choice("aspect, width / height", list(aspects.items()), base.views.view.ratio)
         self.local = shell.choice("local views", list(kinds.items()), local)
-        self.local_views = shell.slider("small local views", base.method.small_views, 0, 8, 1)
+        self.small_views = shell.slider("small local views", base.method.small_views, 0, 8, 1)
         self.flip = shell.slider("flip, probability", base.views.view.flip_p, 0.0, 1.0, 0.05)
         self.colour = shell.slider("colour strength", 1.0, 0.0, 1.5, 0.1)
         self.blur = shell.slider("blur, probability", base.views.view.blur_p, 0.0, 1.0, 0.05)
@@ -81,10 +81,10 @@ class CropExplorer(shell.Explorer):
         self.new_draw = ipywidgets.Button(description="new draw", tooltip="the next seed")
         self.maps = ipywidgets.Checkbox(value=False, description="maps of 200 draws", indent=False)
         controls = [
-            self.picture_index, self.scale, self.local_scale, self.ratio, self.local, self.local_views, self.flip,
+            self.picture_index, self.scale, self.local_scale, self.ratio, self.local, self.small_views, self.flip,
             self.colour, self.blur, self.seed, self.maps,
         ]  # fmt: skip
-        left = [self.picture_index, self.local, self.local_views, self.scale, self.local_scale, self.ratio]
+        left = [self.picture_index, self.local, self.small_views, self.scale, self.local_scale, self.ratio]
         right = [self.flip, self.colour, self.blur, self.seed, ipywidgets.HBox([self.new_draw, self.maps])]
         for control in (*left, *right[:-1]):
             control.layout.width = COLUMN
@@ -94,11 +94,11 @@ class CropExplorer(shell.Explorer):
 
     @property
     def views(self) -> ViewChoice:
-        """What the controls say: give it to `train.train(..., views=...)`."""
+        """What the controls say: give it to `train(..., views=...)`."""
         local, grid = self.local.value
         return ViewChoice.of(self.recipe).turned(
             scale=self.scale.value, local_scale=self.local_scale.value, ratio=self.ratio.value, local=local, grid=grid,
-            small_views=self.local_views.value, flip=self.flip.value, colour=self.colour.value, blur=self.blur.value,
+            small_views=self.small_views.value, flip=self.flip.value, colour=self.colour.value, blur=self.blur.value,
         )  # fmt: skip
 
     def draw(self) -> shell.Drawing:

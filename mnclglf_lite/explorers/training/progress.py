@@ -119,7 +119,7 @@ def thinned(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
 def in_words(sight: ProgressSnapshot) -> str:
     """A sight in words."""
     if not sight.begun:
-        return "Nothing has been trained yet: give this board to train(..., watch=board)."
+        return "Nothing has been trained yet: give this board to train(..., callback=board)."
     where = f"step {sight.step:,} of {sight.total:,}"
     if sight.epochs:
         where += f", epoch {sight.epoch:.1f} of {sight.epochs:.1f}"

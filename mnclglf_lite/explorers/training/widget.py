@@ -26,7 +26,7 @@ class TrainingBoard(Explorer):
     of the end in the saved notebook.
 
         board = TrainingBoard()
-        run = train.train(recipe, splits, out="runs/mine", resume=True, watch=board)
+        run = train(recipe, splits, out="runs/mine", resume=True, callback=board)
 
     `sight` is what it saw last (`progress.ProgressSnapshot`), `figure()` its figure, `words` the same in words. Outside of
     a notebook it shows nothing: the line of each epoch is the record.
