@@ -1,7 +1,7 @@
 """What the networks are to see, as one value: the fields of a recipe that decide its views.
 
 explorer = CropExplorer(splits.test)                     # drag until the views look right
-train.train(recipe, splits, views=explorer.views)        # what was seen is what trains
+train(recipe, splits, views=explorer.views)              # what was seen is what trains
 """
 
 from __future__ import annotations

@@ -80,8 +80,8 @@ def test_a_grid_takes_the_nearest_size_it_divides():
             multiples = [n * parts for n in range(1, 100)]
             assert divisible(size, parts) == min(multiples, key=lambda m: (abs(m - size), -m))
     base = preset("quick", "mnclglf", "toybox")
-    assert turned(base, grid=3).view.size == 33
-    assert turned(base, grid=3, local="crops").view.size == 32
+    assert turned(base, grid=3).views.view.size == 33
+    assert turned(base, grid=3, local="crops").views.view.size == 32
 
 
 # --- what is seen is what trains ---

@@ -32,8 +32,8 @@ class CropExplorer(shell.Explorer):
 
     Args:
         pictures: an image set, uint8 (N, 3, H, W); the toy box's test set if none is given.
-        recipe: of mnclglf; where the controls begin, and what they leave as it is (sizes, interpolation). The quick preset for the
-            image set if none is given.
+        recipe: of mnclglf; where the controls begin, and what they leave as it is (sizes, interpolation). The quick preset
+            for the image set if none is given.
         target: what to aim at; None for no aim. Without object masks there is none either.
         picture: position of the picture that is shown first.
 
@@ -53,6 +53,7 @@ class CropExplorer(shell.Explorer):
         if not len(self.pictures):
             raise InputError("the image set is empty: give one with at least one picture")
         self.recipe = recipe or preset("quick", "mnclglf", self.pictures.name)
+        sample.check_recipe(self.recipe)
         self.target = target if self.pictures.masks is not None else None
         self.reached: bool | None = None
         base = self.recipe

@@ -61,13 +61,14 @@ def trace(method: Method, recipe: Recipe, pictures: ImageSet, progress: float = 
 
 
 def few(recipe: Recipe, pictures: int) -> int:
-    """How many pictures to watch: a divisor of the batch (a queue takes batches that divide it), in whole norm groups."""
-    for count in range(min(FEW, pictures, recipe.optim.batch_size), 1, -1):
-        if recipe.optim.batch_size % count == 0 and count % recipe.method.bn_splits == 0 and count > recipe.method.bn_splits:
+    """How many pictures to watch: a divisor of the batch (a queue takes batches that divide it), in whole parts of BatchNorm."""
+    batch, parts = recipe.optim.batch_size, recipe.method.bn_splits
+    for count in range(min(FEW, pictures, batch), 1, -1):
+        if batch % count == 0 and count % parts == 0 and count > parts:
             return count
     raise InputError(
-        f"{pictures} pictures are too few to watch a step of this recipe: give at least {max(2, 2 * recipe.method.bn_splits)}; "
-        f"they must divide its batch ({recipe.optim.batch_size}) and be a multiple of its bn_splits ({recipe.method.bn_splits})"
+        f"{pictures} pictures are too few to watch a step of this recipe: give at least {max(2, 2 * parts)}; they must "
+        f"divide its batch ({batch}) and be a multiple of its bn_splits ({parts})"
     )
 
 
