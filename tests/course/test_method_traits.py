@@ -1,5 +1,7 @@
 """The traits of each method are what its file says, and the table marks what is not as in its first row."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 import torch
@@ -8,8 +10,8 @@ from mnclglf_lite.core.errors import InputError
 from mnclglf_lite.course import method_traits
 from mnclglf_lite.course.method_traits import MethodTraits
 from mnclglf_lite.drawing.palette import AGREE
-from mnclglf_lite.methods import simclr
-from mnclglf_lite.methods.registry import METHODS, register_method
+from mnclglf_lite.methods import registry, simclr
+from mnclglf_lite.methods.registry import BUILT_IN, METHODS, register_method
 from mnclglf_lite.recipe.presets import preset
 
 # learning, twins, predictor, queues, negatives, neighbour, parts: from the docstrings of the methods
@@ -40,7 +42,9 @@ def test_traits_are_read_off_the_method(name):
 
 
 def test_the_family_is_all_that_learns_without_labels():
-    assert set(method_traits.LOSSES) == set(KNOWN) == set(METHODS[:11]) - {"supervised"}
+    assert set(KNOWN) == {method.Config.name for method in BUILT_IN} - {"supervised"}
+    for name in KNOWN:  # each with a loss of a name
+        assert METHODS[name].loss_name and method_traits.cells(name, made(name))[-1] == METHODS[name].loss_name
 
 
 def test_traits_follow_the_recipe():
@@ -52,16 +56,21 @@ def test_traits_follow_the_recipe():
 def test_a_loss_that_looks_at_no_other_picture_has_no_negatives():
     """Also where the batch is looked at by BatchNorm alone: it is switched off for the question."""
 
+    @dataclass(frozen=True)
+    class AloneConfig(simclr.SimCLRConfig):
+        name = "alone-in-the-test"
+
     class Alone(simclr.SimCLR):
+        Config = AloneConfig
+
         def loss(self, a, b):
             return -torch.nn.functional.cosine_similarity(a, b).mean()
 
-    register_method("alone-in-the-test", Alone)
+    register_method(Alone)
     try:
         assert made("alone-in-the-test").negatives == "none"
     finally:
-        METHODS.remove("alone-in-the-test")
-        del METHODS["alone-in-the-test"]
+        del registry._methods["alone-in-the-test"]
 
 
 def blue(sheet):

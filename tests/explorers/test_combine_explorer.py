@@ -41,7 +41,7 @@ def test_embeddings_by_hand_in_float64(toys, grid, k, local):
     found = combined(toys.test, method, index=5, seed=3, grid=grid, combine=k)
     size = {2: 16, 3: 15}[grid] if local == "grid" else 16
     images, generator = the_batch(toys.test, 5, 3)
-    recipe = method.recipe.replace(grid=grid, view=view.View(size=size, blur_p=0.0))
+    recipe = tiny(local=local, grid=grid, view=view.View(size=size, blur_p=0.0))
     cut = [x.double() for x in make_views(images, build_method(recipe, 10).views, generator)]
     exact = copy.deepcopy(method).double().train()
     side = size // grid
@@ -85,12 +85,12 @@ def test_the_method_stays_as_it_was(toys, method, training):
     method.train(training)
     method.backbone.eval()
     modes = [module.training for module in method.modules()]
-    before, recipe = copy.deepcopy(method.state_dict()), method.recipe
+    before, config = copy.deepcopy(method.state_dict()), method.config
     draws = torch.get_rng_state()
     first = combined(toys.test, method, 0, 0, 3, 2)
     assert torch.equal(first.cosines, combined(toys.test, method, 0, 0, 3, 2).cosines)  # nothing is left behind
     assert all(torch.equal(before[name], value) for name, value in method.state_dict().items())
-    assert [module.training for module in method.modules()] == modes and method.recipe is recipe
+    assert [module.training for module in method.modules()] == modes and method.config is config
     assert torch.equal(torch.get_rng_state(), draws)
     assert not any(parameter.grad is not None for parameter in method.parameters())
 
@@ -233,7 +233,7 @@ def test_a_run_or_nothing_may_be_given(toys):
     assert explorer.method is begun.method and "the network after step 4 of 9" in explorer.words
     small = toys.test.subset(torch.arange(5))  # fewer than a batch
     explorer = widgets.CombineExplorer(small)
-    assert "untrained" in explorer.words and explorer.method.config.width == 16 and explorer.found.others == 4
+    assert "untrained" in explorer.words and explorer.method.backbone.conv1.out_channels == 16 and explorer.found.others == 4
 
 
 def test_the_same_seed_gives_the_same_bytes(toys, method):

@@ -29,7 +29,7 @@ from mnclglf_lite.views.view import View, denormalise, normalise
 pytest.importorskip("PIL")
 
 KNOBS = {
-    "scale": (0.3, 0.9), "local_scale": (0.1, 0.3), "ratio": (0.5, 2.0), "local": "grid", "grid": 2, "local_views": 3,
+    "scale": (0.3, 0.9), "local_scale": (0.1, 0.3), "ratio": (0.5, 2.0), "local": "grid", "grid": 2, "small_views": 3,
     "flip": 0.4, "colour": 1.2, "blur": 0.5,
 }  # fmt: skip
 
@@ -55,22 +55,22 @@ def random_boxes(b, m, hw, seed=0, whole=True):
 def test_views_of_a_recipe_change_nothing_in_it():
     recipe = tiny(small_views=2, local="crops")
     assert ViewChoice.of(recipe).apply(recipe) == recipe
-    assert ViewChoice.of(recipe).apply(tiny("simclr")).local_views == 2  # of use to other methods too
+    assert ViewChoice.of(recipe).apply(tiny("simclr")).method.small_views == 2  # of use to other methods too
     assert ViewChoice() == ViewChoice.of(type(recipe)())
 
 
 def test_knobs_reach_the_fields_they_are_named_after():
     base = preset("quick", "mnclglf", "toybox")
     got = ViewChoice.of(base).turned(**KNOBS)
-    assert got.view.scale == (0.3, 0.9) and got.local_view.scale == (0.1, 0.3)
-    assert (got.local, got.grid, got.local_views) == ("grid", 2, 3)
-    for view in (got.view, got.local_view):
-        assert view.ratio == (0.5, 2.0) and view.flip == 0.4 and view.blur == 0.5
+    assert got.view.scale == (0.3, 0.9) and got.small_view.scale == (0.1, 0.3)
+    assert (got.local, got.grid, got.small_views) == ("grid", 2, 3)
+    for view in (got.view, got.small_view):
+        assert view.ratio == (0.5, 2.0) and view.flip_p == 0.4 and view.blur_p == 0.5
         assert view.jitter == pytest.approx((0.96, 0.96, 0.96, 0.5))  # 1.2 times 0.8; hue stays within half a turn
-        assert view.gray == pytest.approx(0.6)
-    assert (got.view.size, got.local_view.size) == (32, 16)
+        assert view.gray_p == pytest.approx(0.6)
+    assert (got.view.size, got.small_view.size) == (32, 16)
     plain = ViewChoice.of(base).turned(**KNOBS | {"colour": 0.0})
-    assert plain.view.jitter == (0, 0, 0, 0) and plain.view.gray == 0
+    assert plain.view.jitter == (0, 0, 0, 0) and plain.view.gray_p == 0
     assert ViewChoice.of(base).turned(**KNOBS | {"colour": 1.0}).view.jitter == base.views.view.jitter
 
 
@@ -80,8 +80,8 @@ def test_a_grid_takes_the_nearest_size_it_divides():
             multiples = [n * parts for n in range(1, 100)]
             assert divisible(size, parts) == min(multiples, key=lambda m: (abs(m - size), -m))
     base = preset("quick", "mnclglf", "toybox")
-    assert turned(base, grid=3).view.size == 33
-    assert turned(base, grid=3, local="crops").view.size == 32
+    assert turned(base, grid=3).views.view.size == 33
+    assert turned(base, grid=3, local="crops").views.view.size == 32
 
 
 # --- what is seen is what trains ---
@@ -112,7 +112,7 @@ def test_a_run_with_the_explorers_views_trains_on_what_was_shown(toys, monkeypat
     recipe = tiny(batch_size=DRAWS, queue=DRAWS, steps=2, seed=7)
     index = int(batch_order(7, 0, len(toys.train))[0])
     explorer = widgets.CropExplorer(toys.train, recipe, picture=index)
-    explorer.seed.value, explorer.scale.value, explorer.local_views.value = 7, (0.15, 0.45), 2
+    explorer.seed.value, explorer.scale.value, explorer.small_views.value = 7, (0.15, 0.45), 2
     explorer.colour.value, explorer.flip.value = 1.4, 0.8
     seen, make = [], make_views
     monkeypatch.setattr(step, "make_views", lambda *args: seen.append(make(*args)) or seen[-1])
@@ -133,7 +133,7 @@ def test_a_run_with_the_explorers_views_trains_on_what_was_shown(toys, monkeypat
     for i, view in zip([*whole, *small], seen[0], strict=True):
         assert _within(page, canvas.pixels(denormalise(view[:1]).clamp(0, 1))[0]), asked.names[i]
 
-    with pytest.raises(InputError, match="another recipe.*local_views"):  # a resumed run is checked as ever
+    with pytest.raises(InputError, match="another recipe.*small_views"):  # a resumed run is checked as ever
         train.train(recipe, toys, out=tmp_path, resume=True, **quiet)
     assert train.train(recipe, toys, views=explorer.views, out=tmp_path, resume=True, **quiet).step == 2
 
@@ -354,7 +354,7 @@ def explorer(toys):
 def test_every_control_changes_words_picture_and_views(explorer, toys):
     moves = {
         "picture_index": 2, "scale": (0.5, 0.8), "local_scale": (0.2, 0.3), "ratio": (0.5, 2.0), "local": ("crops", 2),
-        "local_views": 2, "flip": 1.0, "colour": 0.5, "blur": 1.0, "seed": 9, "maps": True,
+        "small_views": 2, "flip": 1.0, "colour": 0.5, "blur": 1.0, "seed": 9, "maps": True,
     }  # fmt: skip
     for name, value in moves.items():
         words, views_, png = explorer.words, explorer.views, explorer.picture.png
@@ -369,8 +369,8 @@ def test_every_control_changes_words_picture_and_views(explorer, toys):
     explorer.new_draw.click()
     assert explorer.seed.value == 0
     got = explorer.views
-    assert got.view.scale == (0.5, 0.8) and got.local_view.scale == (0.2, 0.3) and got.local == "crops"
-    assert got.view.blur == got.local_view.blur == 1.0 and got.view.flip == 1.0 and got.local_views == 2
+    assert got.view.scale == (0.5, 0.8) and got.small_view.scale == (0.2, 0.3) and got.local == "crops"
+    assert got.view.blur_p == got.small_view.blur_p == 1.0 and got.view.flip_p == 1.0 and got.small_views == 2
 
 
 def test_the_words_hold_the_numbers(explorer, toys):
@@ -390,9 +390,9 @@ def test_a_pressed_view_is_told_and_shown_alone(explorer):
     explorer.picture.chosen = "B3"
     assert "\nB3 is the box " in explorer.words and explorer.picture.png != png
     explorer.local.value = ("crops", 2)
-    explorer.local_views.value = 1
+    explorer.small_views.value = 1
     explorer.picture.chosen = "D"
-    explorer.local_views.value = 0  # what was pressed is gone
+    explorer.small_views.value = 0  # what was pressed is gone
     assert "\nD is" not in explorer.words and explorer.picture.problem == ""
 
 
@@ -521,7 +521,7 @@ def test_in_jupyterlab(browser, lab):
     expect(words).to_contain_text("A1 is the box")
     moves("A", lambda: page.get_by_role("button", name="view A: its box alone").press("Enter"))
 
-    got = lab.python("crops.ipynb", "explorer.views.local, explorer.views.grid, explorer.views.local_views")
+    got = lab.python("crops.ipynb", "explorer.views.local, explorer.views.grid, explorer.views.small_views")
     assert got == str(("grid", 3, int(control("small local views").locator(".widget-readout").text_content())))
     low, high = (float(x) for x in lab.python("crops.ipynb", "explorer.views.view.scale").strip("()").split(","))
     assert control("global scale").locator(".widget-readout").text_content() == f"{low:.2f} – {high:.2f}"

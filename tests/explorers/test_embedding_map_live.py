@@ -166,7 +166,7 @@ def host(request, tmp_path):
             shown.over.first.scroll_into_view_if_needed()
             page.mouse.move(2, 2)
             page.wait_for_function(
-                "r => r.data.dataset.kind === 'pca' && /^Point at/.test(r.querySelector('.name').textContent)"
+                "r => r.dataset.kind === 'pca' && /^Point at/.test(r.querySelector('.name').textContent)"
                 " && /^nothing/.test(r.querySelectorAll('.facts')[1].textContent)",
                 arg=shown.root.element_handle(),
             )

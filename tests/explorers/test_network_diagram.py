@@ -1,5 +1,7 @@
 """The network diagram as an explorer: its controls without a browser, and in a real JupyterLab."""
 
+from dataclasses import dataclass
+
 import pytest
 import torch
 from browser import needs_browser, write_notebook
@@ -7,10 +9,9 @@ from conftest import tiny
 
 from mnclglf_lite.core.errors import InputError
 from mnclglf_lite.data import dataset
-from mnclglf_lite.methods import simclr
+from mnclglf_lite.methods import registry, simclr
 from mnclglf_lite.methods.registry import METHODS, VARIANTS, register_method
-from mnclglf_lite.recipe import recipe
-from mnclglf_lite.training import train
+from mnclglf_lite.training.train import train
 
 pytest.importorskip("anywidget")
 widgets = pytest.importorskip("mnclglf_lite.explorers")
@@ -62,11 +63,11 @@ def test_the_graph_is_measured_once_for_each_method_and_moment(explorer, monkeyp
 
 
 def test_it_takes_a_name_a_recipe_or_a_run(toys):
-    assert widgets.NetworkDiagram("byol").graph.recipe.method == "byol"
-    assert widgets.NetworkDiagram("mnclglf-released").graph.recipe.local_gradient is False
+    assert widgets.NetworkDiagram("byol").graph.recipe.method.name == "byol"
+    assert widgets.NetworkDiagram("mnclglf-released").graph.recipe.method.local_gradient is False
     mine = widgets.NetworkDiagram(tiny("simclr"), toys)
     assert mine.graph.pictures == 16 and mine.which.max == 31 and mine.graph.nodes["view 1"].tensor.shape[-1] == 16
-    run = train.train(tiny("nnclr"), toys, device="cpu", log=lambda text: None)
+    run = train(tiny("nnclr"), toys, device="cpu", log=lambda text: None)
     mine = widgets.NetworkDiagram(run, toys.train)
     assert mine.progress.value == 1.0 and "nnclr: " in mine.words
     queue = run.method.queue.entries.clone()
@@ -78,26 +79,34 @@ def test_it_takes_a_name_a_recipe_or_a_run(toys):
 
 
 def test_a_method_of_ones_own_is_among_them(toys):
-    before = list(recipe.METHODS)
-    register_method("mine", type("Mine", (simclr.SimCLR,), {}))
+    @dataclass(frozen=True)
+    class MineConfig(simclr.SimCLRConfig):
+        name = "mine"
+
+    @dataclass(frozen=True)
+    class BrokenConfig(simclr.SimCLRConfig):
+        name = "broken"
+
+    register_method(type("Mine", (simclr.SimCLR,), {"Config": MineConfig}))
     try:
         explorer = widgets.NetworkDiagram("mine")
         assert "mine" in explorer.method.options and "mine: " in explorer.words
 
         class Broken(simclr.SimCLR):
+            Config = BrokenConfig
+
             def forward(self, views, labels=None):
                 raise ValueError("no such thing")
 
-        register_method("broken", Broken)
+        register_method(Broken)
         explorer = widgets.NetworkDiagram()
         picture = bytes(explorer.picture.png)
         explorer.method.value = "broken"  # said in words, the last picture stays, no traceback
         assert "forward of the method 'broken' broke off: ValueError: no such thing" in explorer.words
         assert bytes(explorer.picture.png) == picture
     finally:
-        recipe.METHODS[:] = before
-        del METHODS["mine"]
-        METHODS.pop("broken", None)
+        for name in ("mine", "broken"):
+            registry._methods.pop(name, None)
 
 
 @pytest.mark.parametrize(

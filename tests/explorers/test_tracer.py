@@ -3,6 +3,7 @@ take a backward pass and see who has a gradient; and what each method's page say
 
 import copy
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -15,16 +16,16 @@ from mnclglf_lite.data import dataset
 from mnclglf_lite.explorers.networks import tracer
 from mnclglf_lite.explorers.networks.graph import Edge
 from mnclglf_lite.explorers.networks.modules import buffer_of, networks_of, same_architecture, short_name
-from mnclglf_lite.methods import base
+from mnclglf_lite.methods import base, registry, simclr
+from mnclglf_lite.methods.knobs import MethodConfig
 from mnclglf_lite.methods.registry import METHODS, VARIANTS, register_method, variant
 from mnclglf_lite.models.freeze import freeze
 from mnclglf_lite.models.heads import projector
 from mnclglf_lite.models.memory_queue import Queue
 from mnclglf_lite.models.momentum import update_ema
-from mnclglf_lite.recipe import recipe
 from mnclglf_lite.recipe.recipe import build_method
-from mnclglf_lite.training import train
 from mnclglf_lite.training.step import views_at_step
+from mnclglf_lite.training.train import train
 from mnclglf_lite.views.batch import make_views
 
 NAMES = [*METHODS, *VARIANTS]
@@ -51,7 +52,7 @@ def run_by_hand(method, asked, toys, count, change=None, progress=0.01):
     own.progress.fill_(progress)
     own.generator = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
-    views = make_views(toys.train.images[:count], views_at_step(asked, method.views, 0, 1000), own.generator)
+    views = make_views(toys.train.images[:count], views_at_step(asked, method, 0, 1000), own.generator)
     labels = toys.train.labels[:count]
     if change == "labels":
         labels = labels.roll(1)
@@ -192,12 +193,12 @@ def test_random_local_crops_go_each_to_their_own_picture_of_a_target(toys):
 
 
 def test_more_twins_follow_more_slowly_and_one_network_has_none(toys):
-    graph = traced("mnclglf", toys, networks=3)
+    graph = traced("mnclglf", toys, num_networks=3)
     found = [graph.networks[f"momentum_backbone{end}"] for end in ("", "_2")]
     assert [twin.follows for twin in found] == ["backbone", "backbone"]
     assert [twin.momentum for twin in found] == pytest.approx([0.8, 0.9], abs=1e-3)  # 1 - (1 - m) / 2^i
     assert graph.networks["queue_2"].takes == ("m3_2",)
-    alone = traced("mnclglf", toys, networks=1)
+    alone = traced("mnclglf", toys, num_networks=1)
     assert not any(network.follows for network in alone.networks.values())
     assert alone.named("m1").id == "projector 1"  # the key is the projection itself, held still
     assert Edge("projector 1", "queue 1", False, "detach") in alone.edges
@@ -280,9 +281,7 @@ def test_glnets_montages_are_made_of_four_quadrants_each(toys):
 
 
 def test_byols_twin_slows_down(toys):
-    found = [
-        traced("byol", toys, share, momentum=0.9, momentum_end=1.0).networks["momentum_backbone"] for share in (0, 0.5, 1)
-    ]
+    found = [traced("byol", toys, share, ema=0.9, ema_end=1.0).networks["momentum_backbone"] for share in (0, 0.5, 1)]
     assert [twin.momentum for twin in found] == pytest.approx([0.9, 0.95, 0.0], abs=1e-3)
     assert found[-1].learns == "nothing"  # at 1 it stands still
 
@@ -293,12 +292,14 @@ def test_labels_reach_the_losses_that_say_so(toys):
 
 
 def test_views_that_grow_are_small_at_the_start(toys):
-    sizes = [traced("simclr", toys, share, grow=(8, 16)).nodes["view 1"].tensor.shape[-1] for share in (0.0, 1.0)]
+    sizes = [
+        traced("simclr", toys, share, progressive_sizes=(8, 16)).nodes["view 1"].tensor.shape[-1] for share in (0.0, 1.0)
+    ]
     assert sizes == [8, 16]
 
 
 def test_a_run_is_watched_with_the_weights_it_has(toys):
-    run = train.train(tiny("simclr"), toys, device="cpu", log=lambda text: None)
+    run = train(tiny("simclr"), toys, device="cpu", log=lambda text: None)
     before = copy.deepcopy(run.method.state_dict())
     graph = tracer.trace(run.method, run.recipe, toys.train, 1.0)
     views = [graph.nodes[f"view {v}"].tensor for v in (1, 2)]
@@ -309,18 +310,25 @@ def test_a_run_is_watched_with_the_weights_it_has(toys):
 # ---- methods of one's own
 
 
+@dataclass(frozen=True)
+class OwnConfig(MethodConfig):
+    name = "own"
+
+
 class Everything(base.Method):
     """What nobody in the package does: prototypes as a bare parameter, a centre kept by hand, an unseen operation, a network
     that takes two things, one that gives back what it was given, and a shared trunk that is called on both views at once."""
 
-    def __init__(self, recipe, classes):
-        super().__init__()
+    Config = OwnConfig
+
+    def __init__(self, *given):
+        super().__init__(*given)
         self.backbone = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
         self.head, self.pair, self.same = nn.Linear(4, 6), nn.Bilinear(6, 6, 6), nn.Identity()
         self.twin = freeze(copy.deepcopy(self.head))
         self.prototypes = nn.Parameter(torch.randn(5, 6))
         self.register_buffer("centre", torch.zeros(1, 5))
-        self.views = (recipe.views.view, recipe.views.view)
+        self.slots = (base.Slot(), base.Slot())
 
     def forward(self, views, labels=None):
         class Half(torch.autograd.Function):
@@ -349,10 +357,8 @@ class Everything(base.Method):
 @pytest.fixture
 def own():
     """A method of one's own under the name "own", and everything as it was before, afterwards."""
-    before = list(recipe.METHODS)
-    yield lambda kind: register_method("own", kind)
-    recipe.METHODS[:] = before
-    METHODS.pop("own", None)
+    yield register_method
+    registry._methods.pop("own", None)
 
 
 def test_a_method_of_ones_own_is_followed_through_whatever_it_does(own, toys):
@@ -380,14 +386,37 @@ def test_a_method_of_ones_own_is_followed_through_whatever_it_does(own, toys):
 
 def test_the_page_on_adding_a_method_is_watched_like_any_other(toys):
     page = (Path(__file__).resolve().parents[2] / "docs" / "add_your_own_method.md").read_text(encoding="utf-8")
-    before = list(recipe.METHODS)
-    exec(compile(re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)[0], "page", "exec"), {})
+    space = {}
+    exec(compile(re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)[0], "page", "exec"), space)
+    register_method(space["AlignUniform"])
     try:
-        graph = traced("barlow", toys)
+        graph = traced("align-uniform", toys)
     finally:
-        recipe.METHODS[:] = before
-        del METHODS["barlow"], recipe.QUICK["barlow"]
-    assert {(graph.nodes[e.source].label, e.gradient) for e in graph.into("loss_alike")} == {("z1", True), ("z2", True)}
+        del registry._methods["align-uniform"]
+    for term in ("loss_align", "loss_uniform"):
+        assert {(graph.nodes[e.source].label, e.gradient) for e in graph.into(term)} == {("z1", True), ("z2", True)}
+    assert [e.source for e in graph.into("projector 2")] == ["backbone 2"]
+
+
+def test_a_norm_without_weights_is_a_network_that_holds_nothing(own, toys):
+    """As in Barlow Twins, whose loss looks at standardised projections."""
+
+    @dataclass(frozen=True)
+    class Config(simclr.SimCLRConfig):
+        name = "own"
+
+    class Standardised(simclr.SimCLR):
+        def __init__(self, *given):
+            super().__init__(*given)
+            self.norm = nn.BatchNorm1d(self.config.projector[-1], affine=False)
+
+        def embed(self, x):
+            return self.norm(super().embed(x))
+
+    Standardised.Config = Config
+    own(Standardised)
+    graph = traced("own", toys)
+    assert {(graph.nodes[e.source].label, e.gradient) for e in graph.into("loss")} == {("z1", True), ("z2", True)}
     assert graph.networks["norm"].holds == () and graph.networks["norm"].parameters == 0
     assert [e.source for e in graph.into("norm 2")] == ["projector 2"]
 
@@ -443,8 +472,8 @@ def test_networks_are_found_where_they_are():
 
 def test_a_queue_that_is_filled_on_the_way_is_seen_too(own, toys):
     class Early(Everything):
-        def __init__(self, recipe, classes):
-            super().__init__(recipe, classes)
+        def __init__(self, *given):
+            super().__init__(*given)
             self.queue = Queue(32, 6)
 
         def forward(self, views, labels: Tensor | None = None):

@@ -20,9 +20,10 @@ from mnclglf_lite.drawing import canvas
 from mnclglf_lite.drawing.palette import AGREE
 from mnclglf_lite.explorers.training import figure, progress
 from mnclglf_lite.explorers.training.progress import ProgressSnapshot, ProgressTracker, in_words, thinned
-from mnclglf_lite.training import run, train
+from mnclglf_lite.training import recorder, run
 from mnclglf_lite.training.run import lr_factor
 from mnclglf_lite.training.step import Step
+from mnclglf_lite.training.train import train
 
 pytest.importorskip("PIL")
 ROW = {"loss": 2.5, "spread": 0.81, "images_per_second": 800.0}
@@ -50,23 +51,23 @@ SIGHT = ProgressSnapshot(
 )
 
 
-def watched(recipe, toys, monkeypatch, every=0.0, watch=None, **more):
+def watched(recipe, toys, monkeypatch, every=0.0, callback=None, **more):
     """A run that is looked at after every step (or as often as `every` seconds allow), and what was seen."""
     seen = []
-    monkeypatch.setattr(train, "WATCH_SECONDS", every)
+    monkeypatch.setattr(recorder, "CALLBACK_SECONDS", every)
 
     def look(run):
         seen.append((run.step, run.meter.count, run.live))
-        if watch:
-            watch(run)
+        if callback:
+            callback(run)
 
-    return train.train(recipe, toys, watch=look, **{**QUIET, **more}), seen
+    return train(recipe, toys, callback=look, **{**QUIET, **more}), seen
 
 
 # ---- the hook
 
 
-def test_a_watch_is_called_at_the_start_between_steps_after_epochs_and_at_the_end(toys, monkeypatch):
+def test_a_callback_is_called_at_the_start_between_steps_after_epochs_and_at_the_end(toys, monkeypatch):
     _, seen = watched(tiny("simclr", steps=25), toys, monkeypatch)  # 20 steps an epoch
     assert [step for step, _, _ in seen] == [*range(26), 25]
     assert [live for _, _, live in seen] == [True] * 26 + [False]
@@ -83,21 +84,21 @@ def test_between_steps_it_waits_for_its_time(toys, monkeypatch):
         now[0] += 0.2
         return now[0]
 
-    monkeypatch.setattr(train.time, "perf_counter", clock)
+    monkeypatch.setattr(recorder.time, "perf_counter", clock)
     times = []
-    watched(tiny("simclr", steps=15), toys, monkeypatch, every=0.5, watch=lambda run: times.append(now[0]))
+    watched(tiny("simclr", steps=15), toys, monkeypatch, every=0.5, callback=lambda run: times.append(now[0]))
     assert 3 < len(times) < 15
     assert min(b - a for a, b in zip(times[:-2], times[1:-1], strict=True)) > 0.5
 
 
 @pytest.mark.parametrize("method", ["simclr", "mnclglf", "cgh"])
 def test_looking_on_changes_nothing_bit_by_bit(method, toys, monkeypatch, tmp_path):
-    plain = train.train(tiny(method, steps=25), toys, **QUIET)
+    plain = train(tiny(method, steps=25), toys, **QUIET)
     board = ProgressTracker()
-    seen, _ = watched(tiny(method, steps=25), toys, monkeypatch, watch=board.look, out=tmp_path)
+    seen, _ = watched(tiny(method, steps=25), toys, monkeypatch, callback=board.look, out=tmp_path)
     state, other = plain.method.state_dict(), seen.method.state_dict()
     assert all(torch.equal(state[key], other[key]) for key in state)
-    assert torch.equal(plain.draws.get_state(), seen.draws.get_state())
+    assert torch.equal(plain.generator.get_state(), seen.generator.get_state())
     momenta = [r.optimiser.state_dict()["state"][0]["momentum_buffer"] for r in (plain, seen)]
     assert torch.equal(*momenta)
     timed = ("seconds", "images_per_second")
@@ -105,35 +106,35 @@ def test_looking_on_changes_nothing_bit_by_bit(method, toys, monkeypatch, tmp_pa
         assert {k: v for k, v in a.items() if k not in timed} == {k: v for k, v in b.items() if k not in timed}
 
 
-def test_without_a_watch_nothing_is_read(toys, monkeypatch):
+def test_without_a_callback_nothing_is_read(toys, monkeypatch):
     monkeypatch.setattr(progress, "snapshot_of", lambda run: pytest.fail("looked"))
-    assert train.train(tiny("simclr", steps=3), toys, **QUIET).finished
+    assert train(tiny("simclr", steps=3), toys, **QUIET).finished
 
 
-def test_a_watch_that_breaks_is_left_and_training_goes_on(toys, monkeypatch):
+def test_a_callback_that_breaks_is_left_and_training_goes_on(toys, monkeypatch):
     said = []
 
     def breaks(run):
         if run.step == 2:
             raise OSError("no such picture")
 
-    result, seen = watched(tiny("simclr", steps=5), toys, monkeypatch, watch=breaks, log=said.append)
+    result, seen = watched(tiny("simclr", steps=5), toys, monkeypatch, callback=breaks, log=said.append)
     assert result.finished and seen[-1][0] == 2
-    assert [text for text in said if "watch" in text] == [
-        "the watch broke off (OSError: no such picture); training goes on without it"
+    assert [text for text in said if "callback" in text] == [
+        "the callback broke off (OSError: no such picture); training goes on without it"
     ]
 
 
 def test_looking_is_not_training_time(toys, monkeypatch):
     now = [0.0]
-    monkeypatch.setattr(train.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(recorder.time, "perf_counter", lambda: now[0])
 
     def slow(run):
         now[0] += 100.0
 
     real = Step.__call__
     monkeypatch.setattr(Step, "__call__", lambda *args: now.__setitem__(0, now[0] + 1.0) or real(*args))
-    result, _ = watched(tiny("simclr", steps=10), toys, monkeypatch, watch=slow)
+    result, _ = watched(tiny("simclr", steps=10), toys, monkeypatch, callback=slow)
     assert result.seconds == pytest.approx(10.0)
     assert result.history[-1]["images_per_second"] == pytest.approx(16.0)
 
@@ -143,11 +144,11 @@ def test_a_stopped_run_is_no_longer_live_and_a_resumed_one_is_again(toys, monkey
         if run.step == 7 and run.live:
             os.kill(os.getpid(), signal.SIGINT)
 
-    result, seen = watched(tiny("simclr", steps=25), toys, monkeypatch, watch=stop, out=tmp_path)
+    result, seen = watched(tiny("simclr", steps=25), toys, monkeypatch, callback=stop, out=tmp_path)
     assert not result.live and not result.finished and seen[-1][2] is False
     trail_of = ProgressTracker()
     sights = []
-    look = {"watch": lambda run: sights.append(trail_of.look(run)), "out": tmp_path, "resume": True}
+    look = {"callback": lambda run: sights.append(trail_of.look(run)), "out": tmp_path, "resume": True}
     again, seen = watched(tiny("simclr", steps=25), toys, monkeypatch, **look)
     assert again.finished and seen[0] == (result.step, result.step, True)
     assert sights[0].step == result.step and sights[-1].finished and not sights[-1].live
@@ -171,7 +172,7 @@ def test_losses_are_means_of_the_steps_since_the_last_look(toys, monkeypatch):
         if run.step in (0, 3, 4, 11, 20, 23, 25):
             looked.append((run.step, board.look(run)))
 
-    watched(tiny("mnclglf", steps=25), toys, monkeypatch, watch=look)
+    watched(tiny("mnclglf", steps=25), toys, monkeypatch, callback=look)
     losses = looked[-1][1].losses
     assert list(losses) == ["loss", "loss_local", "loss_global"]
     for name, points in losses.items():
@@ -183,7 +184,7 @@ def test_losses_are_means_of_the_steps_since_the_last_look(toys, monkeypatch):
 
 def test_a_sight_tells_what_the_run_is(toys, monkeypatch):
     board, sights = ProgressTracker(), []
-    result, _ = watched(tiny("mnclglf", steps=25), toys, monkeypatch, watch=lambda run: sights.append(board.look(run)))
+    result, _ = watched(tiny("mnclglf", steps=25), toys, monkeypatch, callback=lambda run: sights.append(board.look(run)))
     middle = sights[10]
     assert (middle.step, middle.total, middle.epoch, middle.epochs) == (10, 25, 0.5, 1.25)
     recipe = result.recipe
@@ -199,7 +200,7 @@ def test_a_sight_tells_what_the_run_is(toys, monkeypatch):
 def test_another_run_begins_another_trail(toys, monkeypatch):
     board, sights = ProgressTracker(), []
     for _ in range(2):
-        watched(tiny("simclr", steps=4), toys, monkeypatch, watch=lambda run: sights.append(board.look(run)))
+        watched(tiny("simclr", steps=4), toys, monkeypatch, callback=lambda run: sights.append(board.look(run)))
     assert len(sights[-1].losses["loss"]) <= 4 and sights[6].losses == {}
 
 
@@ -332,7 +333,7 @@ def test_the_board_draws_at_most_twice_a_second(widgets, toys, monkeypatch):
         now[0] += 0.1
         board(run)
 
-    watched(tiny("simclr", steps=45), toys, monkeypatch, watch=tick)  # epochs of 20 steps: 2 s
+    watched(tiny("simclr", steps=45), toys, monkeypatch, callback=tick)  # epochs of 20 steps: 2 s
     assert len(drawn) == pytest.approx(4.8 / 0.5, abs=2)
     assert min(b - a for a, b in zip(drawn, drawn[1:-1], strict=False)) > 0.44  # but for the last, which is the end
     assert board.words.startswith("Done in") and board.sight.finished
@@ -340,7 +341,7 @@ def test_the_board_draws_at_most_twice_a_second(widgets, toys, monkeypatch):
 
 def test_outside_of_a_notebook_it_shows_nothing_and_still_has_its_picture(widgets, toys, monkeypatch, capsys):
     board = widgets.TrainingBoard()
-    run = train.train(tiny("simclr", steps=4), toys, watch=board, **QUIET)
+    run = train(tiny("simclr", steps=4), toys, callback=board, **QUIET)
     assert board.handle is False and capsys.readouterr().out == ""
     assert run.finished and board.figure().size == (928, 343)
     data, _ = board._repr_mimebundle_()
@@ -350,21 +351,21 @@ def test_outside_of_a_notebook_it_shows_nothing_and_still_has_its_picture(widget
 
 TRAIN = """
 board = TrainingBoard()
-run = train.train(recipe, splits, out="run", resume=True, device="cpu", watch=board)
+run = train(recipe, splits, out="run", resume=True, device="cpu", callback=board)
 """
 SET_UP = """
 import torch
 from mnclglf_lite.data import dataset, toybox
 from mnclglf_lite.explorers import TrainingBoard
 from mnclglf_lite.recipe.presets import preset
-from mnclglf_lite.training import train
+from mnclglf_lite.training.train import train
 from mnclglf_lite.views.view import View
 
 images, labels, _, _ = toybox.draw(400, 0, 16)
 part = lambda name, rows: dataset.ImageSet(images[rows], labels[rows], tuple(toybox.CLASSES), "toybox", name)
 splits = dataset.Splits(part("train", slice(0, 320)), part("holdout", slice(320, 360)), part("test", slice(360, 400)))
 # fewer steps than a CPU would compile for
-small = dict(width=8, blocks=(1, 1), projector=(16, 8), batch=16, view=View(size=16, blur=0.0), steps=4900)
+small = dict(width=8, blocks=(1, 1), projector=(16, 8), batch_size=16, view=View(size=16, blur_p=0.0), steps=4900)
 recipe = preset("quick", "simclr", "toybox", **small)
 """
 

@@ -32,13 +32,13 @@ def test_every_kept_run_is_found_with_what_its_files_say(kept):
         recipe, found = (json.loads((r.folder / f"{name}.json").read_text()) for name in ("recipe", "result"))
         rows = [json.loads(line) for line in (r.folder / "history.jsonl").read_text().splitlines()]
         row = list(found["rows"].values())[-1] if "rows" in found else found
-        assert (r.seed, r.data.dataset, r.history) == (recipe["seed"], recipe["dataset"], rows)
+        assert (r.seed, r.dataset, r.history) == (recipe["seed"], recipe["dataset"], rows)
         # half a tenth for rounding, and as much for what a busy machine does between the last line and the end
         assert r.seconds == rows[-1]["seconds"] == pytest.approx(found["train_seconds"], abs=0.1)
-        assert r.step == r.optim.steps == recipe["steps"] and r.finished
+        assert r.step == r.steps == recipe["steps"] and r.finished
         assert r.result["linear"] == row["linear"] and r.result["hardware"] == row["hardware"]
         assert {"raw pixels", "8x8 thumbnails", "random encoder"} == set(r.baselines)
-        assert r.method.with_labels == (recipe["method"] == "supervised")
+        assert r.with_labels == (recipe["method"] == "supervised")
 
 
 def test_groups_are_folders_and_names_are_methods(kept):
@@ -46,7 +46,8 @@ def test_groups_are_folders_and_names_are_methods(kept):
     ablations = ["ablation/ask", "ablation/choose", "ablation/forms", "ablation/long"]
     assert list(groups) == [*ablations, "cifar10-slim", "precision-bf16", "precision-fp32", "runs/", "toybox"]
     toys = group_by_method(groups["toybox"])
-    assert list(toys) == [*METHODS[:8], "mnclglf-released", *METHODS[8:]]  # a form beside its method
+    names = list(METHODS)
+    assert list(toys) == [*names[:8], "mnclglf-released", *names[8:]]  # a form beside its method
     assert all([r.seed for r in seeds] == [0, 1, 2] for seeds in toys.values())
     assert list(group_by_method(groups["runs/"])) == [
         "five-minutes-c10", "quick-c10-simclr", "quick-c10-drawn", "quick-c10-released",
@@ -226,4 +227,4 @@ def test_a_recipe_as_words_of_the_command_line_is_the_same_recipe(kept):
         assert read_back(flags.words(recipe)) == recipe
     method, changes = variant("mnclglf-released")
     words = flags.words(preset("quick", method, "cifar10", steps=7, **changes))
-    assert words == ["--method", "mnclglf", "--dataset", "cifar10", "--no-local-gradient", "--steps", "7"]
+    assert words == ["--method", "mnclglf", "--dataset", "cifar10", "--steps", "7", "--no-local-gradient"]

@@ -110,7 +110,7 @@ def test_the_pictures_fit_the_points(points, cifar):
 
 
 def test_evaluate_weights_gives_the_tables_figure(cifar, tmp_path, capsys):
-    main(["evaluate", "--weights", str(weights_path("mnclglf")), "--on", "test", "--json", str(tmp_path / "r.json")])
+    main(["evaluate", "--weights", str(weights_path("mnclglf")), "--split", "test", "--json", str(tmp_path / "r.json")])
     row = list(json.loads((tmp_path / "r.json").read_text())["rows"].values())[-1]
     run = ROWS["mnclglf"]["runs"][0]
     for found, kept in ((row["knn"]["raw"], run["knn"]["raw"]), (row["linear"], run["linear"])):

@@ -59,11 +59,7 @@ def cut(picture: Tensor, recipe: Recipe, seed: int) -> Cuts:
 
     Those shown are what the first step of a run of this seed cuts for the first picture of its batch of `DRAWS`.
     """
-    if recipe.method.name != "mnclglf":
-        raise InputError(
-            f"the views shown are those of 'mnclglf', and this recipe is for {recipe.method.name!r}: give a recipe of "
-            "mnclglf; the views it leads to fit other methods too (`views.apply(recipe)`)"
-        )
+    check_recipe(recipe)
     check(picture)
     batch, generator = picture.cpu().expand(DRAWS, -1, -1, -1), torch.Generator().manual_seed(seed)
     kinds = [slot.resolve(recipe.views.view) for slot in slots_of(recipe.method)]
@@ -86,6 +82,15 @@ def cut(picture: Tensor, recipe: Recipe, seed: int) -> Cuts:
         [*(view[0] for view in made[:WHOLE]), *local, *(view[0] for view in made[small])],
         [*draws[:WHOLE], *drawn, *draws[small]],
     )
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """Raise for a recipe of another method."""
+    if recipe.method.name != "mnclglf":
+        raise InputError(
+            f"the views shown are those of 'mnclglf', and this recipe is for {recipe.method.name!r}: give a recipe of "
+            "mnclglf; the views it leads to fit other methods too (`views.apply(recipe)`)"
+        )
 
 
 def check(picture: Tensor) -> None:

@@ -32,12 +32,12 @@ class CropExplorer(shell.Explorer):
 
     Args:
         pictures: an image set, uint8 (N, 3, H, W); the toy box's test set if none is given.
-        recipe: of mnclglf; where the controls begin, and what they leave as it is (sizes, filter). The quick preset for the
-            image set if none is given.
+        recipe: of mnclglf; where the controls begin, and what they leave as it is (sizes, interpolation). The quick preset
+            for the image set if none is given.
         target: what to aim at; None for no aim. Without object masks there is none either.
         picture: position of the picture that is shown first.
 
-    `explorer.views` is what the controls say, a `view_choice.ViewChoice`; `explorer.reached` whether the target is.
+    `explorer.views` is what the controls say, a `ViewChoice`; `explorer.reached` whether the target is.
     All views share aspect, flip, colours and blur; those of local views begin as those of whole views.
 
         explorer = CropExplorer(splits.test)
@@ -53,6 +53,7 @@ class CropExplorer(shell.Explorer):
         if not len(self.pictures):
             raise InputError("the image set is empty: give one with at least one picture")
         self.recipe = recipe or preset("quick", "mnclglf", self.pictures.name)
+        sample.check_recipe(self.recipe)
         self.target = target if self.pictures.masks is not None else None
         self.reached: bool | None = None
         base = self.recipe
@@ -73,7 +74,7 @@ class CropExplorer(shell.Explorer):
         self.local_scale = shell.range_slider("local scale", base.method.small_view.scale, 0.01, 1.0, 0.01)
         self.ratio = shell.choice("aspect, width / height", list(aspects.items()), base.views.view.ratio)
         self.local = shell.choice("local views", list(kinds.items()), local)
-        self.local_views = shell.slider("small local views", base.method.small_views, 0, 8, 1)
+        self.small_views = shell.slider("small local views", base.method.small_views, 0, 8, 1)
         self.flip = shell.slider("flip, probability", base.views.view.flip_p, 0.0, 1.0, 0.05)
         self.colour = shell.slider("colour strength", 1.0, 0.0, 1.5, 0.1)
         self.blur = shell.slider("blur, probability", base.views.view.blur_p, 0.0, 1.0, 0.05)
@@ -81,10 +82,10 @@ class CropExplorer(shell.Explorer):
         self.new_draw = ipywidgets.Button(description="new draw", tooltip="the next seed")
         self.maps = ipywidgets.Checkbox(value=False, description="maps of 200 draws", indent=False)
         controls = [
-            self.picture_index, self.scale, self.local_scale, self.ratio, self.local, self.local_views, self.flip,
+            self.picture_index, self.scale, self.local_scale, self.ratio, self.local, self.small_views, self.flip,
             self.colour, self.blur, self.seed, self.maps,
         ]  # fmt: skip
-        left = [self.picture_index, self.local, self.local_views, self.scale, self.local_scale, self.ratio]
+        left = [self.picture_index, self.local, self.small_views, self.scale, self.local_scale, self.ratio]
         right = [self.flip, self.colour, self.blur, self.seed, ipywidgets.HBox([self.new_draw, self.maps])]
         for control in (*left, *right[:-1]):
             control.layout.width = COLUMN
@@ -98,7 +99,7 @@ class CropExplorer(shell.Explorer):
         local, grid = self.local.value
         return ViewChoice.of(self.recipe).turned(
             scale=self.scale.value, local_scale=self.local_scale.value, ratio=self.ratio.value, local=local, grid=grid,
-            small_views=self.local_views.value, flip=self.flip.value, colour=self.colour.value, blur=self.blur.value,
+            small_views=self.small_views.value, flip=self.flip.value, colour=self.colour.value, blur=self.blur.value,
         )  # fmt: skip
 
     def draw(self) -> shell.Drawing:

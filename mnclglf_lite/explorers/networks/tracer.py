@@ -28,7 +28,7 @@ from .provenance import GradientPath
 from .recorder import Call, StepRecorder
 
 FEW = 32  # pictures at most (ours): enough for BatchNorm and for a rank, few enough for a blink
-STEPS = 1000  # of a run that is as far on as asked, for views that grow (ours)
+STEPS = 1000  # of a run that is as far on as asked, for progressive sizes (ours)
 
 
 def trace(method: Method, recipe: Recipe, pictures: ImageSet, progress: float = 0.1, seed: int = 0) -> Graph:
@@ -61,14 +61,14 @@ def trace(method: Method, recipe: Recipe, pictures: ImageSet, progress: float = 
 
 
 def few(recipe: Recipe, pictures: int) -> int:
-    """How many pictures to watch: a divisor of the batch (a queue takes batches that divide it), in whole norm groups."""
-    for count in range(min(FEW, pictures, recipe.optim.batch_size), 1, -1):
-        if recipe.optim.batch_size % count == 0 and count % recipe.method.bn_splits == 0 and count > recipe.method.bn_splits:
+    """How many pictures to watch: a divisor of the batch (as a queue takes), a multiple of `bn_splits`."""
+    batch, parts = recipe.optim.batch_size, recipe.method.bn_splits
+    for count in range(min(FEW, pictures, batch), 1, -1):
+        if batch % count == 0 and count % parts == 0 and count > parts:
             return count
-    splits, batch = recipe.method.bn_splits, recipe.optim.batch_size
     raise InputError(
-        f"{pictures} pictures are too few to watch a step of this recipe: give at least {max(2, 2 * splits)}; "
-        f"they must divide its batch ({batch}) and be a multiple of its bn_splits ({splits})"
+        f"{pictures} pictures are too few to watch a step of this recipe: give at least {max(2, 2 * parts)}; they must "
+        f"divide its batch ({batch}) and be a multiple of its bn_splits ({parts})"
     )
 
 
