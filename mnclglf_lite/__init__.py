@@ -26,6 +26,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from .core.version import __version__
+
 if TYPE_CHECKING:
     from .cli.doctor import doctor
     from .data.dataset import load_dataset
@@ -38,9 +40,10 @@ if TYPE_CHECKING:
     from .training.run import load_run
     from .training.train import train
 
-__version__ = "0.1.0"
+
 __all__ = [
     "Method", "Recipe", "compare", "doctor", "evaluate", "load_dataset", "load_run", "preset", "register_method", "train",
+    "__version__",
 ]  # fmt: skip
 _HOMES = {
     "Method": "methods.base", "Recipe": "recipe.recipe", "compare": "results.compare", "doctor": "cli.doctor",
@@ -58,4 +61,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return [*__all__, "__version__"]
+    return list(__all__)

@@ -95,7 +95,7 @@ def test_version_licence_and_citation_agree():
     from mnclglf_lite import __version__
 
     project = read_pyproject()
-    assert project["tool"]["setuptools"]["dynamic"]["version"]["attr"] == "mnclglf_lite.__version__"
+    assert project["tool"]["setuptools"]["dynamic"]["version"]["attr"] == "mnclglf_lite.core.version.__version__"
     citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
     assert f"\nversion: {__version__}\n" in citation and "2306.15930" in citation
     licence = (ROOT / "LICENSE").read_text(encoding="utf-8")

@@ -17,8 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from .. import __version__
 from ..core.errors import InputError, TrainingError
+from ..core.version import __version__
 
 
 class Parser(argparse.ArgumentParser):

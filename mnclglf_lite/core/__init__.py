@@ -6,5 +6,6 @@ files.py         files that are never half written; JSON lines; where the checko
 text.py          tables, durations and counts as text
 schedules.py     the learning-rate schedule: warm-up and cosine decay
 device.py        which device, in which precision, on how many threads; the hardware in words
+version.py       the version of the package
 distributed.py   many processes that share a batch: all-gather with gradient, broadcast, barrier
 """

@@ -9,11 +9,11 @@ from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING, Any
 
-from .. import __version__
 from ..core.device import pick_device
 from ..core.errors import InputError
 from ..core.files import save_json
 from ..core.text import format_table, short_count
+from ..core.version import __version__
 from ..data import dataset
 from ..drawing.dotplot import dot_plot
 from ..evaluation import evaluate

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from .. import __version__
 from ..core.errors import InputError
 from ..core.files import write_atomically
+from ..core.version import __version__
 from ..models.resnet import ResNet
 from ..recipe.recipe import Recipe
 from ..views import view
