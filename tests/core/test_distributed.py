@@ -157,7 +157,7 @@ def test_torchrun_trains_and_speaks_once(pictures, tmp_path):
     said, errors = (job := torchrun(pictures, 2, "--steps", 6, "--out", tmp_path / "run")).communicate(timeout=300)
     assert job.returncode == 0, errors
     assert said.count("6 steps of 24 images") == 1 and said.count("2 processes") == 1
-    assert said.count("the run is in") == 1 and len(said.splitlines()) == 2 + len(re.findall("^epoch", said, re.M))
+    assert said.count("the run is in") == 1 and len(said.splitlines()) == 3 + len(re.findall("^epoch", said, re.M))
     rows = [json.loads(text) for text in (tmp_path / "run" / "history.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6]
     assert load_run(tmp_path / "run", "cpu").finished
