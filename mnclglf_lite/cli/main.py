@@ -55,7 +55,7 @@ def _split_flag(parser: argparse.ArgumentParser, default: str) -> None:
     parser.add_argument(
         "--split",
         default=default,
-        help=f"holdout (for choices) or test (once, for the number reported) (default: {default})",
+        help=f"holdout (validation) or test (once, for the reported number) (default: {default})",
     )
 
 

@@ -24,8 +24,10 @@ def knob(
     """A dataclass field that knows its unit, its source and what it may be; `--help` is made from these.
 
     Args:
+        default: the value without a preset; its type is the setting's type.
+        unit: what the number or name means, in a few words. source: `paper`, `release`, `measured` or `ours`, see above.
         choices: the names it may have; of a tuple, each of its entries.
-        low, high: the least and the largest value. above, below: bounds that are not reached. Of a tuple, for each entry.
+        low, high: the least and the largest value. above, below: exclusive bounds. Of a tuple, for each entry.
         count: how many entries a tuple has; 0: at least one. None: any number.
     """
     bounds = {"low": low, "high": high, "above": above, "below": below, "count": count}
@@ -34,12 +36,25 @@ def knob(
 
 @dataclass(frozen=True)
 class Config:
-    """Settings that check themselves: `InputError` names the one that cannot be, and what it should be."""
+    """Settings that check themselves: `InputError` names the invalid setting and its allowed values.
+
+    Lists become tuples and numpy's numbers Python's, as JSON and checkpoints need them.
+    """
 
     def __post_init__(self) -> None:
         for spec in fields(self):
             if "unit" in spec.metadata:
+                object.__setattr__(self, spec.name, plain(getattr(self, spec.name), spec.default))
                 check_value(spec, getattr(self, spec.name))
+
+
+def plain(value: Any, default: Any) -> Any:
+    """A value in the plain types of a default: a list as a tuple, a number of numpy's as Python's."""
+    if isinstance(default, tuple) and isinstance(value, (tuple, list)):
+        return tuple(plain(entry, default[0] if default else 0) for entry in value)
+    if isinstance(value, numbers.Number) and not isinstance(value, bool) and hasattr(value, "item"):
+        return value.item()
+    return value
 
 
 def check_value(spec: Field[Any], value: Any) -> None:

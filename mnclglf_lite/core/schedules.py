@@ -6,7 +6,10 @@ import math
 
 
 def warmup_cosine(step: int, total_steps: int, warmup: float) -> float:
-    """The share of the full learning rate at a step: linear warm-up over a share of all steps, then half a cosine to 0."""
+    """The share of the full learning rate at a step: linear warm-up, then half a cosine down to 0.
+
+    step, total_steps: optimiser steps, from 0. warmup: share of all steps, in [0, 1).
+    """
     warm = warmup * total_steps
     if step < warm:
         return (step + 1) / (warm + 1)

@@ -1,4 +1,4 @@
-"""Explorers: see and steer crops, losses, queues, training and embeddings in JupyterLab. One folder an explorer.
+"""Explorers: see and steer crops, losses, queues, training and embeddings in JupyterLab. One folder per explorer.
 
     crops/          where the crops of a view fall, and what is seen of an image        CropExplorer
     patches/        a view cut into patches whose embeddings are averaged               CombineExplorer

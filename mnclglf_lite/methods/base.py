@@ -16,7 +16,7 @@ the forward pass or in `after_step` reads a tensor's value into Python.
 
 Where many processes share a batch (`core.distributed`), `views` are this rank's rows and `labels` those of the whole batch.
 A method gathers whatever a loss, a queue or a gauge looks at (`all_gather_rows`), and then computes the same on all ranks;
-what it returns for looking alone may stay this rank's rows.
+what is only displayed may stay this rank's rows.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from ..core.errors import InputError
 from ..models.encoder import EncoderConfig
 from ..views.view import View
 from .knobs import MethodConfig
@@ -45,13 +46,17 @@ class Slot:
         Slot("patch", share=0.5)                       half as large along each side
         Slot("small", view=config.small_view)          a view of its own: its size never changes
 
-    kind: what it is called in figures and words.
+    kind: what it is called in figures and words. share: of the whole view's side.
     """
 
     kind: str = "whole"
     view: View | None = None
     share: float = 1.0
     changes: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.view is not None and (self.share != 1 or self.changes):
+            raise InputError("a slot has a view of its own, or changes to the whole view, not both")
 
     def resolve(self, whole: View) -> View:
         """The view that is drawn where whole views are now `whole`."""
@@ -62,7 +67,7 @@ class Slot:
 
 
 class Method(nn.Module):
-    """The contract above, and nothing more. `labels` are for methods that say so (`uses_labels`) and for gauges, never for a
+    """The contract above. `labels` are for methods that say so (`uses_labels`) and for gauges, never for a
     loss that calls itself self-supervised.
 
     A method's class also says what the rest of the package shows of it: `title`, `loss_name`, its `presets` (settings that a

@@ -82,14 +82,16 @@ class TemperatureKnobs(MethodConfig):
 class EmaKnobs(MethodConfig):
     """A momentum encoder."""
 
-    ema: float = knob(0.99, "momentum of the moving average of weights, at the start", "release", low=0, below=1)
+    ema: float = knob(0.99, "momentum of the moving average of weights, at the start of the run", "release", low=0, below=1)
 
 
 @dataclass(frozen=True)
 class EmaScheduleKnobs(EmaKnobs):
     """A momentum encoder whose momentum rises."""
 
-    ema_end: float = knob(0.0, "the same at the end, half a cosine; 0: constant", "paper", low=0, high=1)
+    ema_end: float = knob(
+        0.0, "momentum of the moving average at the end, reached by half a cosine; 0: constant", "paper", low=0, high=1
+    )
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,9 @@ class SmallViewKnobs(MethodConfig):
     """Small views beside the whole ones."""
 
     small_views: int = knob(0, "further small views, multi-crop", "ours; SwAV 6, DINO 8", low=0)
-    small_view: View = knob(View(size=16, scale=(0.05, 0.4)), "the small views", "ours, after DINO's scales")
+    small_view: View = knob(
+        View(size=16, scale=(0.05, 0.4)), "the small views, where there are any", "ours, after DINO's scales"
+    )
 
     def reads_small_view(self) -> bool:
         """Whether any view is a small one."""

@@ -85,8 +85,10 @@ class MCLConfig(QueueKnobs, EmaKnobs, BatchNormKnobs, ProjectorNormKnobs, Temper
     with_labels: bool = knob(False, "the supervised form", "release")
 
     def check(self, recipe: Any) -> None:
+        if self.with_labels:  # it has no queue
+            return
         super().check(recipe)
-        if not self.with_labels and (not self.losses or (self.num_networks == 1 and "vcl" not in self.losses)):
+        if not self.losses or (self.num_networks == 1 and "vcl" not in self.losses):
             raise InputError(
                 f"losses={self.losses} leaves nothing to learn from; add 'vcl', or another loss and num_networks=2"
             )

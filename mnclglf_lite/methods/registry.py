@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
+from dataclasses import Field, fields
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -79,7 +80,18 @@ def register_method(method: Kind) -> Kind:
     name = method.Config.name
     if not name:
         raise InputError(f'{method.__name__} needs a Config with a name of its own: class Config(...): name = "my-method"')
-    if name in VARIANTS or any(name == other.Config.name for other in BUILT_IN):
-        raise InputError(f"{name!r} is a name of the package; give your method another one")
+    declared = [spec for spec in fields(method.Config) if "unit" not in spec.metadata]
+    if declared or any(isinstance(value, Field) for value in vars(method.Config).values()):
+        raise InputError(
+            f"{name}: declare each setting of its Config with knob(...), decorate the Config with @dataclass(frozen=True), "
+            "and write its name without a type"
+        )
+    taken = {other.Config.name for other in BUILT_IN} | {v for v, (of, _) in _variants.items() if of != name}
+    for each in (name, *method.variants):
+        if each in taken or (each != name and each in _methods):
+            raise InputError(f"{each!r} is a name that is taken; give your method another one")
+    for each in [each for each, (of, _) in _variants.items() if of == name]:
+        del _variants[each]
     _methods[name] = method
+    _variants.update({each: (name, dict(changes)) for each, changes in method.variants.items()})
     return method

@@ -10,7 +10,7 @@ from ..methods.knobs import MethodConfig
 from ..methods.registry import METHODS, methods_with
 from ..views.view import View
 from .presets import PRESETS, preset
-from .recipe import Recipe, settings
+from .recipe import Recipe, settings, value_of
 
 PLAIN = {"method", "dataset"}  # named by the commands themselves
 VIEW_UNITS = {
@@ -30,7 +30,7 @@ VIEW_UNITS = {
 
 
 def all_settings() -> dict[str, dataclasses.Field[Any]]:
-    """Every setting that any method has, by name; those of the data, the encoder and the optimiser first and last."""
+    """Every setting that any method has, by name: those that all read, then methods' own."""
     found = {spec.name: spec for method in METHODS.values() for spec in settings(method.Config)}
     shared = {spec.name for spec in settings(MethodConfig)}
     own = {name: spec for name, spec in found.items() if name not in shared}
@@ -45,12 +45,6 @@ def _values(bases: dict[str, Recipe], name: str, inner: str | None = None) -> st
         values[key] = getattr(value, inner) if inner else value
     quick = values.pop("quick")
     return ", ".join([str(quick), *(f"{key} {value}" for key, value in values.items() if value != quick)])
-
-
-def value_of(recipe: Recipe, name: str) -> Any:
-    """A setting's value by its name, whichever section it is in."""
-    sections = (recipe, recipe.data, recipe.encoder, recipe.views, recipe.method, recipe.optim)
-    return next(getattr(section, name) for section in sections if hasattr(section, name))
 
 
 def _add(parser: argparse._ArgumentGroup, flag: str, default: Any, text: str, choices: tuple[str, ...] = ()) -> None:

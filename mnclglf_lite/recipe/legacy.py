@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..core.errors import InputError
 from ..methods.registry import METHODS
 
 FORMAT = 2
@@ -49,6 +50,8 @@ def relative_flops(cost: dict[str, Any]) -> float:
 
 def upgrade(data: dict[str, Any]) -> dict[str, Any]:
     """A recipe's dictionary in today's format. Of format 1, settings that its method never read are left out."""
+    if data.get("format", 1) > FORMAT:
+        raise InputError(f"this recipe has format {data['format']}; this version reads up to {FORMAT}: update the package")
     if "format" in data:
         return dict(data)
     found = {"format": FORMAT}

@@ -82,11 +82,13 @@ def preset(name: str = "quick", method: str = "mnclglf", dataset: str = "toybox"
     if name not in PRESETS:
         raise unknown("preset", name, PRESETS)
     kind, frame = find_method(method), PRESETS[name]
-    own = kind.presets.get(name, {})
-    values: dict[str, Any] = {}
-    for layer in (frame[""], own.get("", {}), frame.get(dataset, {}), own.get(dataset, {})):
+    own, known = kind.presets.get(name, {}), kind.Config.settings()
+
+    def read(layer: dict[str, Any]) -> dict[str, Any]:
+        """A frame speaks for all methods, so it names settings that this one may lack; who else does so is told."""
+        return {key: value for key, value in layer.items() if key in known or not methods_with(key)}
+
+    values: dict[str, Any] = {"dataset": dataset}
+    for layer in (read(frame[""]), own.get("", {}), read(frame.get(dataset, {})), own.get(dataset, {})):
         values |= layer
-    # A frame speaks for all methods, so it names settings that this one may lack; a user who does so is told.
-    known = kind.Config.settings()
-    values = {key: value for key, value in values.items() if key in known or not methods_with(key)}
-    return Recipe(kind.Config()).replace(dataset=dataset, **{**values, **changes})
+    return Recipe.of(kind.Config, **values | changes)

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from ..core.config import Config, knob
+from ..core.config import Config, knob, plain
 from ..core.errors import InputError, unknown
 from ..methods.base import Method
 from ..methods.knobs import MethodConfig
@@ -33,8 +33,8 @@ from .legacy import FORMAT, upgrade
 class DataConfig(Config):
     """Which images are trained on."""
 
-    dataset: str = knob("toybox", "name", "ours")
-    holdout: bool = knob(True, "keep a tenth of train apart for choices", "ours")
+    dataset: str = knob("toybox", "name of the image set", "ours")
+    holdout: bool = knob(True, "keep a tenth of the training set as validation set", "ours")
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,9 @@ class OptimConfig(Config):
     epochs: float = knob(10.0, "passes over the training images, where steps is 0", "ours")
     steps: int = knob(0, "optimiser steps; 0: from epochs", "ours", low=0)
     lr: float = knob(0.36, "SGD rate for 256 images; scaled by batch_size / 256", "measured", above=0)
-    momentum: float = knob(0.9, "SGD's", "release", low=0, below=1)
+    momentum: float = knob(0.9, "momentum of SGD (the moving average's is ema)", "release", low=0, below=1)
     nesterov: bool = knob(True, "look-ahead momentum", "measured")
-    weight_decay: float = knob(5e-4, "L2", "measured", low=0)
+    weight_decay: float = knob(5e-4, "L2 penalty", "measured", low=0)
     decay_bias_and_norm: bool = knob(False, "weight decay on biases and BatchNorm too", "ours; release yes")
     warmup: float = knob(0.05, "share of all steps with a rising rate", "measured", low=0, below=1)
     clip_grad_norm: float = knob(0.0, "largest gradient norm; 0: no limit", "ours; release 1", low=0)
@@ -83,6 +83,7 @@ class OptimConfig(Config):
 
 
 SECTIONS = {"data": DataConfig, "views": ViewsConfig, "encoder": EncoderConfig, "optim": OptimConfig}
+SHARED = {spec.name for part in SECTIONS.values() for spec in fields(part)} | {"seed", "method", "format"}  # no method's own
 
 
 @dataclass(frozen=True)
@@ -103,8 +104,11 @@ class Recipe:
     seed: int = knob(0, "whole number", "ours")
 
     def __post_init__(self) -> None:
-        if not isinstance(self.seed, int) or not 0 <= self.seed < 2**40:
-            raise InputError(f"seed must be a whole number from 0 to {2**40 - 1}; got {self.seed}")
+        object.__setattr__(self, "seed", plain(self.seed, 0))
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**40:
+            raise InputError(f"seed must be a whole number from 0 to {2**40 - 1}; got {self.seed!r}")
+        if clash := sorted(SHARED & self.method.settings()):
+            raise InputError(f"{self.method.name} declares {', '.join(clash)}, which every recipe has; give it another name")
         cells, view = self.method.cells, self.views.view
         least = self.encoder.smallest_view * cells
         for size in (view.size, *self.views.progressive_sizes):
@@ -114,32 +118,27 @@ class Recipe:
                 raise InputError(f"a view of {size} pixels does not divide into a {cells}x{cells} grid")
         self.method.check(self)
 
+    @classmethod
+    def of(cls, config: type[MethodConfig], **values: Any) -> Recipe:
+        """A recipe of a method by its settings' names; what is not named has its default."""
+        parts = {"method": config, **SECTIONS}
+        whole = {name: part(**{key: values.pop(key) for key in _names(part) & set(values)}) for name, part in parts.items()}
+        seed = {"seed": values.pop("seed")} if "seed" in values else {}
+        for name in values:
+            raise _unread(config, name)
+        return cls(**whole, **seed)
+
     def replace(self, **changes: Any) -> Recipe:
         """The same recipe with some settings changed, checked again.
 
         A setting that this recipe does not read raises `InputError`, with the methods that have it or the nearest names.
         """
-        sections: dict[str, dict[str, Any]] = {}
-        for name, value in changes.items():
-            sections.setdefault(self._section_of(name), {})[name] = value
-        whole = {key: dataclasses.replace(getattr(self, key), **values) for key, values in sections.items() if key}
-        return dataclasses.replace(self, **whole, **sections.get("", {}))
+        kept = {name: value_of(self, name) for name in _names(type(self.method)) | SHARED - {"method", "format"}}
+        return Recipe.of(type(self.method), **kept | changes)
 
     def reads(self, name: str) -> bool:
         """Whether this recipe has a setting of this name."""
-        return name in self.to_dict() and name not in ("format", "method")
-
-    def _section_of(self, name: str) -> str:
-        if name == "seed":
-            return ""
-        for section in ("method", *SECTIONS):
-            if name in {spec.name for spec in fields(getattr(self, section))}:
-                return section
-        if others := methods_with(name):
-            raise InputError(f"{self.method.name} has no setting {name!r}; it is one of {', '.join(others)}")
-        if name == "method":
-            raise InputError('the method is chosen first: preset("quick", "simclr"), then its settings')
-        raise unknown("setting", name, [each for each in self.to_dict() if each not in ("format", "method")])
+        return name in _names(type(self.method)) | SHARED - {"method", "format"}
 
     def to_dict(self) -> dict[str, Any]:
         """All settings by name in plain JSON types; `from_dict` is its inverse."""
@@ -156,7 +155,7 @@ class Recipe:
         values.pop("format", None)
         views = [spec.name for part in (config, ViewsConfig) for spec in fields(part) if isinstance(spec.default, View)]
         values = {name: _from_json(value, name in views) for name, value in values.items()}
-        return cls(config()).replace(**values)
+        return cls.of(config, **values)
 
     def differences(self, other: Recipe) -> list[str]:
         """One 'setting: mine -> other' line for each that differs."""
@@ -176,6 +175,24 @@ def settings(config: type[MethodConfig]) -> Iterator[dataclasses.Field[Any]]:
     yield from (spec for spec in fields(Recipe) if spec.name == "seed")
     for part in (EncoderConfig, ViewsConfig, config, OptimConfig):
         yield from fields(part)
+
+
+def value_of(recipe: Recipe, name: str) -> Any:
+    """A setting's value by its name, whichever section it is in."""
+    sections = (recipe.method, *(getattr(recipe, each) for each in SECTIONS))
+    return next((getattr(part, name) for part in sections if name in _names(type(part))), recipe.seed)
+
+
+def _names(part: type[Config]) -> set[str]:
+    return {spec.name for spec in fields(part)}
+
+
+def _unread(config: type[MethodConfig], name: str) -> InputError:
+    if name == "method":
+        return InputError('the method is chosen first: preset("quick", "simclr"), then its settings')
+    if others := methods_with(name):
+        return InputError(f"{config.name} has no setting {name!r}; it is one of {', '.join(others)}")
+    return unknown("setting", name, [spec.name for spec in settings(config)])
 
 
 def build_method(recipe: Recipe, num_classes: int) -> Method:

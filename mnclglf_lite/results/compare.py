@@ -219,7 +219,10 @@ def note(result: dict[str, Any]) -> str:
 
 def uses_labels(recipe: dict[str, Any]) -> bool:
     """Whether a recipe, as a record has it, trains with labels. Of a method that is not known here: no."""
-    return recipe["method"] in METHODS and Recipe.from_dict(recipe).uses_labels
+    try:
+        return recipe["method"] in METHODS and Recipe.from_dict(recipe).uses_labels
+    except InputError:  # a method of one's own that has changed since
+        return False
 
 
 def published_table(result: dict[str, Any], markdown: bool = False) -> list[str]:

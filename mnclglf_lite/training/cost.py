@@ -26,7 +26,7 @@ from ..recipe.recipe import Recipe
 
 @dataclass(frozen=True)
 class Cost:
-    """A method's price: learnable numbers, whole views a picture, forward units a step."""
+    """The cost of a method: learnable parameters, whole views per image, relative FLOPs per step."""
 
     parameters: int
     views: float

@@ -1,4 +1,4 @@
-"""Before the first step: refuse what cannot be trained, load the images, open a fresh run or one to go on with."""
+"""Before the first step: refuse what cannot be trained, load the images, start a new run or resume one."""
 
 from __future__ import annotations
 

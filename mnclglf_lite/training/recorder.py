@@ -24,7 +24,7 @@ from .run import Meter, Run
 MONITOR = KnnProtocol(k=20, temperature=0.1)
 MONITOR_BANK, MONITOR_QUERIES = 4000, 1000
 CHECKPOINT_SECONDS = 60.0
-CALLBACK_SECONDS = 0.5  # between two calls (ours): reading the loss makes the device wait, and nobody sees more
+CALLBACK_SECONDS = 0.5  # between two calls (ours): reading the loss makes the device wait, and more often is not visible
 
 
 def monitor(run: Run, splits: Splits) -> dict[str, float]:
@@ -96,11 +96,14 @@ class Recorder:
             self.save()
 
     def finish(self) -> None:
-        """Save the last state, call back once more, and say where the run stopped if it was interrupted."""
-        run = self.run
+        """Save the last state."""
         self.count_time()
         self.save()
         barrier()  # until all is written
+
+    def close(self) -> None:
+        """Call back once more, and say where the run stopped if it was interrupted."""
+        run = self.run
         run.live = False
         self.call()
         if not run.finished:

@@ -161,7 +161,7 @@ class Step:
     def fall_back(self, engine: str, why: str | Exception) -> None:
         if isinstance(why, Exception):  # compilers write pages: the first line
             why = f"{type(why).__name__}: {(str(why).strip().splitlines() or [''])[0][:200]}"
-        self.log(f"the engine {self.engine!r} is not to be had here ({why}); going on {engine}")
+        self.log(f"the engine {self.engine!r} is not available here ({why}); continuing with {engine}")
         self.engine = engine
 
     def __call__(self, index: Tensor) -> Outputs:

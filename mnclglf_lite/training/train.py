@@ -55,7 +55,7 @@ def train(
             the steps of its beginning.
         engine: how a step is run, one of `step.ENGINES`; all compute the same, to rounding.
         callback: given the run at the start, between steps at most twice a second, after each epoch and at the end, such as
-            an `explorers.TrainingBoard`. It looks on and changes nothing; should it break, training goes on without it.
+            an `explorers.TrainingBoard`. It must not change the run; if it raises an error, training continues without it.
 
     With many processes (torchrun) call it inside `init_distributed()`, with the device that it names. Every rank gets the
     run back, rank 0 with its history.
@@ -77,6 +77,7 @@ def train(
                 break
             recorder.between_steps()
         recorder.finish()
+    recorder.close()
     return run
 
 

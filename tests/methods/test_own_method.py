@@ -133,7 +133,7 @@ def test_a_name_may_be_registered_anew_but_not_taken_from_the_package(own):
         class Config(own.Config):
             name = taken
 
-        with pytest.raises(InputError, match=f"'{taken}' is a name of the package"):
+        with pytest.raises(InputError, match=f"'{taken}' is a name that is taken"):
             register_method(type("Thief", (own,), {"Config": Config}))
     with pytest.raises(InputError, match="needs a Config with a name of its own"):
         register_method(type("Nameless", (Method,), {}))

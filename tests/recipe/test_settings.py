@@ -2,8 +2,10 @@
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import tiny
@@ -12,7 +14,10 @@ from mnclglf_lite.cli.main import main, parser
 from mnclglf_lite.core.config import Config, knob
 from mnclglf_lite.core.errors import InputError
 from mnclglf_lite.data.dataset import Splits
-from mnclglf_lite.methods.registry import BUILT_IN, METHODS, VARIANTS, methods_with, variant
+from mnclglf_lite.methods import registry
+from mnclglf_lite.methods.base import Slot
+from mnclglf_lite.methods.registry import BUILT_IN, METHODS, VARIANTS, methods_with, register_method, variant
+from mnclglf_lite.methods.simclr import SimCLR
 from mnclglf_lite.recipe.flags import all_settings, recipe_from, value_of
 from mnclglf_lite.recipe.legacy import RENAMED, RENAMED_IN_VIEWS, upgrade
 from mnclglf_lite.recipe.presets import PRESETS, preset
@@ -69,7 +74,7 @@ def test_every_setting_that_a_method_has_is_read(method):
     text = "".join(inspect.getsource(room) for room in (inspect.getmodule(METHODS[method]), run, step))
     text += inspect.getsource(knobs.SmallViewKnobs)
     for name in METHODS[method].Config.settings():
-        assert f"config.{name}" in text or f'method, "{name}"' in text, f"{method} never reads {name}"
+        assert re.search(rf'config\.{name}\b|method, "{name}"', text), f"{method} never reads {name}"
 
 
 def test_momentum_is_the_optimisers(toys):
@@ -173,7 +178,89 @@ def test_bounds_stand_with_the_setting():
             Two(bad)
 
 
+@pytest.fixture
+def learner():
+    """Register methods that are SimCLR with another Config; forget them afterwards."""
+    names = []
+
+    def make(settings=None, presets=None, variants=None, name="mine", decorate=True):
+        body = {"name": name, "__annotations__": {}} | {key: value for key, (_, value) in (settings or {}).items()}
+        body["__annotations__"] = {key: kind for key, (kind, _) in (settings or {}).items()}
+        config = type("Config", (SimCLR.Config,), body)
+        config = dataclasses.dataclass(frozen=True)(config) if decorate else config
+        register_method(type("Mine", (SimCLR,), {"Config": config, "presets": presets or {}, "variants": variants or {}}))
+        names.append(name)
+
+    yield make
+    for name in names:
+        registry._methods.pop(name, None)
+        for each in [each for each, (of, _) in VARIANTS.items() if of == name]:
+            del registry._variants[each]
+
+
+def test_a_method_may_not_redeclare_what_every_recipe_has(learner):
+    learner({"momentum": (float, knob(0.9, "of its own", "ours"))})
+    with pytest.raises(InputError, match="mine declares momentum, which every recipe has"):
+        preset("quick", "mine")
+
+
+def test_a_methods_own_preset_may_not_name_what_it_does_not_read(learner):
+    learner(presets={"quick": {"": {"queue": 64}}})
+    with pytest.raises(InputError, match="mine has no setting 'queue'"):
+        preset("quick", "mine")
+
+
+def test_defaults_and_preset_need_fit_together_only_as_a_whole(learner):
+    learner({"small_views": (int, knob(2, "views", "ours"))}, presets={"quick": {"": {"small_view": View(size=8)}}})
+    assert preset("quick", "mine", stem="imagenet", view=View(size=16)).method.small_view.size == 8
+
+
+def test_variants_of_a_registered_method_are_known_and_replaced(learner):
+    learner(variants={"mine-cold": {"temperature": 0.05}})
+    assert variant("mine-cold") == ("mine", {"temperature": 0.05})
+    learner(variants={"mine-hot": {"temperature": 0.9}})
+    assert "mine-cold" not in VARIANTS and variant("mine-hot")[0] == "mine"
+    with pytest.raises(InputError, match="'ressl' is a name that is taken"):
+        learner(name="other", variants={"ressl": {}})
+
+
+def test_a_malformed_config_is_refused_when_it_is_registered(learner):
+    for settings, decorate in (
+        ({"t": (float, 2.0)}, True),
+        ({"name": (str, "mine")}, True),
+        ({"t": (float, knob(2.0, "t", "ours"))}, False),
+    ):
+        with pytest.raises(InputError, match="declare each setting of its Config with knob"):
+            learner(settings, decorate=decorate)
+    assert "mine" not in METHODS
+
+
+def test_numbers_of_numpy_and_lists_become_plain_values():
+    asked = tiny(
+        "simclr",
+        steps=np.int64(5),
+        lr=np.float32(0.5),
+        temperature=np.linspace(0.1, 1, 3)[1],
+        projector=[16, 8],
+        seed=np.int64(3),
+    )
+    assert json.loads(json.dumps(asked.to_dict()))["steps"] == 5 and asked.method.projector == (16, 8)
+    assert [type(value) for value in (asked.optim.lr, asked.method.temperature, asked.seed)] == [float, float, int]
+    with pytest.raises(InputError, match="seed must be a whole number"):
+        tiny("simclr", seed=True)
+
+
+def test_a_slot_has_a_view_of_its_own_or_changes():
+    with pytest.raises(InputError, match="not both"):
+        Slot("small", View(size=16), changes={"blur_p": 0.9})
+
+
 # --- records of the first format
+
+
+def test_a_recipe_of_a_newer_format_is_refused():
+    with pytest.raises(InputError, match="format 3; this version reads up to 2"):
+        Recipe.from_dict({"format": 3, "method": "simclr"})
 
 
 def test_old_records_are_read_under_todays_names():
