@@ -3,8 +3,9 @@
     eager      operation by operation, as it is written: starts at once
     views      making the views is compiled into a few loops over the batch, the rest is eager
     compiled   making the views, the networks and the losses are compiled
-    captured   CUDA alone: the compiled step is recorded once as a graph, optimiser, moving averages and queues included,
-               and replayed; the host then says one word a step in place of hundreds
+    captured   CUDA alone, experimental (not run on a GPU yet): the compiled step is recorded once as a graph, optimiser,
+               moving averages and queues included, and replayed; the host then launches one graph a step, not hundreds of
+               kernels
 
 `auto` is `compiled` on CUDA. On a CPU compiling takes most of a minute, which short runs do not have, and then a step takes
 up to a tenth less (measured: `benchmarks/results.md`): `auto` is `eager` there for short runs and `compiled` for long ones.
