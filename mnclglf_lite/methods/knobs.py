@@ -134,6 +134,10 @@ class GridKnobs(MethodConfig):
 
     def check(self, recipe: Any) -> None:
         super().check(recipe)
+        self.check_combine()
+
+    def check_combine(self) -> None:
+        """Refuse to combine more patches than there are."""
         if self.combine > self.grid**2:
             raise InputError(f"cannot combine {self.combine} of {self.grid**2} patches; make grid larger or combine smaller")
 

@@ -83,7 +83,7 @@ class OptimConfig(Config):
 
 
 SECTIONS = {"data": DataConfig, "views": ViewsConfig, "encoder": EncoderConfig, "optim": OptimConfig}
-SHARED = {spec.name for part in SECTIONS.values() for spec in fields(part)} | {"seed", "method", "format"}  # no method's own
+SHARED = {spec.name for part in SECTIONS.values() for spec in fields(part)} | {"seed"}  # settings that every recipe has
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class Recipe:
         object.__setattr__(self, "seed", plain(self.seed, 0))
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**40:
             raise InputError(f"seed must be a whole number from 0 to {2**40 - 1}; got {self.seed!r}")
-        if clash := sorted(SHARED & self.method.settings()):
+        if clash := sorted((SHARED | {"method", "format"}) & self.method.settings()):
             raise InputError(f"{self.method.name} declares {', '.join(clash)}, which every recipe has; give it another name")
         cells, view = self.method.cells, self.views.view
         least = self.encoder.smallest_view * cells
@@ -133,12 +133,12 @@ class Recipe:
 
         A setting that this recipe does not read raises `InputError`, with the methods that have it or the nearest names.
         """
-        kept = {name: value_of(self, name) for name in _names(type(self.method)) | SHARED - {"method", "format"}}
+        kept = {name: value_of(self, name) for name in SHARED | self.method.settings()}
         return Recipe.of(type(self.method), **kept | changes)
 
     def reads(self, name: str) -> bool:
         """Whether this recipe has a setting of this name."""
-        return name in _names(type(self.method)) | SHARED - {"method", "format"}
+        return name in SHARED | self.method.settings()
 
     def to_dict(self) -> dict[str, Any]:
         """All settings by name in plain JSON types; `from_dict` is its inverse."""

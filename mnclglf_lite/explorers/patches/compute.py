@@ -82,8 +82,7 @@ def combined(pictures: ImageSet, method: MNCLGLF, index: int, seed: int, grid: i
     least = SMALLEST_VIEW[method.backbone.stem] * config.cells
     if whole.size < least:
         raise InputError(f"a view of {whole.size} pixels is too small for this network; make it at least {least}")
-    if combine > grid**2:
-        raise InputError(f"cannot combine {combine} of {grid**2} patches; make grid larger or combine smaller")
+    config.check_combine()
     order = torch.randperm(len(pictures), generator=generator)
     rows = torch.cat([torch.tensor([index]), order[order != index][: BATCH - 1]])
     batch = pictures.images[rows.to(pictures.device)].cpu()  # (N, 3, H, W)
