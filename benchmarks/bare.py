@@ -10,8 +10,8 @@ the parameters that get a gradient, method by method.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial, singledispatch
+import contextlib
+from functools import singledispatch
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,7 @@ from mnclglf_lite.methods.nnclr import NNCLR
 from mnclglf_lite.methods.simclr import SimCLR
 from mnclglf_lite.methods.simsiam import SimSiam
 from mnclglf_lite.methods.supervised import Supervised
+from mnclglf_lite.training.step import CompiledBackbones
 from mnclglf_lite.views import montage
 
 
@@ -128,20 +129,20 @@ def _(method: GLNet, views: list[Tensor]) -> list[Tensor]:
 class Bare:
     """Forward and backward of the networks alone, on views that lie on the device: `bare()` is one step without its work.
 
-    The backward pass starts from random gradients that were drawn once, so that nothing like a loss has to be computed.
+    Compiled as in `step`: the backbones. The backward pass starts from random gradients that were drawn once, so that nothing like a loss has to be computed.
     """
 
     def __init__(self, method: nn.Module, views: list[Tensor], dtype: torch.dtype | None, compiled: bool):
         self.method, self.views, self.dtype = method, views, dtype
-        forward: Callable[[list[Tensor]], list[Tensor]] = partial(networks.dispatch(type(method)), method)
-        self.forward = torch.compile(forward, dynamic=False) if compiled else forward
+        self.backbones = CompiledBackbones(method) if compiled else contextlib.nullcontext()
         self.gradients: list[Tensor] | None = None
 
     def __call__(self) -> None:
         for parameter in self.method.parameters():
             parameter.grad = None
         with torch.autocast(self.views[0].device.type, dtype=self.dtype, enabled=self.dtype is not None):
-            found = [x for x in self.forward(self.views) if x.requires_grad]
+            with self.backbones:
+                found = [x for x in networks(self.method, self.views) if x.requires_grad]
         if self.gradients is None:
             self.gradients = [1e-3 * torch.randn_like(x) for x in found]
         torch.autograd.backward(found, self.gradients)

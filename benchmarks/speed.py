@@ -55,7 +55,7 @@ from mnclglf_lite.training import cost
 
 ROOT = Path(__file__).resolve().parents[1]
 TITLES = {
-    "ours": "ours", "ours-eager": "ours, eager", "ours-views": "ours, views compiled", "ours-captured": "ours, captured",
+    "ours": "ours", "ours-eager": "ours, eager", "ours-captured": "ours, captured",
     "ours-fp32": "ours, fp32", "bare": "bare networks", "networks-loss": "networks and loss",
     "lightly": "lightly as shipped", "lightly-tuned": "lightly tuned", "lightly-fp32": "lightly tuned, fp32",
     "lightly-fixed": "lightly tuned, fixed batch", "torchvision": "torchvision v2 (solo-learn's recipe)",
@@ -401,7 +401,7 @@ def rows_for(method: str, cuda: bool, asked: str | None) -> list[str]:
             if name not in TITLES:
                 raise unknown("row", name, TITLES)
         return names if method == "simclr" else [name for name in names if name not in PEERS]
-    left_out = ("ours-views", "networks-loss", *(() if cuda else ("ours-captured",)))
+    left_out = ("networks-loss", *(() if cuda else ("ours-captured",)))
     return [name for name in TITLES if name not in left_out and (method == "simclr" or name not in PEERS)]
 
 
@@ -417,7 +417,7 @@ def arguments(words: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--batch", type=int, help="pictures (512 on CUDA, else the preset's)")
     parser.add_argument("--rounds", type=int, default=5, help="blocks of each row (5)")
     parser.add_argument("--seconds", type=float, default=2.0, help="of a block (2)")
-    parser.add_argument("--rows", help=f"names with commas, of {', '.join(TITLES)} (all but ours-views, networks-loss)")
+    parser.add_argument("--rows", help=f"names with commas, of {', '.join(TITLES)} (all but networks-loss)")
     parser.add_argument("--engine", default="auto", help="of the row ours (auto: compiled)")
     parser.add_argument("--workers", help="loader processes to try, with commas (0, 1, 2, 4, 8, cores)")
     parser.add_argument("--threads", type=int, help="of torch (its own choice)")

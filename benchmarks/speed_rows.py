@@ -7,6 +7,7 @@ that a block is over only when they have stopped working.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
@@ -29,7 +30,7 @@ from mnclglf_lite.core.device import autocast_dtype, describe_device
 from mnclglf_lite.data.dataset import batch_order
 from mnclglf_lite.recipe.recipe import Recipe
 from mnclglf_lite.training.run import Run, new_run
-from mnclglf_lite.training.step import Step, set_lr, views_at_step
+from mnclglf_lite.training.step import CompiledBackbones, Step, set_lr, views_at_step
 from mnclglf_lite.views.batch import make_views
 
 TURNS = 15  # short blocks of each part of a step, in turn
@@ -151,7 +152,7 @@ class Ours(Row):
         kept: dict[str, Any] = {}
 
         def gradients() -> None:
-            with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype is not None):
+            with one.backbones, torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype is not None):
                 kept["outputs"] = one.forward(cut, labels)
             run.optimiser.zero_grad(set_to_none=True)
             kept["outputs"]["loss"].backward()
@@ -166,7 +167,7 @@ class Ours(Row):
             index = next(self.rows)
             make_views(one.images[index], kinds, run.generator, one.render)
 
-        bare = Bare(run.method, cut, self.dtype, one.forward is not run.method)
+        bare = Bare(run.method, cut, self.dtype, one.engine != "eager")
         work = {"data": data, "networks": bare, "gradients": gradients, "update": update, "whole": self.whole}
         for each in work.values():
             for _ in range(2):
@@ -234,12 +235,12 @@ class Networks(Row):
     def with_loss(
         method: Any, cut: list[Tensor], labels: Tensor, dtype: torch.dtype | None, compiled: bool
     ) -> Callable[[], None]:
-        forward = torch.compile(method, dynamic=False) if compiled else method
+        backbones = CompiledBackbones(method) if compiled else contextlib.nullcontext()
 
         def work() -> None:
             method.zero_grad(set_to_none=True)
-            with torch.autocast(labels.device.type, dtype=dtype, enabled=dtype is not None):
-                loss = forward(cut, labels)["loss"]
+            with backbones, torch.autocast(labels.device.type, dtype=dtype, enabled=dtype is not None):
+                loss = method(cut, labels)["loss"]
             loss.backward()
 
         return work
@@ -371,7 +372,6 @@ class Ceilings(Row):
 BUILD: dict[str, tuple[str, Callable[[dict[str, Any]], Row]]] = {
     "ours": ("ours", Ours),
     "ours-eager": ("ours, eager", lambda spec: Ours(spec, "eager")),
-    "ours-views": ("ours, views compiled", lambda spec: Ours(spec, "views")),
     "ours-captured": ("ours, captured", lambda spec: Ours(spec, "captured")),
     "ours-fp32": ("ours, fp32", lambda spec: Ours(spec, precision="fp32")),
     "bare": ("bare networks", Networks),

@@ -46,7 +46,8 @@ def _run_flags(parser: argparse.ArgumentParser, without: tuple[str, ...] = ()) -
         "--minutes", type=float, help="size the run by time: 3 s of timing fix the steps (default: by --epochs)"
     )
     parser.add_argument("--engine", default="auto", help=(
-        "how a step is run: eager, views, compiled or captured; all compute the same (default: auto, by device and length)"
+        "how a step is run: eager, compiled, or captured (CUDA, experimental); all compute the same "
+        "(default: auto, by device and length)"
     ))  # fmt: skip
     add_recipe_flags(parser, without)
 

@@ -1,18 +1,17 @@
-"""One step of training, and four engines to run it that compute the same.
+"""One step of training, and three engines to run it that compute the same.
 
     eager      operation by operation, as it is written: starts at once
-    views      making the views is compiled into a few loops over the batch, the rest is eager
-    compiled   making the views, the networks and the losses are compiled
+    compiled   making the views and the backbones are compiled; heads, losses and all else stay eager
     captured   CUDA alone, experimental (not run on a GPU yet): the compiled step is recorded once as a graph, optimiser,
                moving averages and queues included, and replayed; the host then launches one graph a step, not hundreds of
                kernels
 
-`auto` is `compiled` on CUDA. On a CPU compiling takes most of a minute, which short runs do not have, and then a step takes
-up to a tenth less (measured: `benchmarks/results.md`): `auto` is `eager` there for short runs and `compiled` for long ones.
-Whatever cannot be compiled or captured here runs eagerly, and the log says why.
+Views and backbones are nearly all of a step's work, and the networks of a method share their compiled code. Compiling the
+whole forward pass took three to four times as long, for a step that was at best a tenth faster (measured on a CPU).
 
-Nothing in a step reads a tensor's value into Python, so that the host runs ahead of the device. On CUDA the views are made
-on a stream of their own: those of the next batch while the networks are busy with this one.
+`auto` is `compiled` on CUDA. On a CPU compiling takes up to half a minute, which short runs do not have: `auto` is `eager`
+there for short runs and `compiled` for long ones. What cannot be compiled or captured here runs eagerly from the same state,
+and the log says why. Nothing in a step reads a tensor's value into Python, so that the host runs ahead of the device.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ import copy
 import dataclasses
 import inspect
 from collections.abc import Callable, Iterator
+from types import MethodType
 
 import torch
 from torch import Tensor, nn
@@ -32,12 +32,13 @@ from ..core.device import autocast_dtype
 from ..core.distributed import local_rows, world_size
 from ..core.errors import unknown
 from ..methods.base import Method, Outputs
+from ..models.resnet import ResNet
 from ..recipe.recipe import Recipe
 from ..views.batch import make_views, render_channels_last
 from ..views.view import View
 from .run import Run, lr_factor
 
-ENGINES = ("auto", "eager", "views", "compiled", "captured")
+ENGINES = ("auto", "eager", "compiled", "captured")
 # A CPU's compiler works some 42 s on SimCLR's slim net and then saves some 11 ms a step (measured, 24 pixels): even after
 # 4,000 steps, later at 32 pixels
 CPU_COMPILES_FROM = 5000
@@ -98,6 +99,23 @@ def engine_for(name: str, device: torch.device, steps: int) -> str:
     return "compiled" if device.type == "cpu" and steps >= CPU_COMPILES_FROM else "eager"
 
 
+class CompiledBackbones:
+    """Inside `with`, every backbone of a method runs compiled. Outside it is as written, so that evaluation and export,
+    which come in other shapes, never wait for a compiler."""
+
+    def __init__(self, method: nn.Module):
+        self.backbones = [module for module in method.modules() if isinstance(module, ResNet)]
+        self.maps = torch.compile(ResNet.maps, dynamic=False)  # one function: the networks share what is compiled
+
+    def __enter__(self) -> None:
+        for backbone in self.backbones:
+            backbone.maps = MethodType(self.maps, backbone)
+
+    def __exit__(self, *error: object) -> None:
+        for backbone in self.backbones:
+            del backbone.maps
+
+
 @contextlib.contextmanager
 def on_stream(stream: torch.cuda.Stream | None) -> Iterator[None]:
     """Work queued in here runs on `stream`, after all that was queued before and before all that is queued later."""
@@ -119,7 +137,6 @@ class Step:
         engine: one of `ENGINES`; `self.engine` is what it became.
         log: told in one line what cannot be had here, and why.
 
-    `index` lies on the CPU: a step then has no need to wait for the one before it to cut its views.
     """
 
     def __init__(
@@ -131,31 +148,28 @@ class Step:
         self.engine = engine_for(engine, images.device, run.total_steps)
         self.render: Callable[..., Tensor] = render_channels_last
         self.forward: Callable[..., Outputs] = run.method
+        self.backbones: contextlib.AbstractContextManager = contextlib.nullcontext()
         self.graph: torch.cuda.CUDAGraph | None = None
         self.views: dict[int, list[View]] = {}  # by the size of whole views
         self.done = 0
-        if world_size() > 1:
-            if self.engine in ("compiled", "captured"):
-                self.fall_back("views", "with many processes the networks run eagerly")
-            self.forward = DistributedDataParallel(run.method, **{KEEP_BUFFERS: False})
         if self.engine == "captured" and not images.is_cuda:
             self.fall_back("compiled", f"a graph is recorded on CUDA, and this run is on {images.device.type}")
         if self.engine == "captured" and run.recipe.views.progressive_sizes:
             self.fall_back("compiled", "a graph has one size of views, and this recipe has progressive_sizes")
+        if self.engine == "captured" and world_size() > 1:
+            self.fall_back("compiled", "a graph is recorded for one process, and this run has many")
+        if world_size() > 1:
+            self.forward = DistributedDataParallel(run.method, **{KEEP_BUFFERS: False})
         if self.engine != "eager":
             torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, RECOMPILE_LIMIT)
             self.render = torch.compile(render_channels_last, dynamic=False)
-        if self.engine in ("compiled", "captured"):
-            self.forward = torch.compile(run.method, dynamic=False)
-        captured = self.engine == "captured"
-        # One stream to make views beside the step before; one to record a graph on, which cannot be the default stream
-        self.aside = torch.cuda.Stream(images.device) if images.is_cuda and not captured else None
-        self.recorder = torch.cuda.Stream(images.device) if captured else None
-        if self.aside is not None:
-            self.aside.wait_stream(torch.cuda.current_stream(images.device))  # the pictures may still be on their way
+            if world_size() == 1:  # BatchNorms that talk to other processes are not compiled: there it is the views alone
+                self.backbones = CompiledBackbones(run.method)
+        # A graph cannot be recorded on the default stream
+        self.recorder = torch.cuda.Stream(images.device) if self.engine == "captured" else None
         if images.is_cuda:
             torch.backends.cudnn.benchmark = True  # shapes are fixed: the fastest convolution is looked for once
-        if captured:
+        if self.engine == "captured":
             for group in run.optimiser.param_groups:
                 group["lr"] = torch.as_tensor(float(group["lr"]), device=images.device)
 
@@ -174,7 +188,7 @@ class Step:
                 outputs = self.outputs
             elif self.engine == "captured" and self.done == RECORD_AT:
                 outputs = self.record(index)
-            elif self.engine != "eager" and self.done == 0:
+            elif self.engine != "eager" and self.size not in self.views:
                 outputs = self.first(index)
             else:
                 outputs = self.work(index)
@@ -182,25 +196,23 @@ class Step:
         self.done += 1
         return outputs
 
+    @property
+    def size(self) -> int:
+        """The size of whole views in the step that comes."""
+        return self.run.recipe.views.size_at(self.run.step, self.run.total_steps)
+
     def work(self, index: Tensor) -> Outputs:
         """One step on the rows `index`, and nothing that a graph could not hold."""
         run = self.run
-        size = run.recipe.views.size_at(run.step, run.total_steps)
-        if size not in self.views:  # the very same objects each time: what is compiled may be compiled for them
-            self.views[size] = views_at_step(run.recipe, run.method, run.step, run.total_steps)
-        with torch.cuda.stream(self.aside):  # no stream, no effect
-            rows = index.to(self.images.device, non_blocking=True)
-            cut = make_views(self.images[rows[local_rows(len(rows))]], self.views[size], run.generator, self.render)
-            labels = self.labels[rows]
-        if self.aside is not None:
-            now = torch.cuda.current_stream(self.images.device)
-            now.wait_stream(self.aside)
-            for made in (*cut, labels):
-                made.record_stream(now)  # their memory is not given to a later view before the networks are through
-        return optimize(run, cut, labels, self.dtype, self.forward)
+        if self.size not in self.views:  # the very same objects each time: what is compiled may be compiled for them
+            self.views[self.size] = views_at_step(run.recipe, run.method, run.step, run.total_steps)
+        rows = index.to(self.images.device, non_blocking=True)
+        cut = make_views(self.images[rows[local_rows(len(rows))]], self.views[self.size], run.generator, self.render)
+        with self.backbones:
+            return optimize(run, cut, self.labels[rows], self.dtype, self.forward)
 
     def first(self, index: Tensor) -> Outputs:
-        """The first step, in which torch compiles. What cannot be compiled is taken back and done eagerly."""
+        """A step with views of a new size, in which torch compiles. What cannot be compiled is taken back and done eagerly."""
         run = self.run
         before = copy.deepcopy((run.method.state_dict(), run.optimiser.state_dict(), run.generator.get_state()))
         try:
@@ -214,8 +226,7 @@ class Step:
             run.optimiser.load_state_dict(before[1])
             run.generator.set_state(before[2])
             self.fall_back("eager", error)
-            self.render = render_channels_last
-            self.forward = run.method if world_size() == 1 else self.forward
+            self.render, self.backbones = render_channels_last, contextlib.nullcontext()
             return self.work(index)
 
     def record(self, index: Tensor) -> Outputs:
