@@ -359,6 +359,10 @@ def main(argv: list[str] | None = None) -> int:
         return doctor(argparse.Namespace(data=None))
     args = parser().parse_args(argv)
     try:
+        if args.command != "train":
+            from ..core.distributed import refuse_many
+
+            refuse_many(args.command)
         return args.run(args) or 0
     except InputError as error:
         print(f"mnclglf-lite: {error}", file=sys.stderr)

@@ -145,6 +145,16 @@ def device_of(name: str) -> torch.device:
     return device
 
 
+def refuse_many(what: str) -> None:
+    """Refuse what would only be done W times over: under torchrun rank 0 raises `InputError`, the others leave."""
+    started = int(os.environ.get("WORLD_SIZE", 1))
+    if started == 1:
+        return
+    if int(os.environ.get("RANK", 0)):
+        sys.exit(2)
+    raise InputError(f"{what} works in one process, and torchrun has started {started}: run it without torchrun")
+
+
 @contextlib.contextmanager
 def init_distributed(device: str = "auto") -> Iterator[str]:
     """Join the processes that torchrun has started, and leave them at the end; yields the name of this rank's device.

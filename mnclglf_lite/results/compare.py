@@ -10,6 +10,7 @@ from statistics import mean
 from typing import TYPE_CHECKING, Any
 
 from ..core.device import pick_device
+from ..core.distributed import refuse_many
 from ..core.errors import InputError
 from ..core.files import save_json
 from ..core.text import format_table, short_count
@@ -55,6 +56,7 @@ def compare(
     Writes `out/compare.json` and returns the same: {"rows": {name: {"runs": [...]}}, "baselines": {...}, ...}. Raises
     `InputError` before anything is trained where a run in `out` has another recipe, or was sized in another way.
     """
+    refuse_many("compare")
     if not recipes or not seeds:
         raise InputError("nothing to compare: name at least one method and one seed")
     if len(set(seeds)) < len(seeds):

@@ -47,7 +47,7 @@ def prepare(
         recipe = recipe.replace(steps=begun.optim.steps)  # calibrated when it was begun
     elif minutes is not None:
         recipe = recipe.replace(steps=calibrate_steps(minutes, recipe, splits, where, engine, log))
-    run = open_run(recipe, splits, Path(out) if out else None, resume, where)
+    run = open_run(recipe, splits, Path(out) if out else None, resume, where, log)
     run.per_epoch = len(splits.train) // recipe.optim.batch_size
     run.method.train()
     return run, splits
@@ -99,7 +99,10 @@ def check_recipe(out: Path, kept: Recipe, asked: Recipe) -> None:
         )
 
 
-def open_run(recipe: Recipe, splits: Splits, out: Path | None, resume: bool, device: torch.device) -> Run:
+def open_run(
+    recipe: Recipe, splits: Splits, out: Path | None, resume: bool, device: torch.device,
+    log: Callable[[str], None] = print,
+) -> Run:  # fmt: skip
     """A fresh run, or the one whose checkpoint lies in `out`. Refuses before anything is touched."""
     run = new_run(recipe, len(splits.train), len(splits.train.classes), device)
     if world_size() > 1 and not run.method.supports_distributed:
@@ -114,7 +117,7 @@ def open_run(recipe: Recipe, splits: Splits, out: Path | None, resume: bool, dev
     if resume and path.exists():
         state = checkpoint.load(path, device)
         check_recipe(run.out, Recipe.from_dict(state["recipe"]), recipe)
-        run.restore(state)
+        run.resume(state, log)
         run.history = [row for row in read_lines(run.out / "history.jsonl") if row["step"] <= run.step]
     barrier()  # all have read before one writes
     if rank():

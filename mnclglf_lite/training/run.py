@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -100,12 +101,30 @@ class Run:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
+        """Networks and position, all that looking and measuring need: from any device, on any device."""
         self.method.load_state_dict(state["method"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.generator.set_state(state["draws"].cpu())
-        torch.set_rng_state(state["torch_random"].cpu())
-        self.meter.restore(state["meter"])
         self.step, self.seconds = state["step"], state["seconds"]
+
+    def resume(self, state: dict[str, Any], log: Callable[[str], None] = print) -> None:
+        """Everything, to train on. On another kind of device the random draws cannot go on, and `log` is told so."""
+        self.restore(state)
+        here = [group["fused"] for group in self.optimiser.param_groups]
+        self.optimiser.load_state_dict(state["optimiser"])
+        for group, fused in zip(self.optimiser.param_groups, here, strict=True):
+            group |= {"lr": float(group["lr"]), "fused": fused}  # a captured run has tensors for rates
+        self.meter.restore(state["meter"])
+        torch.set_rng_state(state["torch_random"].cpu())
+        draws = state["draws"].cpu()
+        if len(draws) == len(self.generator.get_state()):
+            self.generator.set_state(draws)
+        else:  # a CPU's state has 5,056 bytes, that of CUDA 16
+            self.generator.manual_seed(
+                self.recipe.seed * 1_000_003 + self.step
+            )  # as `dataset.batch_order` mixes two numbers
+            log(
+                f"this run began on another kind of device: from step {self.step} on its random draws (crops, colours, "
+                "shuffles) are new ones, not those that it would have had there"
+            )
 
     def check_finite(self) -> None:
         """Raise when a loss since the last look was not a finite number."""

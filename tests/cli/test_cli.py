@@ -3,14 +3,17 @@
 import argparse
 import contextlib
 import dataclasses
+import importlib.util
 import io
 import json
 import os
 import re
+import shutil
 import signal
 
 import pytest
 import torch
+from conftest import interrupt_after
 
 from mnclglf_lite.cli.main import main, parser
 from mnclglf_lite.data import dataset
@@ -584,6 +587,79 @@ def test_a_damaged_checkpoint_is_named(run, tmp_path):
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "checkpoint.pt").write_bytes((run[0] / "checkpoint.pt").read_bytes()[:1000])
     refused("bad/checkpoint.pt is not a readable checkpoint", ["evaluate", "bad"], tmp_path)
+
+
+@pytest.mark.parametrize("command", ["evaluate", "explore", "export"])
+def test_under_torchrun_one_process_refuses_and_the_others_leave(command, run, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    words = [command, run[0], *(["b.safetensors"] if command == "export" else [])]
+    refused(f"{command} works in one process, and torchrun has started 2", words, tmp_path)
+    monkeypatch.setenv("RANK", "1")
+    assert cli(*words) == (2, "", "")
+
+
+# --- a run from another device: its generator's state has another length there, 16 bytes on CUDA ---
+
+
+@pytest.fixture
+def from_cuda(run, tmp_path):
+    """The run as a GPU would have left it, as far as a CPU can tell."""
+    folder = tmp_path / "gpu"
+    shutil.copytree(run[0], folder)
+    state = torch.load(folder / "checkpoint.pt", weights_only=True)
+    state["draws"] = torch.arange(16, dtype=torch.uint8)
+    for group in state["optimiser"]["param_groups"]:
+        group["lr"] = torch.tensor(group["lr"])  # of a captured step
+    torch.save(state, folder / "checkpoint.pt")
+    return folder
+
+
+def test_a_run_from_a_gpu_is_looked_at_measured_and_exported_on_a_cpu(run, from_cuda, tmp_path):
+    load = pytest.importorskip("safetensors.torch").load_file
+    for folder, name in ((run[0], "cpu"), (from_cuda, "cuda")):
+        code, _, err = cli("evaluate", folder, "--json", f"{name}.json", "--device", "cpu")
+        assert code == 0 and err == ""
+        assert cli("export", folder, f"{name}.safetensors")[0] == 0
+    here, there = (json.loads((tmp_path / f"{name}.json").read_text())["rows"]["mnclglf"] for name in ("cpu", "cuda"))
+    assert here["knn"] == there["knn"]
+    here, there = (load(tmp_path / f"{name}.safetensors") for name in ("cpu", "cuda"))
+    assert all(torch.equal(here[name], there[name]) for name in here)
+    if importlib.util.find_spec("matplotlib"):
+        assert cli("explore", from_cuda, "--map", "pca", "--points", 50, "--out", "x", "--device", "cpu")[0] == 0
+
+
+@pytest.mark.parametrize("there", ["cuda", "cpu"])
+def test_a_run_goes_on_with_another_kind_of_device_and_says_that_its_draws_differ(there, tmp_path, monkeypatch):
+    """Both ways: 16 bytes for a CPU's generator, and a CPU's 5,056 for one that has 16."""
+    argv = ["train", "--out", "r", *TINY, "--steps", "4", "--resume"]
+    with monkeypatch.context() as patch:
+        interrupt_after(2, patch)
+        assert cli(*argv)[0] == 130
+    path = tmp_path / "r" / "checkpoint.pt"
+    state = torch.load(path, weights_only=True)
+    if there == "cuda":
+        torch.save(state | {"draws": torch.arange(16, dtype=torch.uint8)}, path)
+        code, out, err = cli(*argv)
+        assert code == 0 and err == "" and out.count("another kind of device: from step 2 on its random draws") == 1
+        assert load_run(tmp_path / "r", "cpu").finished
+        return
+
+    class Cudas:
+        seed = None
+
+        def get_state(self):
+            return torch.zeros(16, dtype=torch.uint8)
+
+        def manual_seed(self, seed):
+            self.seed = seed
+
+    said = []
+    run = load_run(tmp_path / "r", "cpu")
+    run.generator = Cudas()
+    run.resume(state, said.append)
+    assert len(said) == 1 and "from step 2 on" in said[0]
+    assert run.generator.seed not in (None, run.recipe.seed)  # not the draws of step 0 once more
 
 
 # --- what breaks on the way: exit code 1 or 130, one line, nothing lost ---

@@ -102,7 +102,9 @@ def test_what_does_not_compile_runs_eagerly_from_the_same_start_and_says_why(toy
     said = []
     found, after, one = losses(recipe, toys, "compiled", steps=3, said=said)
     assert one.engine == "eager" and torch.equal(found, eager)
-    assert said == ["the engine 'compiled' is not available here (RuntimeError: no C++ compiler here); continuing with eager"]
+    assert said == [
+        "the engine 'compiled' is not available here (RuntimeError: no C++ compiler here); continuing with eager"
+    ]
     theirs = before.method.state_dict()
     assert all(torch.equal(value, theirs[name]) for name, value in after.method.state_dict().items())
 
