@@ -129,8 +129,8 @@ def _(method: GLNet, views: list[Tensor]) -> list[Tensor]:
 class Bare:
     """Forward and backward of the networks alone, on views that lie on the device: `bare()` is one step without its work.
 
-    Compiled as in `step`: the backbones. The backward pass starts from random gradients that were drawn once, so that nothing
-    like a loss has to be computed.
+    Compiled as in `step`: the backbones. The backward pass starts from random gradients, drawn once, so that nothing like a
+    loss has to be computed.
     """
 
     def __init__(self, method: nn.Module, views: list[Tensor], dtype: torch.dtype | None, compiled: bool):

@@ -212,7 +212,7 @@ class Step:
             return optimize(run, cut, self.labels[rows], self.dtype, self.forward)
 
     def first(self, index: Tensor) -> Outputs:
-        """A step with views of a new size, in which torch compiles. What cannot be compiled is taken back and done eagerly."""
+        """A step with views of a new size, in which torch compiles; what fails is taken back and done eagerly."""
         run = self.run
         before = copy.deepcopy((run.method.state_dict(), run.optimiser.state_dict(), run.generator.get_state()))
         try:
