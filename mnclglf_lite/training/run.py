@@ -118,9 +118,7 @@ class Run:
         if len(draws) == len(self.generator.get_state()):
             self.generator.set_state(draws)
         else:  # a CPU's state has 5,056 bytes, that of CUDA 16
-            self.generator.manual_seed(
-                self.recipe.seed * 1_000_003 + self.step
-            )  # as `dataset.batch_order` mixes two numbers
+            self.generator.manual_seed(self.recipe.seed * 1_000_003 + self.step)  # mixed as in `dataset.batch_order`
             log(
                 f"this run began on another kind of device: from step {self.step} on its random draws (crops, colours, "
                 "shuffles) are new ones, not those that it would have had there"
