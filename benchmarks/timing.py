@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
+import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -44,6 +46,54 @@ def wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
+
+
+def pace(work: Callable[[], Any], seconds: float, device: torch.device) -> float:
+    """Seconds of a call: the median of three stretches, the device waited for at the end of each."""
+
+    def stretch(count: int) -> float:
+        begun = time.perf_counter()
+        for _ in range(count):
+            work()
+        wait(device)
+        return (time.perf_counter() - begun) / count
+
+    stretch(2)
+    count = max(2, int(seconds / 3 / stretch(2)))
+    return statistics.median(stretch(count) for _ in range(3))
+
+
+def no_sync(work: Callable[[], Any], device: torch.device) -> bool | str | None:
+    """True where three more calls never make the host wait, or what torch said; None where it cannot tell (not CUDA)."""
+    if device.type != "cuda":
+        return None
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(3):
+            work()
+        return True
+    except RuntimeError as error:
+        return str(error)[:300]
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def forget_peak(device: torch.device) -> None:
+    """Memory on CUDA is counted anew from here on."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak(device: torch.device) -> int:
+    """Bytes: CUDA's peak since `forget_peak`; elsewhere the most that the process ever held."""
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else resident()
+
+
+def measured(work: Callable[[], Any], seconds: float, device: torch.device) -> dict[str, Any]:
+    """Seconds of a call, its peak of memory, and whether it makes the host wait."""
+    spent = pace(work, seconds, device)
+    return {"seconds": spent, "peak_bytes": peak(device), "no_sync": no_sync(work, device)}
 
 
 def pictures(count: int, side: int, device: torch.device) -> tuple[Tensor, Tensor]:
