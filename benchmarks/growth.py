@@ -1,4 +1,4 @@
-"""How time and memory of a training step grow with the batch, the image set, views, queue, width and networks.
+"""How time and memory of a training step grow with the batch, the image set, views, queue, width, networks and patches.
 
     python -m benchmarks.growth                       about five minutes on two cores, the slim net
     python -m benchmarks.growth --preset standard     on a GPU
@@ -14,7 +14,8 @@ the two largest sizes stands beside it.
     views       SimCLR, whole views by area: 2 and 0 to 6 small views
     queue       MoCo, embeddings
     width       SimCLR, channels of the first stage
-    networks    MCL, networks taught together; MNCLGLF, one online network and its twins
+    networks    MCL, networks trained together; MNCLGLF, one online network and its momentum encoders
+    patches     MNCLGLF, grids of 2x2, 3x3 and 4x4: 4, 9, 16 patches of a view of 24 pixels make 6, 36, 120 pairs
 
 The pictures are random numbers, drawn where they stay. Memory is what a step holds at its peak beyond what the program held
 before the run was made: networks, optimiser, queue, activations, and the resident pictures. On CUDA the allocator says it.
@@ -28,6 +29,7 @@ Writes data/runs/growth/DEVICE.json, and a plot beside it where matplotlib is in
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import importlib.util
 import json
 import math
@@ -76,6 +78,7 @@ ROWS = (
     Row("width", "simclr", "width", (8, 16, 24, 32, 48, 64), "channels of the first stage"),
     Row("networks, MCL", "mcl", "num_networks", (1, 2, 3, 4), "networks"),
     Row("networks, MNCLGLF", "mnclglf", "num_networks", (1, 2, 3, 4), "networks"),
+    Row("patches, MNCLGLF", "mnclglf", "grid", (2, 3, 4), "patches of a view"),
 )
 DRY = {"width": 8, "projector": (16, 16), "predictor_hidden": 8, "batch_size": 16, "queue": 64}
 
@@ -86,6 +89,8 @@ def recipe_of(row: Row, size: int, name: str, dry: bool) -> Recipe:
     if row.field != "images":
         changes[row.field] = size
     recipe = preset(name, row.method, "cifar10")
+    if row.field == "grid":
+        changes["view"] = dataclasses.replace(recipe.views.view, size=24)  # which 2, 3 and 4 divide
     if recipe.reads("queue"):
         changes.setdefault("queue", max(1, recipe.method.queue // changes["batch_size"]) * changes["batch_size"])
     return recipe.replace(**{setting: value for setting, value in changes.items() if recipe.reads(setting)})
@@ -96,7 +101,9 @@ def pictures_of(row: Row, size: int, recipe: Recipe) -> int:
 
 
 def amount(row: Row, size: int, recipe: Recipe, step: Step) -> float:
-    """What is drawn along x: the size, and for views how many whole ones they are."""
+    """What is drawn along x: the size; for views how many whole ones they are; for a grid its patches."""
+    if row.field == "grid":
+        return float(size**2)
     return views_per_image(recipe, step.run.method) if row.field == "small_views" else float(size)
 
 

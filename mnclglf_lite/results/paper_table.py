@@ -3,12 +3,11 @@
 Three blocks of columns, each under a protocol of its own, which the lines below the table name:
 
     printed        the README of MNCLGLF's code: ResNet-18, pictures enlarged to 224 pixels, linear, the best test
-    ours, GPU      ResNet-18 at 32 pixels, `standard` preset, by `benchmarks.gpu_queue`: data/runs/gpu/c10-NAME-final/,
-                   trained on all 50,000, asked on test, where that is complete, else c10-NAME/, asked on the hold-out
+    ours, GPU      ResNet-18 at 32 pixels, `standard` preset, as many minutes each, by `benchmarks/gpu/first_light.py`:
+                   data/runs/gpu/NAME.json; trained on 45,000 images, measured on the test set at the end
     ours, CPU      the slim network, a run a core, as many whole views for each: data/runs/cifar10-slim/
 
-Within a block the ratio to SimCLR can be compared with that of another block; accuracies cannot. It is taken of runs that
-were asked on the same pictures. "-" is what nobody has run.
+Within a block the ratio to SimCLR can be compared with that of another block; accuracies cannot. "-" has not been run.
 """
 
 from __future__ import annotations
@@ -29,7 +28,6 @@ for _method in BUILT_IN:
     ROWS[_method.Config.name] = _method.title
     if _method.Config.name == "mnclglf":
         ROWS["mnclglf-released"] = "MNCLGLF as released"
-ON_GPU = {"mnclglf": "c10-drawn", "mnclglf-released": "c10-released"}  # else c10-METHOD
 HEAD = [
     "CIFAR-10",
     "printed",
@@ -45,35 +43,21 @@ HEAD = [
 ]
 
 
-def complete(item: Path) -> bool:
-    """Has the queue ended this item well, and is there a result?"""
-    if not (item / "result.json").exists():
-        return False
-    return json.loads((item / "item.json").read_text())["state"] == "complete"
-
-
 def on_gpu(folder: Path) -> dict[str, dict[str, Any]]:
-    """What the queue's complete items measured: linear (the paper's protocol, last epoch), kNN (k 200), seconds.
-
-    Of a run on all pictures and one that kept the hold-out apart the first.
-    """
+    """What the GPU script's complete runs measured on the test set: linear, kNN (k 200), and seconds of training."""
     found = {}
     for name in ROWS:
-        kept = folder / "gpu" / ON_GPU.get(name, f"c10-{name}")
-        item = next((item for item in (kept.with_name(f"{kept.name}-final"), kept) if complete(item)), None)
-        if item is None:
-            continue
-        result = json.loads((item / "result.json").read_text())
-        row = list(result["rows"].values())[-1]
-        found[name] = {
-            "linear": result["paper_linear"]["last"]["top1"],
-            "knn": row["knn"]["raw"]["top1"],
-            "seconds": result["train_seconds"],
-            "seed": result["recipe"]["seed"],
-            "epochs": result["recipe"]["epochs"],
-            "on": row["on"],
-            "hardware": row["hardware"],
-        }
+        path = folder / "gpu" / f"{name}.json"
+        record = json.loads(path.read_text()) if path.exists() else {"state": "open"}
+        if record["state"] == "complete" and not record["pretend"]:
+            found[name] = {
+                "linear": record["test"]["linear"]["top1"],
+                "knn": record["test"]["knn"]["raw"]["top1"],
+                "seconds": record["train_seconds"],
+                "seed": record["recipe"]["seed"],
+                "epochs": f"{record['epochs']:.0f}",
+                "hardware": record["hardware"],
+            }
     return found
 
 
@@ -102,15 +86,13 @@ def table(folder: Path = KEPT, markdown: bool = False) -> str:
     def ratio(value: float | None, base: float | None) -> str:
         return "-" if value is None or base is None else f"{value / base:.3f}"
 
-    bases = [printed["simclr"], None, cpu.get("simclr", {}).get("linear")]
-    yardstick = gpu.get("simclr", {})
+    bases = [printed["simclr"], gpu.get("simclr", {}).get("linear"), cpu.get("simclr", {}).get("linear")]
     lines = []
     for name, title in ROWS.items():
         theirs, large, small = printed.get(name), gpu.get(name, {}), cpu.get(name, {})
         linear = [theirs, large.get("linear"), small.get("linear")]
-        bases[1] = yardstick.get("linear") if large.get("on") == yardstick.get("on") else None
         over = [ratio(value, base) for value, base in zip(linear, bases, strict=True)]
-        minutes, seconds = (f"{large['seconds'] / 60:.0f}" if large else "-"), (f"{small['seconds']:.0f}" if small else "-")
+        minutes, seconds = (f"{large['seconds'] / 60:.1f}" if large else "-"), (f"{small['seconds']:.0f}" if small else "-")
         lines.append([
             title, share(theirs, 2), over[0],
             share(linear[1], 2), share(large.get("knn")), over[1], minutes,
@@ -126,17 +108,15 @@ def notes(result: dict[str, Any], gpu: dict[str, dict[str, Any]]) -> list[str]:
         "linear top-1 of 90 epochs of crops, the best test; one number each; drawn or released is not said."
     ]
     if gpu:
-        each = {key: ", ".join(sorted({f"{row[key]:g}" if key == "epochs" else str(row[key]) for row in gpu.values()}))
-                for key in ("epochs", "seed", "hardware")}  # fmt: skip
-        parts = {"test": "trained on all 50,000 pictures and asked on test", "holdout": "on 45,000, asked on the hold-out"}
-        asked = {on: [ROWS[name] for name, row in gpu.items() if row["on"] == on] for on in parts}
-        pictures = "; ".join(f"{parts[on]}: {', '.join(rows)}" for on, rows in asked.items() if rows)
+        each = {
+            key: ", ".join(dict.fromkeys(str(row[key]) for row in gpu.values())) for key in ("epochs", "seed", "hardware")
+        }
         said.append(
-            f"*GPU*: ResNet-18, 32 pixels, CIFAR stem, {each['epochs']} epochs, linear by the paper's protocol at its "
-            f"*last* epoch, kNN k 200; {pictures}; seed {each['seed']}; {each['hardware']}."
+            f"*GPU*: ResNet-18, 32 pixels, CIFAR stem, {each['epochs']} epochs in this order, trained on 45,000 images, "
+            f"linear by L-BFGS on features, kNN k 200, measured on the test set; seed {each['seed']}; {each['hardware']}."
         )
     else:
-        said.append("*GPU*: not run yet; `python -m benchmarks.gpu_queue` is what will fill it.")
+        said.append("*GPU*: not run yet; `python -m benchmarks.gpu.first_light` fills it (see benchmarks/gpu/README.md).")
     if result:
         runs = next(iter(result["rows"].values()))["runs"]
         said.append(

@@ -24,10 +24,11 @@ def test_points_without_a_measure_have_no_fit():
 
 
 def test_a_dry_run_writes_the_json(tmp_path, capsys):
-    words = ["--dry", "--device", "cpu", "--rounds", "2", "--largest", "256", "--rows", "batch;queue", "--no-memory"]
-    growth.main([*words, "--out", str(tmp_path)])
+    words = ["--dry", "--device", "cpu", "--rounds", "2", "--largest", "256", "--no-memory"]
+    growth.main([*words, "--rows", "batch;queue;patches, MNCLGLF", "--out", str(tmp_path)])
     found = json.loads((tmp_path / "cpu.json").read_text())
-    batch, queue = found["rows"]
+    batch, queue, patches = found["rows"]
+    assert [p["x"] for p in patches["points"]] == [4, 9, 16] and patches["fits"]["seconds"]["exponent"] > 0
     assert [p["size"] for p in batch["points"]] == [64, 128, 256] and [p["size"] for p in queue["points"]] == [1024]
     assert all(len(p["all_seconds"]) == 2 and p["seconds"] > 0 for p in batch["points"])
     assert batch["fits"]["seconds"]["exponent"] > 0 and batch["fits"]["bytes"] is None and queue["fits"]["seconds"] is None

@@ -15,9 +15,7 @@ WRONG = [  # module, flags, words that name what was wrong
     ("race", ["--whole", "--no-test"], "give one of the two"),
     ("speed", ["--sample", "1", "--methods", "simclear"], "did you mean 'simclr'"),
     ("ablation", ["forms", "--data", "nowhere"], "nowhere"),
-    ("engines", ["--engines", "views"], "compared with eager"),
     ("growth", ["--device", "nowhere"], "nowhere"),
-    ("gpu_queue", ["--only", "nothing"], "nothing"),
 ]
 
 
