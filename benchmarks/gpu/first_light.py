@@ -116,10 +116,10 @@ def speed(job: Job) -> Iterator[dict]:
         spec |= {"engine": "eager" if job.pretend else "compiled", "compile": not job.pretend, "trial_seconds": 0.5}
         for name, count in workers.items():
             try:
-                row = speed_rows.BUILD[name][1](spec | {"workers": [0 if job.pretend else count]})
-                row.step()
+                (row := speed_rows.BUILD[name][1](spec | {"workers": [0 if job.pretend else count]})).step()
                 rows[name] = row
             except Exception as error:  # no lightly, no graph: the others are measured
+                print(f"{name} is left out: {error}")
                 yield {name: {"left_out": f"{type(error).__name__}: {error}"[:300]}}
         found: dict[str, list[float]] = {name: [] for name in rows}
         for name in [*rows, *reversed(rows), *rows]:
