@@ -24,6 +24,7 @@ from mnclglf_lite.core.distributed import (
     broadcast,
     init_distributed,
     local_rows,
+    own_places,
     world_size,
 )
 from mnclglf_lite.core.errors import InputError
@@ -296,6 +297,7 @@ def test_rows_are_dealt_out_without_gap_or_overlap(monkeypatch):
     for rank in range(4):
         monkeypatch.setattr(distributed, "_rank", rank)
         dealt += range(24)[local_rows(24)]
+        assert own_places(6, torch.device("cpu")).tolist() == dealt[-6:]
     assert dealt == list(range(24))
 
 
