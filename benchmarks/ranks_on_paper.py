@@ -4,13 +4,14 @@ python benchmarks/ranks_on_paper.py [--seconds simclr=0.08 moco=0.09 ...] [--mea
 
 Nothing here was measured on more than one GPU: every figure of the table is a prediction. Writes ranks_on_paper.json.
 
-    counted      learnable parameters; what `distributed.all_gather_rows` is given; BatchNorm calls and their channels;
-                 FLOPs of the losses, which every rank computes for the whole batch
+    counted      learnable parameters; what `distributed.all_gather_rows` is given, in float32; BatchNorm calls and their
+                 channels; FLOPs of the losses, which every rank computes for its own anchors against the whole batch
     given        seconds of a step of 512 pictures on one GPU: --seconds, or a JSON file of {method: seconds}. Where neither
                  says it, FLOPs over an assumed rate stand in, and the table says "assumed"
     assumed      the constants below, and that the compute shrinks with a rank's pictures down to what the host needs
 
     bytes that a rank sends       all-reduce of B bytes: 2 B (W - 1) / W            gather of B bytes in all: B (W - 1) / W
+                                  a gather with gradient: both, since its backward pass is an all-reduce
     seconds                       compute + loss + gathers + norms + gradients      the last may hide behind the backward
                                                                                     pass: hence two figures for each row
 """
@@ -20,6 +21,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
@@ -30,7 +32,6 @@ import torch
 from torch import nn
 
 from mnclglf_lite.core.files import save_json
-from mnclglf_lite.methods.registry import METHODS
 from mnclglf_lite.models.batchnorm import SplitBatchNorm
 from mnclglf_lite.recipe.presets import preset
 from mnclglf_lite.recipe.recipe import Recipe, build_method
@@ -64,13 +65,13 @@ def recipe_for(method: str, world: int, batch: int) -> Recipe:
 
 @cache
 def count(name: str) -> dict[str, float]:
-    """What one step of a method sends, counted on four pictures: bytes a picture, messages and their bytes."""
+    """What one step of a method sends, counted on four images: bytes an image, messages and their bytes."""
     recipe = recipe_for(name, 1, A_GPU)
     method = build_method(known(recipe, bn_splits=min(2, recipe.method.bn_splits)), 10)
-    pictures = 4
+    images = 4
     gathered, norms = [], []
 
-    def note(x: torch.Tensor, dim: int = 0) -> torch.Tensor:
+    def note(x: torch.Tensor) -> torch.Tensor:
         gathered.append((x.numel() * x.element_size(), x.requires_grad))
         return x
 
@@ -81,43 +82,46 @@ def count(name: str) -> dict[str, float]:
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.register_forward_hook(called)
     method.generator = torch.Generator().manual_seed(0)
-    x = [torch.zeros(pictures, 3, view.size, view.size) for view in method.views]
+    x = [torch.zeros(images, 3, view.size, view.size) for view in method.views]
     with ExitStack() as stack:
-        for room in set(type(method).__mro__) & set(METHODS.values()):
-            stack.enter_context(mock.patch(f"{room.__module__}.all_gather_rows", note))
-        method(x, torch.zeros(pictures, dtype=torch.long))
+        for place in [name for name, module in sys.modules.items() if hasattr(module, "all_gather_rows")]:
+            if place.startswith("mnclglf_lite."):
+                stack.enter_context(mock.patch(f"{place}.all_gather_rows", note))
+        method.after_step(method(x, torch.zeros(images, dtype=torch.long)))
     return {
         "parameters": sum(p.numel() for p in method.parameters() if p.requires_grad),
-        "gathered_bytes_a_picture": sum(size for size, _ in gathered) / pictures,
-        "gathers": len(gathered),
+        "gathered_bytes_an_image": sum(size * (3 if back else 1) for size, back in gathered) / images,
+        "gathers": len(gathered) + sum(back for _, back in gathered),
         "norm_messages": len(norms) + sum(back for _, back in norms),
         "norm_bytes": sum(4 * 2 * channels * (1 + back) for channels, back in norms),
     }
 
 
-def loss_flops(recipe: Recipe, batch: int) -> float:
-    """FLOPs of the losses and look-ups in a step: b N^2 + c N K for N pictures and a queue of K.
+def loss_flops(recipe: Recipe, own: int, batch: int) -> float:
+    """FLOPs of the losses and look-ups of a rank: b n N + c n K for n own images of N, and a queue of K.
 
-    Networks cost a N, so three counts of the whole step, with networks as small as can be, tell b and c.
+    In one process n is N, and networks cost a N. So three counts of the whole step, with networks as small as can be, tell
+    b and c.
     """
     small = {"width": 2, "blocks": (1,), "bn_splits": 1, "batch_size": 2}
     slim = known(recipe, **small)
     sizes = ((2, 4), (4, 4), (2, 8))
     one, wider, longer = (step_flops(build_method(known(slim, queue=k), 10), n) for n, k in sizes)
     b, c = (wider - 2 * one) / 8, (longer - one) / 8
-    return b * batch**2 + c * batch * getattr(recipe.method, "queue", 0)
+    return b * own * batch + c * own * getattr(recipe.method, "queue", 0)
 
 
 def predict(name: str, seconds: float, world: int, batch: int) -> dict[str, float]:
-    """One row: the seconds of a step and pictures a second on `world` GPUs, with gradients hidden or not."""
-    recipe = recipe_for(name, world, batch)
-    found = count(name)
+    """One row: the seconds of a step and its speed-up on `world` GPUs, with gradients hidden or not."""
+    own, found = batch // world, count(name)
+    # The share of one GPU's step that `compute` takes has its losses in it: what is missing are the rows of the others
+    more = loss_flops(recipe_for(name, world, batch), own, batch) - loss_flops(recipe_for(name, 1, A_GPU), own, A_GPU)
     share = (world - 1) / world
     wire, wait = BANDWIDTH[world], LATENCY[world]
     row = {
-        "compute": max(HOST_SECONDS, seconds * batch / world / A_GPU),
-        "loss": (loss_flops(recipe, batch) - loss_flops(recipe, batch // world)) / LOSS_RATE,  # its own part is compute
-        "gathers": found["gathered_bytes_a_picture"] * batch * share / wire + found["gathers"] * wait,
+        "compute": max(HOST_SECONDS, seconds * own / A_GPU),
+        "loss": more / LOSS_RATE,
+        "gathers": found["gathered_bytes_an_image"] * batch * share / wire + (found["gathers"] + 1) * wait,  # 1: scalars
         "norms": found["norm_bytes"] * world * share / wire + found["norm_messages"] * wait,
         "gradients": found["parameters"] * 4 * 2 * share / wire,
     }
@@ -161,7 +165,7 @@ def main() -> None:
                 rows.append({"method": name, "scaling": scaling, "one_gpu_seconds": seconds, "source": source, **row})
                 print(
                     f"{name:9} {scaling:7} {world:5d}  {row['batch']:6d}  {row['parameters'] * 4e-6:8.1f}  "
-                    f"{row['gathered_bytes_a_picture'] * row['batch'] * 1e-6:11.1f}  {row['norm_messages']:13d}   "
+                    f"{row['gathered_bytes_an_image'] * row['batch'] * 1e-6:11.1f}  {row['norm_messages']:13d}   "
                     f"{row['seconds_worst']:9.4f} - {row['seconds_best']:.4f}   "
                     f"{row['speedup_worst']:6.1f} - {row['speedup_best']:.1f}"
                 )

@@ -1,7 +1,11 @@
 """Losses: tensors in, a scalar out. Each is a mean over its anchors; those of embeddings normalise them, others take logits.
 
-Notation: N pictures, D embedding, s(a, b) the cosine similarity, T the temperature. All similarities are computed in
+Notation: N images, D embedding, s(a, b) the cosine similarity, T the temperature. All similarities are computed in
 float32 at least, whatever precision the networks ran in.
+
+Where many processes share a batch (`core.distributed`), each argument holds this rank's n rows, and the loss is that of this
+rank's anchors: n x N similarities, not N x N. `info_nce` and `nt_xent` gather what the anchors are compared with; functions
+of logits take them as they are.
 """
 
 from __future__ import annotations
@@ -10,10 +14,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .core.distributed import all_gather_rows, own_places, world_size
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """The same numbers in float32, or in float64 where they are in it already."""
+    return x if x.dtype == torch.float64 else x.float()
+
 
 def l2_normalize(x: Tensor) -> Tensor:
     """Rows of length one, in at least float32. (N, D) -> (N, D)."""
-    return F.normalize(x.double() if x.dtype == torch.float64 else x.float(), dim=-1)
+    return F.normalize(at_least_float32(x), dim=-1)
 
 
 def info_nce(anchors: Tensor, targets: Tensor, temperature: float) -> Tensor:
@@ -25,8 +36,20 @@ def info_nce(anchors: Tensor, targets: Tensor, temperature: float) -> Tensor:
     both arguments: the caller detaches the side that is to be a fixed target. (MNCLGLF's global-local term; Fast-MoCo.)
     """
     with torch.autocast(anchors.device.type, enabled=False):
-        logits = (l2_normalize(anchors) / temperature) @ l2_normalize(targets).T  # (N, D) x (D, N) -> (N, N)
-        return F.cross_entropy(logits, torch.arange(len(logits), device=logits.device))
+        everyone = all_gather_rows(l2_normalize(targets))  # (N, D)
+        logits = (l2_normalize(anchors) / temperature) @ everyone.T  # (n, D) x (D, N) -> (n, N)
+        return F.cross_entropy(logits, own_places(len(logits), logits.device))
+
+
+def two_sides(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Anchors of two sides that meet each other and themselves: (n, D), (n, D) -> (2n, D), (2N, D), (2n,).
+
+    The anchors, normalised, a before b; those of all ranks, in the same order; and the place of each anchor among them.
+    """
+    a, b = l2_normalize(a), l2_normalize(b)
+    everyone = torch.cat([all_gather_rows(a), all_gather_rows(b)])  # apart: a side without gradient needs none sent back
+    place = own_places(len(a), a.device)
+    return torch.cat([a, b]), everyone, torch.cat([place, place + len(everyone) // 2])
 
 
 def nt_xent(a: Tensor, b: Tensor, temperature: float) -> Tensor:
@@ -39,16 +62,14 @@ def nt_xent(a: Tensor, b: Tensor, temperature: float) -> Tensor:
     (SimCLR, equation 1; MNCLGLF's global-global term.)
     """
     with torch.autocast(a.device.type, enabled=False):
-        n = len(a)
-        both = torch.cat([l2_normalize(a), l2_normalize(b)])  # (N, D), (N, D) -> (2N, D)
-        logits = (both / temperature) @ both.T  # (2N, 2N); the smaller matrix is divided
-        logits = logits.fill_diagonal_(float("-inf"))  # no anchor meets itself
-        partner = torch.arange(2 * n, device=logits.device).roll(n)
-        return F.cross_entropy(logits, partner)
+        both, everyone, place = two_sides(a, b)
+        logits = (both / temperature) @ everyone.T  # (2n, D) x (D, 2N) -> (2n, 2N); the smaller matrix is divided
+        logits = logits.scatter_(1, place[:, None], float("-inf"))  # no anchor meets itself
+        return F.cross_entropy(logits, place.roll(len(a)))  # the positive is the other side's
 
 
 def cosine_logits(a: Tensor, b: Tensor, temperature: float) -> Tensor:
-    """s(a_i, b_k) / T for every pair: (N, D), (K, D) -> (N, K). Logits of a softmax over the rows of b."""
+    """s(a_i, b_k) / T for every pair: (N, D), (K, D) -> (N, K). Logits of a softmax over the rows of b, none gathered."""
     with torch.autocast(a.device.type, enabled=False):
         return (l2_normalize(a) / temperature) @ l2_normalize(b).T  # (N, D) x (D, K) -> (N, K)
 
@@ -95,16 +116,20 @@ def distillation_kl(student: Tensor, teacher: Tensor, temperature: float) -> Ten
 
 
 def supervised_contrastive(logits: Tensor, labels: Tensor) -> Tensor:
-    """All members of the own class are positives: logits (N, N), already divided by T, and labels (N,) -> scalar.
+    """All members of the own class are positives: logits (n, N), already divided by T, and labels (n,) -> scalar.
 
         mean_i -1/|P(i)| sum_{p in P(i)} [ S_ip - log sum_{j != i} exp S_ij ],   P(i): the others of i's class
 
-    The diagonal counts nowhere; an anchor whose class has no other member is left out of the mean. (Khosla et al. 2020,
-    L_out; MCL's supervised form; GLNet, where the class is the picture a patch comes from.)
+    With many processes the logits are those of this rank's n anchors with the rows of all ranks, the labels its own.
+
+    An anchor's logit with itself counts nowhere; an anchor whose class has no other member is left out of the mean. (Khosla
+    et al. 2020, L_out; MCL's supervised form; GLNet, where the class is the picture a patch comes from.)
     """
-    itself = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
-    alike = (labels[:, None] == labels[None, :]) & ~itself  # (N, N)
-    log_share = F.log_softmax(logits.masked_fill(itself, float("-inf")), dim=1).masked_fill(itself, 0.0)  # (N, N)
-    count = alike.sum(dim=1)  # (N,)
-    each = -(log_share * alike).sum(dim=1) / count.clamp(min=1)  # (N,)
-    return each.sum() / (count > 0).sum().clamp(min=1)
+    itself = torch.zeros_like(logits, dtype=torch.bool)
+    itself.scatter_(1, own_places(len(logits), logits.device)[:, None], True)
+    alike = (labels[:, None] == all_gather_rows(labels)[None, :]) & ~itself  # (n, N)
+    log_share = F.log_softmax(logits.masked_fill(itself, float("-inf")), dim=1).masked_fill(itself, 0.0)  # (n, N)
+    count = alike.sum(dim=1)  # (n,)
+    each = -(log_share * alike).sum(dim=1) / count.clamp(min=1)  # (n,)
+    # The ranks do not have equally many anchors with a positive, so the mean is over those of all ranks
+    return each.sum() * world_size() / (all_gather_rows(count) > 0).sum().clamp(min=1)

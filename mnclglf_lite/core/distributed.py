@@ -3,18 +3,16 @@
     the batch of N      rank 0            rank 1            ...      every rank has all images and draws the same numbers,
                         rows 0 .. N/W-1   the next N/W               but makes and encodes its own rows alone
     networks            on own rows; BatchNorm's sums go round (`batchnorm.sync_batchnorm`)
-    embeddings          `all_gather_rows`: every rank gets all N rows and computes the whole loss
-    gradients           each rank's share is averaged over the ranks by DistributedDataParallel
+    losses              own anchors alone, against the rows of all ranks (`all_gather_rows`): n x N similarities, n = N/W
+    gradients           averaged over the ranks by DistributedDataParallel
 
-So loss, collapse measures, queues and weights are the same on all ranks after each step, and one rank's checkpoint is
-everybody's. With one process every function here gives back what it was given.
+Weights, momentum encoders, queues and logged scalars are the same on all ranks after each step, so one rank's checkpoint
+serves all. With one process every function here returns what it was given.
 
-The factor W. Let L be the loss of the whole batch, and let rank r own the rows Z_r of the gathered Z. Its own networks know
-of Z_r alone, so their gradient is G_r = dL/dZ_r * dZ_r/dw, and the gradient of L is the *sum* of the G_r. What
-DistributedDataParallel makes is their average, the sum over W; hence the backward of `all_gather_rows` gives W times the
-rank's own slice of dL/dZ. What stands behind the gathering (a head applied to all N rows) has the whole gradient on every
-rank, and averaging changes nothing. The rule for a method: what is gathered is computed from own rows, and what comes behind
-it from gathered rows alone.
+Why the gradients are those of one process: the loss of the whole batch is the mean of the ranks' losses, L = 1/W sum_r L_r.
+Each rank calls backward on its own L_r. The backward pass of a gather adds up what all ranks send to a row, so the row's
+owner has the gradient of sum_r L_r, and the average over the ranks divides it by W. Hence the rule for a loss: the mean of
+the ranks' values is the value of the whole batch. A mean over own anchors keeps it, and so does the whole loss on each rank.
 """
 
 from __future__ import annotations
@@ -58,24 +56,9 @@ def local_rows(n: int) -> slice:
     return slice(_rank * n // _world, (_rank + 1) * n // _world)
 
 
-class _Gathered(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x: Tensor, dim: int) -> Tensor:
-        ctx.dim = dim
-        x = x.contiguous()
-        parts = [torch.empty_like(x) for _ in range(_world)]
-        dist.all_gather(parts, x)
-        return torch.cat(parts, dim)
-
-    @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
-        share = grad.shape[ctx.dim] // _world
-        return grad.narrow(ctx.dim, _rank * share, share) * _world, None
-
-
-def all_gather_rows(x: Tensor, dim: int = 0) -> Tensor:
-    """The rows of all ranks, in rank order, with gradient: (N/W, ...) -> (N, ...), or along another dimension `dim`."""
-    return x if _world == 1 else _Gathered.apply(x, dim)
+def own_places(n: int, device: torch.device) -> Tensor:
+    """Where this rank's n rows stand among the rows of all ranks: -> (n,)."""
+    return torch.arange(_rank * n, (_rank + 1) * n, device=device)
 
 
 class _Every(torch.autograd.Function):
@@ -94,11 +77,13 @@ class _Every(torch.autograd.Function):
 
 
 def all_gather_stack(x: Tensor) -> Tensor:
-    """Each rank's x, of the same shape on all: (...) -> (W, ...), for sums that the ranks go on from with rows of their own.
-
-    There each rank has a gradient of its own for every x, and the backward pass adds them up; no factor W.
-    """
+    """Each rank's x, of the same shape on all: (...) -> (W, ...). The backward pass adds up the gradients of all ranks."""
     return x[None] if _world == 1 else _Every.apply(x)
+
+
+def all_gather_rows(x: Tensor) -> Tensor:
+    """The rows of all ranks, in rank order, with gradient: (n, ...) -> (N, ...)."""
+    return x if _world == 1 else all_gather_stack(x).flatten(0, 1)
 
 
 def broadcast(value: int) -> int:

@@ -14,9 +14,10 @@ A method is a module that says which views it wants, turns a batch of them into 
 All its other state (networks, momentum encoders, queues) is in `state_dict()`, so an exact resume is one file. Nothing in
 the forward pass or in `after_step` reads a tensor's value into Python.
 
-Where many processes share a batch (`core.distributed`), `views` are this rank's rows and `labels` those of the whole batch.
-A method gathers whatever a loss, a queue or a gauge looks at (`all_gather_rows`), and then computes the same on all ranks;
-what is only displayed may stay this rank's rows.
+Where many processes share a batch (`core.distributed`), a method holds this rank's rows and no others: views, labels,
+embeddings, outputs. The losses in `losses` and the queue gather what they compare, so that a forward with these reads as in
+one process. A forward that compares or mixes rows by itself gathers what it needs (`all_gather_rows`). Scalars are means
+over own rows; the training step averages them over the ranks.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ class Method(nn.Module):
     loss_name: ClassVar[str] = ""
     presets: ClassVar[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {}
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    supports_distributed: ClassVar[bool] = False  # True where it is written for many processes, as said above
+    supports_distributed: ClassVar[bool] = False  # True where the paragraph above holds; nothing else checks it
 
     config: Any  # an instance of its `Config`
     backbone: nn.Module

@@ -29,7 +29,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..core.distributed import all_gather_rows
 from ..losses import negative_cosine
 from ..models.encoder import EncoderConfig
 from ..models.freeze import freeze
@@ -82,7 +81,7 @@ class BYOL(Method):
         x1, x2, *small = views
         z = (self.embed(x1), self.embed(x2), *forward_together(self.embed, small))
         p = (self.predictor(z[0]), self.predictor(z[1]), *forward_together(self.predictor, z[2:]))
-        p, m = tuple(map(all_gather_rows, p)), (all_gather_rows(self.target(x1)), all_gather_rows(self.target(x2)))
+        m = (self.target(x1), self.target(x2))
         loss = 2 * cross_view_mean(lambda target, guess: 2 + 2 * negative_cosine(guess, target), m, p)
         named = {f"{name}{v}": value for name, values in (("z", z), ("p", p), ("m", m)) for v, value in enumerate(values, 1)}
         return {"loss": loss, **named}

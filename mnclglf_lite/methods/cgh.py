@@ -42,10 +42,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..core.config import knob
-from ..core.distributed import all_gather_rows, local_rows, world_size
 from ..core.errors import InputError
 from ..losses import cosine_logits, queue_logits, soft_cross_entropy
-from ..models.batchnorm import split_batchnorm
+from ..models.batchnorm import shuffle_batch, split_batchnorm
 from ..models.encoder import EncoderConfig
 from ..models.freeze import freeze
 from ..models.heads import mlp
@@ -162,15 +161,14 @@ class CGH(Method):
         """The teacher's embeddings, computed in shuffled order: with `bn_splits`, student and teacher see a picture in
         different company; without, the shuffle changes nothing."""
         if not self.config.shuffle_bn:
-            return {name: all_gather_rows(t) for name, t in self.teacher(y).items()}
-        order = torch.randperm(len(y) * world_size(), generator=self.generator, device=y.device)
-        mixed, back = all_gather_rows(y)[order[local_rows(len(order))]], order.argsort()
-        return {name: all_gather_rows(t)[back] for name, t in self.teacher(mixed).items()}
+            return self.teacher(y)
+        mixed, undo = shuffle_batch(y, self.generator)
+        return {name: undo(t) for name, t in self.teacher(mixed).items()}
 
     def forward(self, views: list[Tensor], labels: Tensor | None = None) -> Outputs:
         x, y = views
-        student, teacher = {name: all_gather_rows(s) for name, s in self.student(x).items()}, self.teach(y)
-        first = torch.zeros(len(x) * world_size(), dtype=torch.long, device=x.device)  # NCE's right answer is index 0
+        student, teacher = self.student(x), self.teach(y)
+        first = torch.zeros(len(x), dtype=torch.long, device=x.device)  # NCE's right answer is index 0
         targets, guesses, nce, outputs = {}, {}, {}, {}
         for name, queue in self.queues.items():
             s, t = student[name], teacher[name]

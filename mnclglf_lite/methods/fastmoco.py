@@ -26,7 +26,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..core.distributed import all_gather_rows
 from ..losses import info_nce
 from ..models.encoder import EncoderConfig
 from ..models.freeze import freeze
@@ -69,21 +68,18 @@ class FastMoCo(Method):
         return backbone, projector((backbone.dim, *config.projector), config.projector_last_norm)
 
     def embed(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The online branch: whole views (N, 3, S, S) -> projections z and predictions p of all combinations, (C, N, D).
-
-        With many processes the predictions are those of all ranks, the projections this rank's.
-        """
+        """The online branch: whole views (N, 3, S, S) -> projections z and predictions p of all combinations, (C, N, D)."""
         patches = grid_patches(x, self.config.grid)  # (N, 3, S, S) -> (P, N, 3, s, s)
         features = self.backbone(patches.flatten(0, 1)).unflatten(0, patches.shape[:2])  # -> (P, N, dim)
         pairs = average_combinations(features, self.config.combine)  # (P, N, dim) -> (C, N, dim)
         z = self.projector(pairs.flatten(0, 1))  # (C*N, D): one batch, and BatchNorm over all of it (release)
         p = self.predictor(z).unflatten(0, pairs.shape[:2])
-        return z.unflatten(0, pairs.shape[:2]), all_gather_rows(p, dim=1)
+        return z.unflatten(0, pairs.shape[:2]), p
 
     @torch.no_grad()
     def target(self, x: Tensor) -> Tensor:
         """The twin's branch: whole views (N, 3, S, S) -> m (N, D)."""
-        return all_gather_rows(self.momentum_projector(self.momentum_backbone(x)))
+        return self.momentum_projector(self.momentum_backbone(x))
 
     def forward(self, views: list[Tensor], labels: Tensor | None = None) -> Outputs:
         x1, x2 = views

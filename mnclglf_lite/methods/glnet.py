@@ -42,7 +42,7 @@ from torch import Tensor, nn
 
 from ..core.config import knob
 from ..core.distributed import all_gather_rows, local_rows, world_size
-from ..losses import l2_normalize
+from ..losses import at_least_float32, two_sides
 from ..models.encoder import EncoderConfig
 from ..models.freeze import freeze
 from ..models.heads import predictor, projector
@@ -62,10 +62,10 @@ def multi_positive_nt_xent(a: Tensor, b: Tensor, temperature: float) -> Tensor:
     an anchor's sum over P(i) is its product with the sum of its picture's vectors, less that with itself.
     """
     with torch.autocast(a.device.type, enabled=False):
-        both = torch.cat([l2_normalize(a), l2_normalize(b)])  # (4N, D), (4N, D) -> (8N, D)
-        logits = (both @ both.T / temperature).fill_diagonal_(float("-inf"))  # (8N, 8N)
-        picture = both.unflatten(0, (8, -1)).sum(dim=0).repeat(8, 1)  # (8N, D) -> (N, D) -> (8N, D)
-        alike = ((both * picture).sum(dim=1) - 1) / (7 * temperature)  # (8N,)
+        both, everyone, place = two_sides(a, b)  # (4n, D), (4n, D) -> (8n, D), (8N, D), (8n,)
+        logits = (both @ everyone.T / temperature).scatter_(1, place[:, None], float("-inf"))  # (8n, 8N)
+        picture = both.unflatten(0, (8, -1)).sum(dim=0).repeat(8, 1)  # (8n, D) -> (n, D) -> (8n, D)
+        alike = ((both * picture).sum(dim=1) - 1) / (7 * temperature)  # (8n,)
         return (logits.logsumexp(dim=1) - alike).mean()
 
 
@@ -126,7 +126,8 @@ class GLNet(Method):
                 torch.rand(whole, generator=self.generator, device=x.device)[local_rows(whole)] < self.whole_view.flip_p
             )  # (N,)
             patches = torch.stack([montage.mirror(each, coin) for each in patches])
-        return all_gather_rows(patches, dim=2).flatten(1, 2)  # (V, P, N, 3, s, s) -> (V, 4N, 3, s, s)
+        # montages mix the images of all ranks: (V, P, n, 3, s, s) -> (V, P, N, 3, s, s) -> (V, 4N, 3, s, s)
+        return all_gather_rows(patches.movedim(2, 0)).movedim(0, 2).flatten(1, 2)
 
     def orders(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """A permutation (4N,) for each view's patches: the same one (release), or one each."""
@@ -144,13 +145,16 @@ class GLNet(Method):
         x1, x2 = montage.glue(x1, montage.some(order1)), montage.glue(x2, montage.some(order2))  # (N, 3, S, S) each
 
         def home(*cells: Tensor) -> tuple[Tensor, Tensor]:
-            """Vectors of the cells of both views, (4N, D) each, to where their patches came from."""
+            """Vectors of the cells of both views, (4N, D) each, to where their patches came from.
+
+            With many processes: from this rank's montages to this rank's images, by way of the cells of all ranks.
+            """
+            rows = [all_gather_rows(c.unflatten(0, (4, -1)).transpose(0, 1)) for c in cells]  # (4n, D) -> (N, 4, D)
             return tuple(
-                all_gather_rows(c.unflatten(0, (4, -1)), dim=1).flatten(0, 1)[order.argsort()]
-                for c, order in zip(cells, (order1, order2), strict=True)
+                row.transpose(0, 1).flatten(0, 1)[montage.some(order.argsort())]
+                for row, order in zip(rows, (order1, order2), strict=True)
             )
 
-        # Each network is given montages or cells, which are this rank's own; the loss, patches.
         h = [self.encode(self.backbone, x) for x in (x1, x2)]
         z = [self.projector(cells) for cells in h]
         (h1, h2), (z1, z2) = home(*h), home(*z)  # (4N, dim) and (4N, D) each
@@ -164,7 +168,7 @@ class GLNet(Method):
         else:
             loss_global = multi_positive_nt_xent(z1, z2, temperature)
 
-        guess = self.location(h1).float()  # (4N, dim) -> (4N, 4)
+        guess = at_least_float32(self.location(h1))  # (4N, dim) -> (4N, 4)
         quadrant = torch.arange(4, device=guess.device).repeat_interleave(len(guess) // 4)  # (4N,), N of each
         loss_location = F.cross_entropy(guess, quadrant)
         return outputs | {

@@ -45,10 +45,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..core.config import knob
-from ..core.distributed import all_gather_rows, local_rows, world_size
+from ..core.distributed import all_gather_rows
 from ..core.errors import InputError
-from ..losses import cosine_logits, distillation_kl, queue_logits, supervised_contrastive
-from ..models.batchnorm import split_batchnorm
+from ..losses import at_least_float32, cosine_logits, distillation_kl, queue_logits, supervised_contrastive
+from ..models.batchnorm import shuffle_batch, split_batchnorm
 from ..models.encoder import EncoderConfig
 from ..models.freeze import freeze
 from ..models.heads import mlp
@@ -149,17 +149,16 @@ class MCL(Method):
         With `bn_splits` the shuffle puts query and key of a picture among different company; without, it changes nothing.
         """
         if not self.config.shuffle_bn:
-            return [all_gather_rows(twin(y)) for twin in self.twins]
-        order = torch.randperm(len(y) * world_size(), generator=self.generator, device=y.device)
-        mixed, back = all_gather_rows(y)[order[local_rows(len(order))]], order.argsort()
-        return [all_gather_rows(twin(mixed))[back] for twin in self.twins]
+            return [twin(y) for twin in self.twins]
+        mixed, undo = shuffle_batch(y, self.generator)
+        return [undo(twin(mixed)) for twin in self.twins]
 
     def forward(self, views: list[Tensor], labels: Tensor | None = None) -> Outputs:
         return self.with_labels(views[0], labels) if self.config.with_labels else self.without_labels(*views)
 
     def without_labels(self, x: Tensor, y: Tensor) -> Outputs:
         config = self.config
-        q = [all_gather_rows(network(x)) for network in self.online]  # (N, 3, S, S) -> M times (N, D)
+        q = [network(x) for network in self.online]  # (N, 3, S, S) -> M times (N, D)
         k = self.keys(y)  # (N, 3, S, S) -> M times (N, D)
         keys = list(zip(k, self.queues, strict=True))
         z = [[queue_logits(a, b, queue.entries, config.temperature) for b, queue in keys] for a in q]  # M x M of (N, 1 + K)
@@ -176,10 +175,11 @@ class MCL(Method):
             raise InputError("MCL with_labels needs labels, and got none; pass the image set's labels")
         config = self.config
         features = [backbone(x) for backbone, _ in self.online]  # (N, 3, S, S) -> M times (N, dim)
-        e = [all_gather_rows(head(h)) for (_, head), h in zip(self.online, features, strict=True)]  # M times (N, D)
-        guesses = [classifier(h).float() for classifier, h in zip(self.classifiers, features, strict=True)]  # (N, classes)
-        guesses = [all_gather_rows(guess) for guess in guesses]
-        s = [[cosine_logits(a, b, config.temperature) for b in e] for a in e]  # M x M of (N, N)
+        e = [head(h) for (_, head), h in zip(self.online, features, strict=True)]  # M times (N, D)
+        guesses = [classifier(h) for classifier, h in zip(self.classifiers, features, strict=True)]  # (N, classes)
+        guesses = [at_least_float32(guess) for guess in guesses]
+        everyone = [all_gather_rows(b) for b in e]  # with many processes, own anchors meet the rows of all
+        s = [[cosine_logits(a, b, config.temperature) for b in everyone] for a in e]  # M x M of (N, N)
         losses = mutual_losses(s, lambda logits: supervised_contrastive(logits, labels), config.soft_temperature)
         outputs = {"loss_labels": sum(F.cross_entropy(guess, labels) for guess in guesses)}
         outputs |= {f"loss_{name}": value for name, value in losses.items()}

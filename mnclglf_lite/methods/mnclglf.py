@@ -43,7 +43,6 @@ import torch
 from torch import Tensor, nn
 
 from ..core.config import knob
-from ..core.distributed import all_gather_rows
 from ..losses import info_nce, nt_xent
 from ..models.encoder import EncoderConfig
 from ..models.freeze import freeze
@@ -143,7 +142,7 @@ class MNCLGLF(Method):
         p, n = patches.shape[:2]
         features = self.backbone(patches.flatten(0, 1)).unflatten(0, (p, n))  # (P, N, 3, s, s) -> (P, N, dim)
         pairs = average_combinations(features, self.config.combine)  # (P, N, dim) -> (C, N, dim)
-        return all_gather_rows(self.projector(pairs.flatten(0, 1)).unflatten(0, pairs.shape[:2]), dim=1)  # (C, N, D)
+        return self.projector(pairs.flatten(0, 1)).unflatten(0, pairs.shape[:2])  # (C, N, D)
 
     def twin(self, end: str) -> tuple[nn.Module | None, nn.Module | None, Queue]:
         """Backbone and projector of one momentum network (None where there is no twin), and the queue of its keys."""
@@ -156,7 +155,7 @@ class MNCLGLF(Method):
         Where there is no twin, the online network's own projection z (N, D) of these views is the key.
         """
         backbone, head, queue = self.twin(end)
-        m = all_gather_rows(z.detach() if backbone is None else head(backbone(x)))
+        m = z.detach() if backbone is None else head(backbone(x))
         nearest, labels = queue.nearest(m)
         return m, nearest if self.config.neighbour_swap else m, labels
 
@@ -173,7 +172,6 @@ class MNCLGLF(Method):
         z3, p3 = self.embed(x3)
         z_small = forward_together(lambda x: self.projector(self.backbone(x)), small)
         p_small = forward_together(self.predictor, z_small)
-        p1, p2, p3, *p_small = map(all_gather_rows, (p1, p2, p3, *p_small))
         c1, c2 = (self.local_targets(patches) for patches in self.patches_of(views))
 
         a1, a2 = (p1, p2) if config.local_gradient else (p1.detach(), p2.detach())

@@ -36,9 +36,8 @@ import torch
 from torch import Tensor
 
 from ..core.config import knob
-from ..core.distributed import all_gather_rows, local_rows, world_size
 from ..losses import info_nce_queue
-from ..models.batchnorm import split_batchnorm
+from ..models.batchnorm import shuffle_batch, split_batchnorm
 from ..models.encoder import EncoderConfig
 from ..models.freeze import freeze
 from ..models.heads import mlp
@@ -84,17 +83,15 @@ class MoCo(Method):
         self.slots = (Slot(), Slot())
 
     def queries(self, x: Tensor) -> Tensor:
-        return all_gather_rows(self.projector(self.backbone(x)))  # (N, 3, S, S) -> (N, D)
+        return self.projector(self.backbone(x))  # (N, 3, S, S) -> (N, D)
 
     @torch.no_grad()
     def keys(self, x: Tensor) -> Tensor:
         """The twin's branch, in a random order that is undone: views (N, 3, S, S) -> keys (N, D), row i of picture i."""
         if not self.config.shuffle_bn:
-            return all_gather_rows(self.momentum_projector(self.momentum_backbone(x)))
-        order = torch.randperm(len(x) * world_size(), generator=self.generator, device=x.device)
-        mixed = all_gather_rows(x)[order[local_rows(len(order))]]
-        shuffled = all_gather_rows(self.momentum_projector(self.momentum_backbone(mixed)))
-        return shuffled[order.argsort()]
+            return self.momentum_projector(self.momentum_backbone(x))
+        mixed, undo = shuffle_batch(x, self.generator)
+        return undo(self.momentum_projector(self.momentum_backbone(mixed)))
 
     def forward(self, views: list[Tensor], labels: Tensor | None = None) -> Outputs:
         x1, x2 = views

@@ -24,7 +24,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..core.distributed import all_gather_rows
 from ..losses import info_nce
 from ..models.encoder import EncoderConfig
 from ..models.heads import predictor, projector
@@ -63,7 +62,7 @@ class NNCLR(Method):
 
     def forward(self, views: list[Tensor], labels: Tensor | None = None) -> Outputs:
         z1, z2 = (self.projector(self.backbone(x)) for x in views)  # (N, 3, S, S) -> (N, D) each
-        z1, z2, p1, p2 = map(all_gather_rows, (z1, z2, self.predictor(z1), self.predictor(z2)))
+        p1, p2 = self.predictor(z1), self.predictor(z2)
         (n1, label1), (n2, label2) = self.queue.nearest(z1), self.queue.nearest(z2)  # without gradient
         loss = (info_nce(n1, p2, self.temperature) + info_nce(n2, p1, self.temperature)) / 2
         outputs = {"loss": loss, "z1": z1, "z2": z2, "p1": p1, "p2": p2, "n1": n1, "n2": n2}

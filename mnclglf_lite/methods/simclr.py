@@ -23,7 +23,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..core.distributed import all_gather_rows
 from ..losses import nt_xent
 from ..models.encoder import EncoderConfig
 from ..models.heads import projector
@@ -62,9 +61,7 @@ class SimCLR(Method):
         return self.projector(self.backbone(x))  # (N, 3, S, S) -> (N, D)
 
     def forward(self, views: list[Tensor], labels: Tensor | None = None) -> Outputs:
-        z1, z2, *small = map(
-            all_gather_rows, (self.embed(views[0]), self.embed(views[1]), *forward_together(self.embed, views[2:]))
-        )
+        z1, z2, *small = self.embed(views[0]), self.embed(views[1]), *forward_together(self.embed, views[2:])
         meetings = [self.loss(z1, z2)] + [(self.loss(z1, z) + self.loss(z2, z)) / 2 for z in small]
         named = {f"z{v}": z for v, z in enumerate((z1, z2, *small), start=1)}
         return {"loss": torch.stack(meetings).mean(), **named}

@@ -22,7 +22,6 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..core.distributed import all_gather_rows
 from ..losses import negative_cosine
 from ..models.encoder import EncoderConfig
 from ..models.heads import predictor, projector
@@ -68,6 +67,5 @@ class SimSiam(Method):
     def forward(self, views: list[Tensor], labels: Tensor | None = None) -> Outputs:
         z1, z2 = (self.projector(self.backbone(x)) for x in views)  # (N, 3, S, S) -> (N, D) each
         p1, p2 = self.predictor(z1), self.predictor(z2)
-        p1, p2, t1, t2 = map(all_gather_rows, (p1, p2, self.target(z1), self.target(z2)))
-        loss = (negative_cosine(p1, t2) + negative_cosine(p2, t1)) / 2
+        loss = (negative_cosine(p1, self.target(z2)) + negative_cosine(p2, self.target(z1))) / 2
         return {"loss": loss, "z1": z1, "z2": z2, "p1": p1, "p2": p2}

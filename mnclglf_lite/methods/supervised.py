@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..core.distributed import all_gather_rows
 from ..core.errors import InputError
+from ..losses import at_least_float32
 from ..models.encoder import EncoderConfig
 from ..views.named_views import PLAIN_VIEW
 from ..views.view import View
@@ -57,9 +57,9 @@ class Supervised(Method):
     def forward(self, views: list[Tensor], labels: Tensor | None = None) -> Outputs:
         if labels is None:
             raise InputError("the supervised reference needs labels, and got none; pass the image set's labels")
-        logits = all_gather_rows(self.classifier(self.backbone(views[0])))  # (N, 3, S, S) -> (N, classes)
+        logits = self.classifier(self.backbone(views[0]))  # (N, 3, S, S) -> (N, classes)
         return {
-            "loss": F.cross_entropy(logits.float(), labels),
+            "loss": F.cross_entropy(at_least_float32(logits), labels),
             "accuracy": (logits.argmax(1) == labels).float().mean(),
             "logits": logits,
         }

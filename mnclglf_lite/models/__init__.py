@@ -3,7 +3,7 @@
 resnet.py         the backbone: a ResNet of any width, depth and stem, under torchvision's key names
 encoder.py        the backbone as settings: width, blocks, stem
 heads.py          projection head (projector) and prediction head (predictor)
-batchnorm.py      BatchNorm with statistics of parts of the batch, or of the batch of all processes
+batchnorm.py      BatchNorm with statistics of parts of the batch, or of all processes; the batch shuffled and back
 momentum.py       the momentum encoder (target network): EMA update, and the schedule of its momentum
 memory_queue.py   a queue of embeddings: first in, first out; nearest-neighbour look-up
 freeze.py         gradients off for good; eval mode for a while

@@ -15,11 +15,13 @@ with one group, and otherwise each rank has some of the groups.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..core.distributed import all_gather_stack, world_size
+from ..core.distributed import all_gather_rows, all_gather_stack, local_rows, world_size
 from ..core.errors import InputError
 
 
@@ -63,6 +65,17 @@ def split_batchnorm(module: nn.Module, groups: int) -> nn.Module:
         if isinstance(child, SplitBatchNorm) or (isinstance(child, (nn.BatchNorm1d, nn.BatchNorm2d)) and groups > 1):
             child.__class__, child.groups = SplitBatchNorm, groups
     return module
+
+
+def shuffle_batch(x: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """The batch in a random order, and a function that undoes it: (N, ...) -> (N, ...), and outputs (N, D) -> (N, D).
+
+    With many processes each gives and gets as many rows as it has, and the order is one of the whole batch.
+    """
+    order = torch.randperm(len(x) * world_size(), generator=generator, device=x.device)  # (N,)
+    own = local_rows(len(order))
+    back = order.argsort()[own]
+    return all_gather_rows(x)[order[own]], lambda outputs: all_gather_rows(outputs)[back]
 
 
 class CpuSyncBatchNorm(nn.modules.batchnorm._BatchNorm):

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..core.distributed import all_gather_rows
 from ..core.errors import InputError
 
 
@@ -36,7 +37,11 @@ class Queue(nn.Module):
 
     @torch.no_grad()
     def push(self, new: Tensor, labels: Tensor | None = None) -> None:
-        """Overwrite the N oldest entries by `new` (N, D). N must divide the queue's size."""
+        """Overwrite the N oldest entries by `new` (N, D). N must divide the queue's size.
+
+        With many processes each gives its own rows, and the queues of all take the rows of all.
+        """
+        new, labels = all_gather_rows(new), labels if labels is None else all_gather_rows(labels)
         n = len(new)
         if len(self) % n:
             raise InputError(f"the queue holds {len(self)} entries, which is no multiple of the batch of {n}")

@@ -107,8 +107,9 @@ def open_run(
     run = new_run(recipe, len(splits.train), len(splits.train.classes), device)
     if world_size() > 1 and not run.method.supports_distributed:
         raise InputError(
-            f"the method {recipe.method.name!r} is not written for many processes: gather what its loss compares "
-            "(core.distributed.all_gather_rows) and say supports_distributed = True, or train with one process"
+            f"the method {recipe.method.name!r} does not say that it works with many processes. Where it compares images "
+            "by the losses in mnclglf_lite.losses alone, set supports_distributed = True; other code that compares them "
+            "must gather them first (core.distributed.all_gather_rows). Or train with one process"
         )
     if out is None:
         return run

@@ -29,7 +29,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ..core import distributed
 from ..core.device import autocast_dtype
-from ..core.distributed import local_rows, world_size
+from ..core.distributed import all_gather_stack, local_rows, world_size
 from ..core.errors import unknown
 from ..methods.base import Method, Outputs
 from ..models.resnet import ResNet
@@ -70,14 +70,25 @@ def set_lr(run: Run) -> None:
     run.method.progress.fill_(run.step / run.total_steps)
 
 
+def average_scalars(outputs: Outputs) -> Outputs:
+    """The outputs of no dimension, which are means over this rank's rows, averaged over the ranks in one message."""
+    scalars = {name: value.detach() for name, value in outputs.items() if value.ndim == 0}
+    return dict(zip(scalars, all_gather_stack(torch.stack(list(scalars.values()))).mean(dim=0).unbind(), strict=True))
+
+
 def optimize(
     run: Run, cut: list[Tensor], labels: Tensor, dtype: torch.dtype | None, forward: Callable[..., Outputs]
 ) -> Outputs:
-    """Networks, loss, backward, optimiser, moving averages and queues: views and labels (N,) -> the method's outputs."""
+    """Networks, loss, backward, optimiser, moving averages and queues: views and labels (N,) -> the method's outputs.
+
+    With many processes views, labels and outputs are this rank's rows, and the scalars are means over all ranks.
+    """
     with torch.autocast(labels.device.type, dtype=dtype, enabled=dtype is not None):
         outputs = forward(cut, labels)
     run.optimiser.zero_grad(set_to_none=True)
     outputs["loss"].backward()
+    if world_size() > 1:
+        outputs = outputs | average_scalars(outputs)
     if run.recipe.optim.clip_grad_norm:
         nn.utils.clip_grad_norm_(run.method.parameters(), run.recipe.optim.clip_grad_norm)
     run.optimiser.step()
@@ -206,8 +217,8 @@ class Step:
         run = self.run
         if self.size not in self.views:  # the very same objects each time: what is compiled may be compiled for them
             self.views[self.size] = views_at_step(run.recipe, run.method, run.step, run.total_steps)
-        rows = index.to(self.images.device, non_blocking=True)
-        cut = make_views(self.images[rows[local_rows(len(rows))]], self.views[self.size], run.generator, self.render)
+        rows = index.to(self.images.device, non_blocking=True)[local_rows(len(index))]
+        cut = make_views(self.images[rows], self.views[self.size], run.generator, self.render)
         with self.backbones:
             return optimize(run, cut, self.labels[rows], self.dtype, self.forward)
 

@@ -51,7 +51,10 @@ def glue(patches: Tensor, order: Tensor) -> Tensor:
 
 
 def some(order: Tensor) -> Tensor:
-    """The part of a permutation (4N,) that makes this rank's montages: all of it with one process."""
+    """The part of a permutation (4N,) that makes this rank's montages, or that brings cells back to this rank's images.
+
+    With one process it is all of it.
+    """
     cells = order.view(4, -1)  # (4, N)
     return cells[:, local_rows(cells.shape[1])].flatten()
 

@@ -11,9 +11,9 @@ import sys
 import time
 from pathlib import Path
 
+import many_ranks
 import pytest
 import torch
-import two_ranks
 from conftest import QUIET, tiny
 
 from mnclglf_lite.core import distributed
@@ -24,6 +24,7 @@ from mnclglf_lite.core.distributed import (
     broadcast,
     init_distributed,
     local_rows,
+    own_places,
     world_size,
 )
 from mnclglf_lite.core.errors import InputError
@@ -37,7 +38,8 @@ from mnclglf_lite.training.run import load_run
 from mnclglf_lite.training.step import Step
 
 ROOT = Path(__file__).resolve().parents[2]
-EXACT = 1e-8  # of the largest gradient; float64 itself is good for some 1e-14
+WORLDS = (2, 3)
+EXACT = 1e-10  # of the largest gradient; float64 itself is good for some 1e-14
 
 
 def environment():
@@ -52,13 +54,13 @@ def port():
         return str(free.getsockname()[1])
 
 
-def two(*words):
-    """`two_ranks.py` as two processes: their texts and codes."""
-    shared = {**environment(), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port()}
-    command = [sys.executable, str(ROOT / "tests" / "two_ranks.py"), *map(str, words)]
+def start(world, *words):
+    """`many_ranks.py` as so many processes: their texts and codes."""
+    shared = {**environment(), "WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port()}
+    command = [sys.executable, str(ROOT / "tests" / "many_ranks.py"), *map(str, words)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    both = [subprocess.Popen(command, env={**shared, "RANK": r, "LOCAL_RANK": r}, **pipes) for r in "01"]
-    return [(process.communicate(timeout=600)[0], process.returncode) for process in both]
+    ranks = [subprocess.Popen(command, env={**shared, "RANK": r, "LOCAL_RANK": r}, **pipes) for r in map(str, range(world))]
+    return [(process.communicate(timeout=600)[0], process.returncode) for process in ranks]
 
 
 def torchrun(folder, processes, *words):
@@ -86,28 +88,52 @@ def pictures(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def proof(tmp_path_factory):
-    """What the two processes found, one dictionary each."""
-    path = tmp_path_factory.mktemp("proof") / "found"
-    for text, code in two("proof", path):
+def alone(tmp_path_factory):
+    """What one process computes, which both numbers of ranks are compared with."""
+    path = tmp_path_factory.mktemp("alone") / "alone.pt"
+    ((text, code),) = start(1, "alone", path)
+    assert code == 0, text
+    return path
+
+
+@pytest.fixture(scope="module", params=WORLDS, ids="{} ranks".format)
+def proof(request, alone):
+    """What the ranks found, one dictionary each."""
+    path = alone.with_name(f"found{request.param}")
+    for text, code in start(request.param, "proof", alone, path):
         assert code == 0, text
         assert "Warning" not in text, text
-    return [torch.load(f"{path}.{rank}") for rank in (0, 1)]
+    return [torch.load(f"{path}.{rank}") for rank in range(request.param)]
 
 
 def test_every_method_is_among_the_forms():
-    assert {form.split(",")[0] for form in two_ranks.FORMS} == set(METHODS)
+    assert {form.split(",")[0] for form in many_ranks.FORMS} == {*METHODS, "align-uniform"}  # and that of the page
     assert all(method.supports_distributed for method in METHODS.values())
 
 
-@pytest.mark.parametrize("form", two_ranks.FORMS)
-def test_two_processes_are_one(form, proof):
-    """Loss and all gradients in each of 20 steps, then weights, twins, queues and running statistics: float64."""
+@pytest.mark.parametrize("form", many_ranks.FORMS)
+def test_many_processes_are_one(form, proof):
+    """Loss and all gradients in each of 20 steps, then weights, momentum encoders, queues, running statistics: float64."""
     for found in proof:
-        assert all(value < EXACT for value in found["methods"][form].values()), found["methods"][form]
+        apart = {name: found["methods"][form][name] for name in ("loss", "gradient", "state")}
+        assert all(value < EXACT for value in apart.values()), apart
 
 
-def test_a_norm_over_two_processes_is_batchnorm_on_the_whole_batch(proof):
+@pytest.mark.parametrize("form", many_ranks.FORMS)
+def test_each_rank_does_its_own_share_of_a_step(form, proof):
+    """Networks, losses and look-ups: its FLOPs times the ranks are those of one process, not one more."""
+    assert all(found["methods"][form]["flops"] == 1 for found in proof), [found["methods"][form] for found in proof]
+
+
+def test_a_loss_of_own_anchors_is_a_share_of_the_whole(proof):
+    """Mean of the values, gradients, and FLOPs: n x N similarities on each rank."""
+    for found in proof:
+        assert len(found["losses"]) == 4
+        for name, value in found["losses"].items():
+            assert value["value"] < 1e-12 and value["gradient"] < 1e-12 and value["flops"] == 1, (name, value)
+
+
+def test_a_norm_over_many_processes_is_batchnorm_on_the_whole_batch(proof):
     for found in proof:
         assert len(found["norm"]) == 28
         assert all(value < 1e-12 for value in found["norm"].values()), found["norm"]
@@ -120,7 +146,7 @@ def close(one, other):
 
 def test_a_run_goes_on_with_another_number_of_processes(tmp_path, monkeypatch):
     """One process, two, and one again: float32, to rounding. Rank 1 alone hears the interrupt, and all stop together."""
-    splits, recipe = two_ranks.toys(320), tiny(**two_ranks.SHORT)
+    splits, recipe = many_ranks.toys(320), tiny(**many_ranks.SHORT)
     whole = train.train(recipe, splits, **QUIET)
 
     grown = tmp_path / "grown"
@@ -134,11 +160,11 @@ def test_a_run_goes_on_with_another_number_of_processes(tmp_path, monkeypatch):
 
         patch.setattr(Step, "__call__", step)
         assert train.train(recipe, splits, out=grown, **QUIET).step == 25
-    (said, code), (silent, code1) = two("train", grown)
+    (said, code), (silent, code1) = start(2, "train", grown)
     assert code == code1 == 0 and "going on from step 25" in said and "2 processes" in said and silent == ""
 
     shrunk = tmp_path / "shrunk"
-    (said, code), (silent, code1) = two("train", shrunk, 25)
+    (said, code), (silent, code1) = start(2, "train", shrunk, 25)
     assert code == code1 == 0 and "stopped at step 25 of 40" in said and silent == ""
     parts = [torch.load(shrunk / f"final.{rank}") for rank in (0, 1)]
     assert [part["step"] for part in parts] == [25, 25]
@@ -247,10 +273,10 @@ def test_what_processes_cannot_share_is_refused_before_anything_is_written(monke
     assert not (tmp_path / "run").exists()
 
 
-def test_a_method_that_does_not_gather_is_refused(monkeypatch, toys, tmp_path):
+def test_a_method_that_does_not_claim_it_is_refused(monkeypatch, toys, tmp_path):
     monkeypatch.setattr(distributed, "_world", 2)
     monkeypatch.setattr(simclr.SimCLR, "supports_distributed", False)
-    with pytest.raises(InputError, match="'simclr' is not written for many processes.*core.distributed.all_gather_rows"):
+    with pytest.raises(InputError, match="'simclr' does not say that it works with many .*core.distributed.all_gather_rows"):
         train.train(tiny("simclr"), toys, out=tmp_path / "run", **QUIET)
     assert not (tmp_path / "run").exists()
 
@@ -271,6 +297,7 @@ def test_rows_are_dealt_out_without_gap_or_overlap(monkeypatch):
     for rank in range(4):
         monkeypatch.setattr(distributed, "_rank", rank)
         dealt += range(24)[local_rows(24)]
+        assert own_places(6, torch.device("cpu")).tolist() == dealt[-6:]
     assert dealt == list(range(24))
 
 
@@ -281,11 +308,16 @@ def test_the_paper_counts_what_the_methods_send():
     found = paper.count("simclr")
     method = build_method(preset("standard", "simclr", "cifar10"), 10)
     assert found["parameters"] == sum(p.numel() for p in method.parameters())
-    assert found["gathered_bytes_a_picture"] == 2 * 128 * 4 and found["gathers"] == 2
+    # two sides, each gathered, and the sum of its gradients sent to all
+    assert found["gathered_bytes_an_image"] == 2 * 128 * 4 * (1 + 2) and found["gathers"] == 2 * 2
     layers = sum(isinstance(m, torch.nn.modules.batchnorm._BatchNorm) for m in method.modules())
     assert found["norm_messages"] == 2 * 2 * layers  # two views, forward and backward
-    assert paper.count("moco")["gathered_bytes_a_picture"] == 4 * (4 * 128 + 2 * 3 * 32 * 32)  # keys in another order
-    n, d = 512, 128  # NT-Xent: a product of (2N, D) with itself, and two such for the gradient
-    assert paper.loss_flops(paper.recipe_for("simclr", 1, n), n) == pytest.approx(3 * 2 * (2 * n) ** 2 * d, rel=0.01)
+    images, keys = 2 * 3 * 32 * 32, 2 * 128  # images and keys in another order and back; the keys, to the queue
+    assert paper.count("moco")["gathered_bytes_an_image"] == 4 * (images + 2 * keys)
+    n, d = 512, 128  # NT-Xent: a product of (2n, D) with (2N, D), and two such for the gradient
+    recipe = paper.recipe_for("simclr", 1, n)
+    assert paper.loss_flops(recipe, n, n) == pytest.approx(3 * 2 * (2 * n) ** 2 * d, rel=0.01)
+    assert paper.loss_flops(recipe, n, 8 * n) == 8 * paper.loss_flops(recipe, n, n)
+    assert paper.predict("simclr", 0.03, 8, n)["loss"] == 0  # ranks that share a GPU's batch share its losses
     kept = json.loads((ROOT / "benchmarks" / "ranks_on_paper.json").read_text())
     assert "predictions" in kept["what"] and len(kept["rows"]) == 16

@@ -8,7 +8,7 @@ from conftest import tiny
 from torch import nn
 
 from mnclglf_lite.core.errors import InputError
-from mnclglf_lite.models.batchnorm import SplitBatchNorm, split_batchnorm
+from mnclglf_lite.models.batchnorm import SplitBatchNorm, shuffle_batch, split_batchnorm
 from mnclglf_lite.models.resnet import ResNet
 from mnclglf_lite.recipe.recipe import build_method
 from mnclglf_lite.results.export import export_backbone, load_backbone
@@ -160,3 +160,10 @@ def test_a_backbone_trained_in_groups_is_exported_as_any_other(tmp_path):
     backbone = load_backbone(export_backbone(method.backbone, tmp_path / "groups.safetensors"))
     assert type(backbone.bn1) is nn.BatchNorm2d
     torch.testing.assert_close(backbone(x), method.backbone.eval()(x))
+
+
+def test_a_shuffled_batch_holds_the_same_rows_and_comes_back_in_order():
+    x = torch.arange(24.0).view(12, 2)
+    mixed, undo = shuffle_batch(x, torch.Generator().manual_seed(0))
+    assert not torch.equal(mixed, x) and torch.equal(mixed.sort(dim=0).values, x)
+    assert torch.equal(undo(mixed * 3), x * 3)

@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ... import losses
 from ...losses import cosine_logits
 from ..exercise import Case, Exercise, KnownMistake, Property
 
@@ -27,6 +26,20 @@ ORDER = torch.tensor([3, 0, 4, 1, 2])
 def cosines(a: Tensor, b: Tensor) -> Tensor:
     """Cosine similarity of every row of a (N, D) with every row of b (K, D): (N, K)."""
     return cosine_logits(a, b, temperature=1.0)
+
+
+def info_nce(anchors: Tensor, targets: Tensor, temperature: float) -> Tensor:
+    """InfoNCE: (N, D), (N, D) -> scalar. That of the package also shares a batch among processes."""
+    logits = (F.normalize(anchors, dim=1) / temperature) @ F.normalize(targets, dim=1).T  # (N, N)
+    return F.cross_entropy(logits, torch.arange(len(logits)))
+
+
+def nt_xent(a: Tensor, b: Tensor, temperature: float) -> Tensor:
+    """NT-Xent: (N, D), (N, D) -> scalar. That of the package also shares a batch among processes."""
+    both = F.normalize(torch.cat([a, b]), dim=1)  # (2N, D)
+    logits = (both / temperature) @ both.T  # (2N, 2N)
+    logits = logits.fill_diagonal_(-torch.inf)  # no anchor meets itself
+    return F.cross_entropy(logits, torch.arange(len(both)).roll(len(a)))
 
 
 def pull_and_push(similarity: Tensor, temperature: float) -> Tensor:
@@ -58,7 +71,7 @@ def itself_left_in(a: Tensor, b: Tensor, temperature: float) -> Tensor:
 
 
 def next_picture(a: Tensor, b: Tensor, temperature: float) -> Tensor:
-    return losses.nt_xent(a, b.roll(1, 0), temperature)
+    return nt_xent(a, b.roll(1, 0), temperature)
 
 
 def permutes(loss) -> bool:
@@ -137,7 +150,7 @@ EXERCISES = {
     ),
     "02.2": Exercise(
         goal="InfoNCE: each anchor is to find its own target among all targets of the batch",
-        reference=losses.info_nce,
+        reference=info_nce,
         trials=[
             Case("two pictures, as worked out in the text", (AXES[:2], AXES[:2], 1.0), math.log(1 + math.exp(-1))),
             Case("all embeddings equal, five pictures: ln 5", (torch.ones(5, 4), torch.ones(5, 4), 0.2), math.log(5)),
@@ -165,7 +178,7 @@ EXERCISES = {
                 "this equals the loss with the positive left out of the denominator; the sum runs over all N targets",
             ),
             KnownMistake(
-                lambda p, c, t: -losses.info_nce(p, c, t),
+                lambda p, c, t: -info_nce(p, c, t),
                 "the sign is turned round: the loss must fall when the positive gets more similar",
             ),
         ],
@@ -177,10 +190,11 @@ EXERCISES = {
         ),
         difficulty=2,
         minutes=6,
+        home="mnclglf_lite.losses.info_nce",
     ),
     "02.3": Exercise(
         goal="NT-Xent: both sides are anchors, and views of one's own side are negatives too",
-        reference=losses.nt_xent,
+        reference=nt_xent,
         trials=[
             Case("two pictures, as worked out in the text", (AXES[:2], AXES[:2], 1.0), math.log(1 + 2 * math.exp(-1))),
             Case("all embeddings equal, five pictures: ln 9", (torch.ones(5, 4), torch.ones(5, 4), 0.2), math.log(9)),
@@ -192,12 +206,10 @@ EXERCISES = {
                 "this equals the result with self-similarity left in the denominator: the diagonal must count as minus infinity",
             ),
             KnownMistake(
-                lambda a, b, t: (losses.info_nce(a, b, t) + losses.info_nce(b, a, t)) / 2,
+                lambda a, b, t: (info_nce(a, b, t) + info_nce(b, a, t)) / 2,
                 "the views of an anchor's own side are missing among its negatives: put both sides below each other, (2N, D), first",
             ),
-            KnownMistake(
-                lambda a, b, t: 2 * losses.nt_xent(a, b, t), "there are 2N anchors: the mean is over 2N, not over N"
-            ),
+            KnownMistake(lambda a, b, t: 2 * nt_xent(a, b, t), "there are 2N anchors: the mean is over 2N, not over N"),
             KnownMistake(
                 next_picture,
                 "the positive was taken from the next picture: row i of one side belongs to row i of the other, N rows further down",
@@ -227,6 +239,7 @@ EXERCISES = {
         ),
         difficulty=3,
         minutes=8,
+        home="mnclglf_lite.losses.nt_xent",
     ),
     "02.4": Exercise(
         goal="the gradient of InfoNCE by hand: how hard is each pair pulled together or pushed apart?",
