@@ -1,6 +1,6 @@
 """The proof's other half: what each of several processes runs. Not a test file; `test_distributed.py` starts it.
 
-python many_ranks.py alone FILE         20 steps of every method in float64, by one process, to FILE
+python many_ranks.py alone FILE         6 steps of every method in float64, by one process, to FILE
 python many_ranks.py proof FILE TO      as one rank: whole BatchNorm, every loss, and the steps of FILE; the largest
                                         differences from one process to TO.RANK
 python many_ranks.py train OUT [STOP]   a short run, gone on with if OUT has one; rank 1 alone is interrupted in step STOP
@@ -31,7 +31,7 @@ from mnclglf_lite.training.step import Step
 from mnclglf_lite.views import montage
 from mnclglf_lite.views.view import View, render_view
 
-STEPS, PICTURES = 20, 48
+STEPS, PICTURES = 6, 48
 SHARED = {"batch_size": 24, "queue": 48}  # by two ranks and by three
 SMALL = {"small_view": View(size=8, blur_p=0.0)}
 FORMS = {
@@ -59,11 +59,11 @@ FORMS = {
 
 
 def trajectory(form: str, parts: dataset.Splits):
-    """One form's 20 steps in float64: yields loss and gradients (name -> tensor) of each, and the state dict at the end.
+    """One form's steps in float64: yields loss and gradients (name -> tensor) of each, and the state dict at the end.
 
     The FLOPs of the first step go with it, as "flops".
     """
-    # A small rate: at a large one rounding, which doubles every few steps, would be seen after 20 of them
+    # A small rate: at a large one rounding, which doubles every few steps, would be seen after few of them
     name = form.split(",")[0]
     small = {"steps": STEPS, "lr": 0.02, "width": 4, "blocks": (1,), "projector": (8,)}
     recipe = tiny(name, **read_by(name, **small, **SHARED) | FORMS[form])

@@ -113,7 +113,7 @@ def test_every_method_is_among_the_forms():
 
 @pytest.mark.parametrize("form", many_ranks.FORMS)
 def test_many_processes_are_one(form, proof):
-    """Loss and all gradients in each of 20 steps, then weights, momentum encoders, queues, running statistics: float64."""
+    """Loss and all gradients in each of 6 steps, then weights, momentum encoders, queues, running statistics: float64."""
     for found in proof:
         apart = {name: found["methods"][form][name] for name in ("loss", "gradient", "state")}
         assert all(value < EXACT for value in apart.values()), apart
