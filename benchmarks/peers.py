@@ -190,7 +190,7 @@ class PeerStep:
     ):  # fmt: skip
         self.device, self.dtype, self.tuned = device, dtype, tuned
         model, self.loss = model_and_loss(recipe, ours, library)
-        layout = torch.channels_last if tuned else torch.preserve_format
+        layout = torch.channels_last if tuned else torch.contiguous_format
         self.model = model.to(device, memory_format=layout)
         self.forward: Callable[[Tensor], Tensor] = self.model
         optim = recipe.optim

@@ -326,10 +326,9 @@ class Peer(Row):
         elif asked is None:
             asked = sorted({0, 2, cores} if not self.tuned else {n for n in (0, 1, 2, 4, 8, cores) if n <= cores})
         times, entered = {}, time.perf_counter()
-        for workers in asked:
+        for workers in asked if len(asked) > 1 else ():
             batches, ready_made = peers.loader(dataset, self.recipe.optim.batch_size, workers, self.tuned, self.cuda)
-            if len(asked) > 1:
-                times[workers] = self.trial(lambda b=batches: self.one(next(b)), first=ready_made + 2)
+            times[workers] = self.trial(lambda b=batches: self.one(next(b)), first=ready_made + 2)
             del batches
             gc.collect()  # ends the loader's processes
         workers = min(times, key=times.get) if times else asked[0]

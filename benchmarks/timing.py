@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import platform
 import statistics
@@ -79,7 +80,8 @@ def no_sync(work: Callable[[], Any], device: torch.device) -> bool | str | None:
 
 
 def forget_peak(device: torch.device) -> None:
-    """Memory on CUDA is counted anew from here on."""
+    """Memory on CUDA is counted anew from here on. Networks and loaders that are of no more use leave it."""
+    gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)

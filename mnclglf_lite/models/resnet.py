@@ -99,7 +99,7 @@ class ResNet(nn.Module):
         return maps
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.maps(x)["pooled"]
+        return ResNet.maps(self, x)["pooled"]  # the class's own: a compiled one may stand in its place
 
 
 @torch.no_grad()

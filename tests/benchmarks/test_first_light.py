@@ -11,7 +11,7 @@ import torch
 from benchmarks.gpu import first_light
 from benchmarks.gpu.first_light import STEPS
 from mnclglf_lite.core.errors import InputError
-from mnclglf_lite.methods.registry import METHODS, VARIANTS
+from mnclglf_lite.methods.registry import METHODS
 
 
 def records(folder):
@@ -23,12 +23,16 @@ def test_a_pretended_run_performs_every_step_and_a_second_one_nothing(tmp_path, 
     found = records(tmp_path)
     assert list(found) == list(STEPS) and {row["state"] for row in found.values()} == {"complete"}
     assert all(row["pretend"] and row["hardware"] and row["versions"]["torch"] for row in found.values())
-    assert all(found["methods"][name]["finite"] for name in (*METHODS, *VARIANTS))
+    assert all(found["methods"][name]["finite"] for name in METHODS)
     for name in ("simclr", "mnclglf"):
-        rows = [found["engines"][f"{name} {engine}"] for engine in ("eager", "compiled", "captured")]
+        rows = [
+            found["engines"][f"{name} eager"],
+            found["engines"][f"{name} compiled"],
+            found["captured"][f"{name} captured"],
+        ]
         assert [row["became"] for row in rows] == ["eager", "compiled", "compiled"] and "CUDA" in rows[2]["said"][0]
         assert all(len(row["losses"]) == 20 and row["views_per_s"] > 0 for row in rows)
-    assert found["speed"]["bare"]["ours_over_it"] > 0 and "CUDA" in found["speed"]["ours-captured"]["left_out"]
+    assert found["speed"]["bare"]["ours_over_it"] > 0 and len(found["speed"]["ours"]["seconds"]) == 3
     for name in first_light.TRAINED:
         assert found[name]["test"]["on"] == "test" and 0 <= found[name]["test"]["linear"]["top1"] <= 1
         assert found[name]["curve"][-1]["seconds"] == pytest.approx(found[name]["train_seconds"], abs=0.01)
@@ -52,7 +56,7 @@ if not state("methods"):
 if not state("speed"):
     write("speed", "running"); time.sleep(60)
 if not state("limits"):
-    write("limits", "complete")
+    write("limits", "complete"); write("captured", "complete")
 write("simclr", "running"); time.sleep(60)
 """
 
@@ -70,10 +74,24 @@ def test_a_step_that_dies_or_hangs_costs_itself_alone_and_one_cut_off_stays_open
     code = first_light.main(["--pretend", "--out", str(tmp_path), "--minutes", "0.07"])
     found = {name: row["state"] for name, row in records(tmp_path).items()}
     assert code == 1 and found == {
-        "methods": "complete", "engines": "failed", "speed": "failed", "limits": "complete",
+        "methods": "complete", "engines": "failed", "speed": "failed", "limits": "complete", "captured": "complete",
         "simclr": "open", "mnclglf": "running",
     }  # fmt: skip
     assert "9" in records(tmp_path)["engines"]["why"]
+
+
+def test_a_step_out_of_time_keeps_what_it_has_and_is_taken_up_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(first_light, "METHODS", ("simclr", "moco"))
+    args = first_light.argparse.Namespace(out=tmp_path, data=None, pretend=True)
+    monkeypatch.setitem(STEPS, "methods", -1)
+    assert first_light.work(args, "methods", time.monotonic() + 1000)
+    record = first_light.state_of(tmp_path, "methods")
+    assert record["state"] == "open" and "simclr" not in record  # not even begun
+    monkeypatch.setitem(STEPS, "methods", 1000)
+    (tmp_path / "methods.json").write_text(json.dumps(record | {"simclr": "as it was"}))
+    assert first_light.work(args, "methods", time.monotonic() + 1000)
+    record = first_light.state_of(tmp_path, "methods")
+    assert record["state"] == "complete" and record["simclr"] == "as it was" and record["moco"]["finite"]
 
 
 def test_what_cannot_be_done_here_is_said(tmp_path, monkeypatch):
