@@ -6,10 +6,11 @@
                moving averages and queues included, and replayed; the host then launches one graph a step, not hundreds of
                kernels
 
-Views and backbones are nearly all of a step's work, and the networks of a method share their compiled code. Compiling the
-whole forward pass took three to four times as long, for a step that was at best a tenth faster (measured on a CPU).
+Views and backbones are nearly all of a step's work, and all networks of a process share their compiled code: what comes in
+the same shapes is compiled once. To compile MNCLGLF's whole forward pass took twice as long, for each method anew (measured
+on a CPU; there its step was then a sixth faster, SimCLR's as fast as now).
 
-`auto` is `compiled` on CUDA. On a CPU compiling takes up to half a minute, which short runs do not have: `auto` is `eager`
+`auto` is `compiled` on CUDA. On a CPU compiling takes about half a minute, which short runs do not have: `auto` is `eager`
 there for short runs and `compiled` for long ones. What cannot be compiled or captured here runs eagerly from the same state,
 and the log says why. Nothing in a step reads a tensor's value into Python, so that the host runs ahead of the device.
 """
@@ -39,9 +40,9 @@ from ..views.view import View
 from .run import Run, lr_factor
 
 ENGINES = ("auto", "eager", "compiled", "captured")
-# A CPU's compiler works some 42 s on SimCLR's slim net and then saves some 11 ms a step (measured, 24 pixels): even after
-# 4,000 steps, later at 32 pixels
-CPU_COMPILES_FROM = 5000
+# A CPU's compiler works 30 to 40 s on the slim net, and then saves 22 ms of 90 a step with SimCLR and 23 of 120 with MNCLGLF
+# (measured, 24 pixels, two threads): it pays after 1,500 to 1,800 steps
+CPU_COMPILES_FROM = 2500
 RECORD_AT = 12  # steps before a graph is recorded (ours): buffers and compiled code are ready by then
 # Buffers are the same on all ranks and need no broadcast; torch has renamed the switch
 KEEP_BUFFERS = "forward_sync_buffers"
