@@ -41,8 +41,8 @@ from .run import Run, lr_factor
 
 ENGINES = ("auto", "eager", "compiled", "captured")
 # A CPU's compiler works 30 to 40 s on the slim net, and then saves 22 ms of 90 a step with SimCLR and 23 of 120 with MNCLGLF
-# (measured, 24 pixels, two threads): it pays after 1,500 to 1,800 steps
-CPU_COMPILES_FROM = 2500
+# (measured, 24 pixels, two threads): it pays after 1,500 to 1,800 steps, and with small batches later
+CPU_COMPILES_FROM = 5000
 RECORD_AT = 12  # steps before a graph is recorded (ours): buffers and compiled code are ready by then
 # Buffers are the same on all ranks and need no broadcast; torch has renamed the switch
 KEEP_BUFFERS = "forward_sync_buffers"
