@@ -40,6 +40,14 @@ def compared(toys, tmp_path_factory):
     return result, folder / "c"
 
 
+def test_under_torchrun_nothing_is_compared(toys, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    monkeypatch.setenv("RANK", "0")
+    with pytest.raises(InputError, match="compare works in one process, and torchrun has started 4"):
+        compare.compare(recipes("simclr"), [0], toys, tmp_path / "c", device="cpu")
+    assert not (tmp_path / "c").exists()
+
+
 # --- budgets ---
 
 
