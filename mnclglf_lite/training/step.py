@@ -152,7 +152,6 @@ class Step:
         images, labels: the whole training set, uint8 (M, 3, H, W) and (M,).
         engine: one of `ENGINES`; `self.engine` is what it became.
         log: told in one line what cannot be had here, and why.
-
     """
 
     def __init__(
