@@ -59,17 +59,9 @@ class Row:
         kept = torch.load(self.spec["pictures"], weights_only=True)
         return kept["images"], kept["labels"], kept["classes"]
 
-    def sync(self) -> None:
-        timing.wait(self.device)
-
     def timed(self, work: Callable[[], Any], count: int) -> float:
         """Seconds of one call, over `count` of them, the device's work included."""
-        self.sync()
-        begun = time.perf_counter()
-        for _ in range(count):
-            work()
-        self.sync()
-        return (time.perf_counter() - begun) / count
+        return timing.timed(work, count, self.device)
 
     def trial(self, work: Callable[[], Any], first: int = 2) -> float:
         """Seconds of one call, from as many calls as fit into the time of a trial; the first few do not count."""
@@ -91,7 +83,7 @@ class Row:
             begun = time.perf_counter()
             compiled = way(True)
             compiled()
-            self.sync()
+            timing.wait(self.device)
             self.told["compile_s"] = round(time.perf_counter() - begun, 3)
             times["compiled"] = self.trial(compiled)
         except Exception as error:  # torch and its compilers raise of all kinds

@@ -49,19 +49,21 @@ def wait(device: torch.device) -> None:
         torch.mps.synchronize()
 
 
+def timed(work: Callable[[], Any], count: int, device: torch.device) -> float:
+    """Seconds of one call, over `count` of them, the device's work included."""
+    wait(device)
+    begun = time.perf_counter()
+    for _ in range(count):
+        work()
+    wait(device)
+    return (time.perf_counter() - begun) / count
+
+
 def pace(work: Callable[[], Any], seconds: float, device: torch.device) -> float:
-    """Seconds of a call: the median of three stretches, the device waited for at the end of each."""
-
-    def stretch(count: int) -> float:
-        begun = time.perf_counter()
-        for _ in range(count):
-            work()
-        wait(device)
-        return (time.perf_counter() - begun) / count
-
-    stretch(2)
-    count = max(2, int(seconds / 3 / stretch(2)))
-    return statistics.median(stretch(count) for _ in range(3))
+    """Seconds of a call: the median of three stretches of about `seconds` in all, after four calls that are not counted."""
+    timed(work, 2, device)
+    count = max(2, int(seconds / 3 / timed(work, 2, device)))
+    return statistics.median(timed(work, count, device) for _ in range(3))
 
 
 def no_sync(work: Callable[[], Any], device: torch.device) -> bool | str | None:

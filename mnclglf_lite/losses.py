@@ -125,8 +125,8 @@ def supervised_contrastive(logits: Tensor, labels: Tensor) -> Tensor:
     An anchor's logit with itself counts nowhere; an anchor whose class has no other member is left out of the mean. (Khosla
     et al. 2020, L_out; MCL's supervised form; GLNet, where the class is the picture a patch comes from.)
     """
-    itself = torch.zeros_like(logits, dtype=torch.bool)
-    itself.scatter_(1, own_places(len(logits), logits.device)[:, None], True)
+    places = torch.arange(logits.shape[1], device=logits.device)  # (N,)
+    itself = own_places(len(logits), logits.device)[:, None] == places[None, :]  # (n, N)
     alike = (labels[:, None] == all_gather_rows(labels)[None, :]) & ~itself  # (n, N)
     log_share = F.log_softmax(logits.masked_fill(itself, float("-inf")), dim=1).masked_fill(itself, 0.0)  # (n, N)
     count = alike.sum(dim=1)  # (n,)

@@ -188,8 +188,9 @@ def waiting(args: argparse.Namespace, name: str, deadline: float) -> str:
 def work(args: argparse.Namespace, name: str, deadline: float) -> bool:
     """Do one step and write its record; whether it went well. A device that is upset stays so: then the worker ends."""
     begun, device = time.monotonic(), torch.device("cpu" if args.pretend else "cuda")
-    record = state_of(args.out, name) | {"step": name, "state": "running", "budget_s": STEPS[name], "began": time.time()}
-    record |= {"pretend": args.pretend, "commit": timing.commit(), **timing.stamp(device)}
+    stamp = {"pretend": args.pretend, "commit": timing.commit(), **timing.stamp(device)}
+    record = kept if (kept := state_of(args.out, name)).get("hardware") == stamp["hardware"] else {}  # of this device alone
+    record |= {"step": name, "state": "running", "why": "", "budget_s": STEPS[name], "began": time.time(), **stamp}
     job = Job(args, device, min(deadline - 15, begun + STEPS[name]), record)
     try:
         job.keep()
@@ -201,7 +202,7 @@ def work(args: argparse.Namespace, name: str, deadline: float) -> bool:
         record |= {"state": "failed", "why": f"{type(error).__name__}: {error}"[:1000]}
     record["seconds"] = round(time.monotonic() - begun, 1)
     save_json(args.out / f"{name}.json", record)
-    print(f"== {name}: {record['state']} after {record['seconds']} s {record.get('why', '')}")
+    print(f"== {name}: {record['state']} after {record['seconds']} s {record['why']}")
     return record["state"] != "failed"
 
 

@@ -58,7 +58,7 @@ def local_rows(n: int) -> slice:
 
 def own_places(n: int, device: torch.device) -> Tensor:
     """Where this rank's n rows stand among the rows of all ranks: -> (n,)."""
-    return torch.arange(_rank * n, (_rank + 1) * n, device=device)
+    return torch.arange(n * _world, device=device)[local_rows(n * _world)]
 
 
 class _Every(torch.autograd.Function):
@@ -110,8 +110,8 @@ def barrier() -> None:
 
 
 def is_loss_of_peer(error: BaseException) -> bool:
-    """Whether an error of a collective says that another process is gone or does not answer."""
-    return isinstance(error, dist.DistError) or any(word in str(error).lower() for word in LOST)
+    """Whether an error says that another process is gone or does not answer. One process has nobody to lose."""
+    return _world > 1 and (isinstance(error, dist.DistError) or any(word in str(error).lower() for word in LOST))
 
 
 def device_of(name: str) -> torch.device:

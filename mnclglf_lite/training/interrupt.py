@@ -48,7 +48,7 @@ def report_lost_peers(run: Run) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if world_size() == 1 or not distributed.is_loss_of_peer(error):
+        if not distributed.is_loss_of_peer(error):
             raise
         path = run.out / "checkpoint.pt" if run.out else None
         kept = "there is no checkpoint, since the run has no folder"

@@ -7,8 +7,7 @@
                kernels
 
 Views and backbones are nearly all of a step's work, and all networks of a process share their compiled code: what comes in
-the same shapes is compiled once. To compile MNCLGLF's whole forward pass took twice as long, for each method anew (measured
-on a CPU; there its step was then a sixth faster, SimCLR's as fast as now).
+the same shapes is compiled once. A whole forward pass, heads and losses included, would be compiled for each method anew.
 
 `auto` is `compiled` on CUDA. On a CPU compiling takes about half a minute, which short runs do not have: `auto` is `eager`
 there for short runs and `compiled` for long ones. What cannot be compiled or captured here runs eagerly from the same state,
@@ -40,8 +39,8 @@ from ..views.view import View
 from .run import Run, lr_factor
 
 ENGINES = ("auto", "eager", "compiled", "captured")
-# A CPU's compiler works 30 to 40 s on the slim net, and then saves 22 ms of 90 a step with SimCLR and 23 of 120 with MNCLGLF
-# (measured, 24 pixels, two threads): it pays after 1,500 to 1,800 steps, and with small batches later
+# SimCLR, slim, 24 pixels: compiling takes 33 s and then saves 17 of 86 ms a step (data/runs/speed/cpu-24px.json); that
+# pays after 1,900 steps, with smaller batches later
 CPU_COMPILES_FROM = 5000
 RECORD_AT = 12  # steps before a graph is recorded (ours): buffers and compiled code are ready by then
 # Buffers are the same on all ranks and need no broadcast; torch has renamed the switch
@@ -118,7 +117,7 @@ class CompiledBackbones:
     def __init__(self, method: nn.Module):
         self.backbones = [module for module in method.modules() if isinstance(module, ResNet)]
         # One function for all networks, which share what is compiled. Two kinds, since the backward pass of all maps fills
-        # those that no loss reads with zeros: a tenth of a step (measured)
+        # with zeros those that no loss reads
         self.kinds = {kind: torch.compile(getattr(ResNet, kind), dynamic=False) for kind in ("forward", "maps")}
 
     def __enter__(self) -> None:
@@ -221,11 +220,11 @@ class Step:
 
     def work(self, index: Tensor) -> Outputs:
         """One step on the rows `index`, and nothing that a graph could not hold."""
-        run = self.run
-        if self.size not in self.views:  # the very same objects each time: what is compiled may be compiled for them
-            self.views[self.size] = views_at_step(run.recipe, run.method, run.step, run.total_steps)
+        run, size = self.run, self.size
+        if size not in self.views:  # the very same objects each time: what is compiled may be compiled for them
+            self.views[size] = views_at_step(run.recipe, run.method, run.step, run.total_steps)
         rows = index.to(self.images.device, non_blocking=True)[local_rows(len(index))]
-        cut = make_views(self.images[rows], self.views[self.size], run.generator, self.render)
+        cut = make_views(self.images[rows], self.views[size], run.generator, self.render)
         with self.backbones:
             return optimize(run, cut, self.labels[rows], self.dtype, self.forward)
 
@@ -238,7 +237,7 @@ class Step:
         except torch.OutOfMemoryError:
             raise  # eagerly it would need more
         except Exception as error:  # torch and its compilers raise of all kinds: no C++ compiler, no Triton, an old driver
-            if world_size() > 1 and distributed.is_loss_of_peer(error):
+            if distributed.is_loss_of_peer(error):
                 raise
             run.method.load_state_dict(before[0])
             run.optimiser.load_state_dict(before[1])

@@ -92,6 +92,12 @@ def test_a_step_out_of_time_keeps_what_it_has_and_is_taken_up_again(tmp_path, mo
     assert first_light.work(args, "methods", time.monotonic() + 1000)
     record = first_light.state_of(tmp_path, "methods")
     assert record["state"] == "complete" and record["simclr"] == "as it was" and record["moco"]["finite"]
+    assert record["why"] == ""
+    other = record | {"state": "open", "hardware": "another device"}  # whose rows must not stand under this one's name
+    (tmp_path / "methods.json").write_text(json.dumps(other))
+    assert first_light.work(args, "methods", time.monotonic() + 1000)
+    record = first_light.state_of(tmp_path, "methods")
+    assert record["hardware"] != "another device" and record["simclr"]["finite"]
 
 
 def test_what_cannot_be_done_here_is_said(tmp_path, monkeypatch):

@@ -321,3 +321,7 @@ def test_the_paper_counts_what_the_methods_send():
     assert paper.predict("simclr", 0.03, 8, n)["loss"] == 0  # ranks that share a GPU's batch share its losses
     kept = json.loads((ROOT / "benchmarks" / "ranks_on_paper.json").read_text())
     assert "predictions" in kept["what"] and len(kept["rows"]) == 16
+    page = (ROOT / "docs" / "many_gpus.md").read_text(encoding="utf-8")
+    told = {(row["method"], row["world"]): row["speedup_worst"] for row in kept["rows"] if row["scaling"] == "weak"}
+    for name in ("simclr", "mnclglf"):
+        assert f"{told[name, 8]:.1f} times" in page and re.search(rf"\b{told[name, 64]:.0f}\b", page)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import mnclglf_lite
+from mnclglf_lite import losses
 from mnclglf_lite.core.errors import InputError
 from mnclglf_lite.course import checks
 
@@ -74,6 +75,12 @@ def test_what_an_exercise_calls_its_home_is_there():
             with contextlib.suppress(ModuleNotFoundError):
                 importlib.import_module(".".join(["mnclglf_lite", *parts[:depth]]))
             found = getattr(found, part)
+
+
+@pytest.mark.parametrize(("number", "name"), [("02.2", "info_nce"), ("02.3", "nt_xent")])
+def test_a_reference_of_its_own_equals_what_the_package_keeps(number, name):
+    a, b = torch.randn(2, 6, 5, dtype=torch.float64)
+    torch.testing.assert_close(ALL[number].reference(a, b, 0.3), getattr(losses, name)(a, b, 0.3), rtol=1e-12, atol=0)
 
 
 def test_the_solution_is_code_that_runs(capsys):
