@@ -24,7 +24,7 @@ def test_points_without_a_measure_have_no_fit():
 
 
 def test_a_dry_run_writes_the_json(tmp_path, capsys):
-    words = ["--dry", "--device", "cpu", "--rounds", "2", "--largest", "256", "--no-memory"]
+    words = ["--dry", "--device", "cpu", "--rounds", "2", "--largest", "256", "--no-memory", "--most-seconds", "1000"]
     growth.main([*words, "--rows", "batch;queue;patches, MNCLGLF", "--out", str(tmp_path)])
     found = json.loads((tmp_path / "cpu.json").read_text())
     batch, queue, patches = found["rows"]
