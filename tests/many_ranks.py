@@ -37,6 +37,7 @@ SMALL = {"small_view": View(size=8, blur_p=0.0)}
 FORMS = {
     "supervised": {},
     "simclr, small views": {"small_views": 2, **SMALL},
+    "simclr, muon": {"optimiser": "muon", "muon_lr": 0.01},
     "moco, groups": {"bn_splits": 6},
     "moco, one-way in order": {"bn_splits": 6, "shuffle_bn": False, "symmetric": False},
     "simsiam": {},

@@ -18,6 +18,10 @@ class EncoderConfig(Config):
     blocks: tuple[int, ...] = knob((1, 1, 1), "basic blocks a stage", "measured", low=1, count=0)
     stem: str = knob("patch", "name", "measured", choices=STEMS)
 
+    first_layer: str = knob(
+        "random", "how the first convolution starts (training.first_layer)", "ours", choices=("random", "data")
+    )
+
     def build(self) -> ResNet:
         """A backbone with freshly drawn weights: images (N, 3, H, W) -> features (N, dim)."""
         return ResNet(self.width, self.blocks, self.stem)

@@ -15,11 +15,11 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from ..core.errors import unknown
+from ..core.errors import InputError, unknown
 from ..methods.registry import find_method, methods_with
 from ..views.named_views import QUICK_VIEW, SMALL_IMAGE_VIEW, TOY_VIEW
 from ..views.view import View
-from .recipe import Recipe
+from .recipe import Recipe, layered
 
 QUICK: dict[str, dict[str, Any]] = {
     "": {"view": QUICK_VIEW},
@@ -81,6 +81,8 @@ def preset(name: str = "quick", method: str = "mnclglf", dataset: str = "toybox"
     """
     if name not in PRESETS:
         raise unknown("preset", name, PRESETS)
+    if name == "as_released" and changes.get("optimiser", "sgd") != "sgd":
+        raise InputError("as_released is trained by SGD, as its authors did; for Muon choose quick or standard")
     kind, frame = find_method(method), PRESETS[name]
     own, known = kind.presets.get(name, {}), kind.Config.settings()
 
@@ -91,4 +93,4 @@ def preset(name: str = "quick", method: str = "mnclglf", dataset: str = "toybox"
     values: dict[str, Any] = {"dataset": dataset}
     for layer in (read(frame[""]), own.get("", {}), read(frame.get(dataset, {})), own.get(dataset, {})):
         values |= layer
-    return Recipe.of(kind.Config, **values | changes)
+    return Recipe.of(kind.Config, **layered(values, changes))

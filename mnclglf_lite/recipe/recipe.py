@@ -63,7 +63,10 @@ class OptimConfig(Config):
     batch_size: int = knob(256, "images", "release", low=2)
     epochs: float = knob(10.0, "passes over the training images, where steps is 0", "ours")
     steps: int = knob(0, "optimiser steps; 0: from epochs", "ours", low=0)
+    optimiser: str = knob("sgd", "muon: Muon for matrices and SGD for the rest", "measured", choices=("sgd", "muon"))
     lr: float = knob(0.36, "SGD rate for 256 images; scaled by batch_size / 256", "measured", above=0)
+    muon_lr: float = knob(0.1, "Muon's rate, of any batch: each update has the same size", "measured", above=0)
+    muon_weight_decay: float = knob(0.1, "decoupled: each step takes rate x this off the matrices", "measured", low=0)
     momentum: float = knob(0.9, "momentum of SGD (the moving average's is ema)", "release", low=0, below=1)
     nesterov: bool = knob(True, "look-ahead momentum", "measured")
     weight_decay: float = knob(5e-4, "L2 penalty", "measured", low=0)
@@ -80,8 +83,14 @@ class OptimConfig(Config):
             raise InputError(f"give epochs > 0 or steps > 0, finite; got epochs {self.epochs}, steps {self.steps}")
         if self.nesterov and not self.momentum:
             raise InputError("nesterov needs momentum > 0; set nesterov=False or momentum=0.9")
+        given = [name for name in MUON_ALONE if getattr(self, name) != getattr(OptimConfig, name)]
+        if given and self.optimiser != "muon":
+            raise InputError(
+                f"{', '.join(given)}: of Muon alone, and the optimiser is {self.optimiser!r}; give optimiser='muon'"
+            )
 
 
+MUON_ALONE = ("muon_lr", "muon_weight_decay")  # settings that SGD does not read
 SECTIONS = {"data": DataConfig, "views": ViewsConfig, "encoder": EncoderConfig, "optim": OptimConfig}
 SHARED = {spec.name for part in SECTIONS.values() for spec in fields(part)} | {"seed"}  # settings that every recipe has
 
@@ -134,7 +143,7 @@ class Recipe:
         A setting that this recipe does not read raises `InputError`, with the methods that have it or the nearest names.
         """
         kept = {name: value_of(self, name) for name in SHARED | self.method.settings()}
-        return Recipe.of(type(self.method), **kept | changes)
+        return Recipe.of(type(self.method), **layered(kept, changes))
 
     def reads(self, name: str) -> bool:
         """Whether this recipe has a setting of this name."""
@@ -167,6 +176,13 @@ class Recipe:
     def uses_labels(self) -> bool:
         """Whether the loss reads labels."""
         return find_method(self.method.name).uses_labels(self.method)
+
+
+def layered(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """`values` with `changes` on top; who changes to SGD leaves behind what Muon alone reads."""
+    if changes.get("optimiser", "muon") != "muon":
+        values = {name: value for name, value in values.items() if name not in MUON_ALONE}
+    return values | changes
 
 
 def settings(config: type[MethodConfig]) -> Iterator[dataclasses.Field[Any]]:

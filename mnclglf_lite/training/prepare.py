@@ -17,6 +17,7 @@ from ..data.dataset import Splits, joined, load_dataset
 from ..recipe.recipe import Recipe
 from ..recipe.view_choice import ViewChoice
 from . import checkpoint
+from .first_layer import start_from_data
 from .run import Run, new_run
 from .step import Step, engine_for
 
@@ -111,13 +112,16 @@ def open_run(
             "by the losses in mnclglf_lite.losses alone, set supports_distributed = True; other code that compares them "
             "must gather them first (core.distributed.all_gather_rows). Or train with one process"
         )
+    run.out = out
+    path = out / "checkpoint.pt" if out else None
+    resumed = bool(resume and path and path.exists())
+    if not resumed and recipe.encoder.first_layer == "data":
+        start_from_data(run.method, splits.train.images, recipe.views.view.size)
     if out is None:
         return run
-    run.out = out
-    path = run.out / "checkpoint.pt"
-    if resume and path.exists():
+    if resumed:
         state = checkpoint.load(path, device)
-        check_recipe(run.out, Recipe.from_dict(state["recipe"]), recipe)
+        check_recipe(out, Recipe.from_dict(state["recipe"]), recipe)
         run.resume(state, log)
         run.history = [row for row in read_lines(run.out / "history.jsonl") if row["step"] <= run.step]
     barrier()  # all have read before one writes

@@ -19,6 +19,7 @@ from ..methods.base import Method
 from ..models.batchnorm import sync_batchnorm
 from ..recipe.recipe import Recipe, build_method
 from . import checkpoint
+from .optimiser import make_optimiser
 
 NEVER = 2**62  # a step that is never reached
 
@@ -108,10 +109,10 @@ class Run:
     def resume(self, state: dict[str, Any], log: Callable[[str], None] = print) -> None:
         """Everything, to train on. On another kind of device the random draws cannot go on, and `log` is told so."""
         self.restore(state)
-        here = [group["fused"] for group in self.optimiser.param_groups]
+        here = [{name: group[name] for name in ("fused", "muon")} for group in self.optimiser.param_groups]
         self.optimiser.load_state_dict(state["optimiser"])
-        for group, fused in zip(self.optimiser.param_groups, here, strict=True):
-            group |= {"lr": float(group["lr"]), "fused": fused}  # a captured run has tensors for rates
+        for group, own in zip(self.optimiser.param_groups, here, strict=True):
+            group |= {"lr": float(group["lr"])} | own  # a captured run has tensors for rates, an old one no `muon`
         self.meter.restore(state["meter"])
         torch.set_rng_state(state["torch_random"].cpu())
         draws = state["draws"].cpu()
@@ -150,27 +151,6 @@ def new_run(recipe: Recipe, pictures: int, classes: int, device: torch.device) -
     steps = recipe.optim.steps or max(1, math.floor(recipe.optim.epochs * (pictures // recipe.optim.batch_size)))
     generator = method.generator = torch.Generator(device).manual_seed(recipe.seed)
     return Run(recipe, method, make_optimiser(recipe, method), classes, generator, steps, Meter(device))
-
-
-def make_optimiser(recipe: Recipe, method: nn.Module) -> torch.optim.SGD:
-    """SGD, one kernel for all parameters. Biases and BatchNorm go without weight decay unless `decay_bias_and_norm`; the
-    predictor may keep its rate constant."""
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for name, parameter in method.named_parameters():
-        if parameter.requires_grad:
-            decays = recipe.optim.decay_bias_and_norm or parameter.ndim > 1
-            constant = getattr(recipe.method, "predictor_lr", "") == "constant" and name.startswith("predictor.")
-            groups.setdefault((decays, constant), []).append(parameter)
-    return torch.optim.SGD(
-        [
-            {"params": params, "weight_decay": recipe.optim.weight_decay if decays else 0.0, "constant": constant}
-            for (decays, constant), params in groups.items()
-        ],
-        lr=recipe.optim.lr,
-        momentum=recipe.optim.momentum,
-        nesterov=recipe.optim.nesterov,
-        fused=next(method.parameters()).device.type in ("cpu", "cuda"),
-    )
 
 
 def lr_factor(recipe: Recipe, step: int, total_steps: int) -> float:

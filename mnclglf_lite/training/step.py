@@ -60,9 +60,10 @@ def views_at_step(recipe: Recipe, method: Method, step: int, total_steps: int) -
 def set_lr(run: Run) -> None:
     """The learning rates and the method's progress for the step that comes."""
     recipe = run.recipe
-    scale, share = recipe.optim.lr * recipe.optim.batch_size / 256, lr_factor(recipe, run.step, run.total_steps)
+    share = lr_factor(recipe, run.step, run.total_steps)
     for group in run.optimiser.param_groups:
-        now = scale * (1.0 if group["constant"] else share)
+        full = recipe.optim.muon_lr if group["muon"] else recipe.optim.lr * recipe.optim.batch_size / 256
+        now = full * (1.0 if group["constant"] else share)
         if isinstance(group["lr"], Tensor):  # a graph reads the rate from where it was when it was recorded
             group["lr"].fill_(now)
         else:

@@ -69,9 +69,9 @@ def test_every_setting_that_a_method_has_is_read(method):
     import inspect
 
     from mnclglf_lite.methods import knobs
-    from mnclglf_lite.training import run, step
+    from mnclglf_lite.training import optimiser, step
 
-    text = "".join(inspect.getsource(room) for room in (inspect.getmodule(METHODS[method]), run, step))
+    text = "".join(inspect.getsource(room) for room in (inspect.getmodule(METHODS[method]), optimiser, step))
     text += inspect.getsource(knobs.SmallViewKnobs)
     for name in METHODS[method].Config.settings():
         assert re.search(rf'config\.{name}\b|method, "{name}"', text), f"{method} never reads {name}"

@@ -10,7 +10,7 @@ from mnclglf_lite.methods.registry import METHODS, VARIANTS, variant
 from mnclglf_lite.recipe.recipe import build_method
 from mnclglf_lite.training import cost, train
 from mnclglf_lite.training.cost import relative_flops, views_per_image
-from mnclglf_lite.training.run import make_optimiser
+from mnclglf_lite.training.optimiser import make_optimiser
 from mnclglf_lite.views import batch as views_batch
 from mnclglf_lite.views.patches import grid_patches
 from mnclglf_lite.views.view import render_view
