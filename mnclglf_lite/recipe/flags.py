@@ -24,6 +24,7 @@ VIEW_UNITS = {
     "blur_p": "probability of a blur",
     "blur_sigma": "lowest and highest width of the blur, pixels",
     "solarize_p": "probability of inverted light parts",
+    "invert_p": "probability of the negative image",
     "interpolation": "bilinear or bicubic",
     "source_region": "part of the image that crops come from: top, left, height, width as shares",
 }

@@ -42,7 +42,8 @@ class ViewChoice:
         """The same with its knobs turned. Local views keep a size and a scale of their own and share all else.
 
         Args:
-            colour: a factor on the strengths of the jitter and on the probability of grey; 1 leaves them as they are.
+            colour: a factor on the strengths of the jitter and on the probabilities of grey and of the negative image (on
+                this one at most 1); 1 leaves them as they are.
             ratio, flip, blur: of both kinds of views.
 
         Where a grid does not divide the size of whole views, the nearest size that it does is taken.
@@ -56,6 +57,7 @@ class ViewChoice:
             flip_p=flip,
             jitter=(*strengths, min(hue, HUE_MOST)),
             gray_p=min(colour * self.view.gray_p, 1.0),
+            invert_p=min(colour, 1.0) * self.view.invert_p,  # never above its own: always inverted would vary nothing
             blur_p=blur,
         )
         small = dataclasses.replace(whole, size=self.small_view.size, scale=local_scale)

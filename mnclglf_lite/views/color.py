@@ -129,6 +129,11 @@ def solarize(images: Tensor, on: Tensor, threshold: float = SOLARIZE_ABOVE) -> T
     return torch.where(_per_image(on) & (images >= threshold), 1 - images, images)
 
 
+def invert(images: Tensor, on: Tensor) -> Tensor:
+    """The negative image, 1 - x, where `on` (N,) is true."""
+    return torch.where(_per_image(on), 1 - images, images)
+
+
 def blur_side(size: int) -> int:
     """Kernel side in pixels for pictures of side `size`: odd, about a tenth of it, at least 3.
 

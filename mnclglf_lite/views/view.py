@@ -4,7 +4,7 @@
     draw = sample_params(view, n=len(images), hw=(32, 32), generator=generator)     # data: look at it, plot it
     x = render_view(images, view, draw)                                             # (N, 3, 32, 32), normalised
 
-Order as in MoCo v2 and the MNCLGLF release: crop, jitter, grey, blur, solarise, flip. The flip is done inside
+Order as in MoCo v2 and the MNCLGLF release: crop, jitter, grey, blur, solarise, invert, flip. The flip is done inside
 the crop's resample: it costs nothing there and commutes with everything after it.
 """
 
@@ -40,6 +40,7 @@ class View:
     blur_p: float = 0.5  # probability
     blur_sigma: tuple[float, float] = (0.1, 2.0)  # pixels
     solarize_p: float = 0.0  # probability (BYOL's second view: 0.2)
+    invert_p: float = 0.0  # probability of the negative image, as torchvision's RandomInvert (the toy box: 0.5)
     interpolation: str = "bilinear"  # or "bicubic", the release's
     source_region: tuple[float, float, float, float] = (
         0.0,
@@ -53,7 +54,7 @@ class View:
             raise InputError(f"view size {self.size!r}: expected a whole number of pixels, at least 2")
         if self.interpolation not in crops.FILTERS:
             raise unknown("interpolation", self.interpolation, crops.FILTERS)
-        for name in ("flip_p", "jitter_p", "gray_p", "blur_p", "solarize_p"):
+        for name in ("flip_p", "jitter_p", "gray_p", "blur_p", "solarize_p", "invert_p"):
             value = getattr(self, name)
             if not _is_number(value) or not 0 <= value <= 1:
                 raise InputError(f"view {name} {value!r}: expected a probability from 0 to 1")
@@ -107,6 +108,7 @@ class ViewParams:
     blur: Tensor  # bool (N,)
     sigma: Tensor  # float32 (N,) pixels
     solarize: Tensor  # bool (N,)
+    invert: Tensor  # bool (N,)
     balanced: bool  # hue's turn comes at each of the four positions in exactly N/4 rows (faster to render)
 
     def __len__(self) -> int:
@@ -165,6 +167,7 @@ def sample_params(
         blur=u[12] < view.blur_p,
         sigma=sigma,
         solarize=u[13] < view.solarize_p,
+        invert=(u[13] * 4096).frac() < view.invert_p,  # its low bits, independent of the high ones: no draw of its own
         balanced=balanced,
     )
 
@@ -189,6 +192,8 @@ def render_view(images: Tensor, view: View, draw: ViewParams, normalise: bool = 
         x = color.gaussian_blur(x, draw.sigma, draw.blur)
     if view.solarize_p:
         x = color.solarize(x, draw.solarize)
+    if view.invert_p:
+        x = color.invert(x, draw.invert)
     return _normalise(x) if normalise else x
 
 

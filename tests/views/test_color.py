@@ -71,7 +71,7 @@ def test_hue_against_pythons_own_hsv():
         assert ours[i, :, row, col].tolist() == pytest.approx(expected, abs=1e-5)
 
 
-def test_luma_grayscale_solarize():
+def test_luma_grayscale_solarize_invert():
     x = pictures()
     on = torch.arange(len(x)) % 3 == 0
     torch.testing.assert_close(color.luma(x), TF.rgb_to_grayscale(x), rtol=0, atol=1e-6)
@@ -80,6 +80,7 @@ def test_luma_grayscale_solarize():
         expected = TF.rgb_to_grayscale(x[i], num_output_channels=3) if on[i] else x[i]
         torch.testing.assert_close(grey[i], expected, rtol=0, atol=1e-6)
         assert torch.equal(inverted[i], TF.solarize(x[i], 0.5) if on[i] else x[i])
+        assert torch.equal(color.invert(x, on)[i], TF.invert(x[i]) if on[i] else x[i])
     lower = color.solarize(x, torch.ones(len(x), dtype=torch.bool), 0.3)  # x[2] sits exactly on this one
     assert torch.equal(lower, TF.solarize(x, 0.3)) and (lower[2] > 0.6).all()
     assert torch.equal(grey[~on], x[~on])

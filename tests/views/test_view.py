@@ -60,6 +60,8 @@ def library_render(image, view, d, i):
         x = TF.gaussian_blur(x, [BLUR_SIDE[view.size]] * 2, [float(d.sigma[i])] * 2)
     if d.solarize[i]:
         x = TF.solarize(x, 0.5)
+    if d.invert[i]:
+        x = TF.invert(x)
     if d.flip[i]:
         x = TF.horizontal_flip(x)
     return TF.normalize(x, list(MEAN), list(STD))
@@ -74,6 +76,7 @@ def library_render(image, view, d, i):
         (View(size=20), 12),
         (View(interpolation="bicubic", size=40), 12),
         (View(blur_p=1, gray_p=0.5, jitter=(0.8, 0.8, 0.8, 0.2)), 12),
+        (View(invert_p=0.5, gray_p=0.5), 12),
     ],
 )
 def test_render_equals_torchvision_picture_by_picture(view, n):
@@ -93,6 +96,19 @@ def test_solarize_in_the_chain():
     assert 0 < d.solarize.sum() < 40
     theirs = torch.stack([library_render(image, view, d, i) for i, image in enumerate(images)])
     torch.testing.assert_close(render_view(images, view, d), theirs, rtol=0, atol=1e-4)
+
+
+def test_inversion_takes_no_random_number_of_its_own():
+    n, view = 6000, View(solarize_p=0.3)
+    one, other = generator(3), generator(3)
+    never, half = sample_params(view, n, (32, 32), one), sample_params(dataclasses.replace(view, invert_p=0.5), n, (32, 32), other)
+    assert torch.equal(one.get_state(), other.get_state())
+    assert not never.invert.any() and 0 < half.invert.sum() < n
+    assert all(torch.equal(getattr(never, name), getattr(half, name)) for name in TENSORS if name != "invert")
+    together = (half.invert & half.solarize).float().mean()  # its bits are independent of solarise's
+    assert abs(together - 0.15) < 3.3 * (0.15 * 0.85 / n) ** 0.5
+    always = sample_params(View(invert_p=1.0), n, (32, 32), generator(3))
+    assert always.invert.all()
 
 
 def ks(a, b) -> float:
@@ -147,9 +163,9 @@ def test_balanced_batches_have_hue_at_each_place_equally_often():
 
 
 def test_probabilities():
-    view = View(flip_p=0.3, jitter_p=0.7, gray_p=0.2, blur_p=0.6, solarize_p=0.1)
+    view = View(flip_p=0.3, jitter_p=0.7, gray_p=0.2, blur_p=0.6, solarize_p=0.1, invert_p=0.4)
     d, n = sample_params(view, 6000, (32, 32), generator(8)), 6000
-    shares = {"flip": 0.3, "gray": 0.2, "blur": 0.6, "solarize": 0.1}
+    shares = {"flip": 0.3, "gray": 0.2, "blur": 0.6, "solarize": 0.1, "invert": 0.4}
     for name, p in shares.items():
         assert abs(getattr(d, name).float().mean() - p) < 3.3 * (p * (1 - p) / n) ** 0.5, name
     off = (d.brightness == 1) & (d.contrast == 1) & (d.saturation == 1) & (d.hue == 0)
@@ -296,6 +312,7 @@ def test_render_compiles_without_a_break():
         ("gray_p", None, "probability"),
         ("blur_p", True, "probability"),
         ("solarize_p", float("nan"), "probability"),
+        ("invert_p", 1.5, "probability"),
         ("interpolation", "bilinar", "did you mean 'bilinear'"),
     ],
 )

@@ -52,7 +52,8 @@ def views_in_words(cuts: Cuts, recipe: Recipe, asked: int) -> str:
         text += f"; no view has the local scale, {of_area(small.scale)}"
     text += f". Aspect {view.ratio[0]:.2f} to {view.ratio[1]:.2f}, mirrored with probability {view.flip_p:.2f}, "
     jitter = ", ".join(f"{strength:.2f}" for strength in view.jitter)
-    text += f"jitter of brightness, contrast, saturation, hue {jitter}, grey {view.gray_p:.2f}, blur {view.blur_p:.2f}."
+    text += f"jitter of brightness, contrast, saturation, hue {jitter}, grey {view.gray_p:.2f}, blur {view.blur_p:.2f}"
+    text += f", inverted {view.invert_p:.2f}." if view.invert_p else "."
     if view.size != asked:
         grid = f"{recipe.method.grid}x{recipe.method.grid}"
         text += f" A {grid} grid does not divide {asked} pixels: global views have {view.size}, the nearest size."
@@ -101,6 +102,7 @@ def view_in_words(cuts: Cuts, i: int) -> str:
     done += [f"hue turned by {360 * float(draw.hue[0]):.0f} degrees"] if float(draw.hue[0]) else []
     done += ["made grey"] if draw.gray[0] else []
     done += [f"blurred, {float(draw.sigma[0]):.1f} pixels"] if draw.blur[0] else []
+    done += ["inverted"] if draw.invert[0] else []
     return (
         f"{cuts.names[i]} is the box {height:.4g} high and {width:.4g} wide whose corner lies {top:.4g} pixels down and "
         f"{left:.4g} across: {', '.join(done)}."
