@@ -101,7 +101,8 @@ def test_solarize_in_the_chain():
 def test_inversion_takes_no_random_number_of_its_own():
     n, view = 6000, View(solarize_p=0.3)
     one, other = generator(3), generator(3)
-    never, half = sample_params(view, n, (32, 32), one), sample_params(dataclasses.replace(view, invert_p=0.5), n, (32, 32), other)
+    never = sample_params(view, n, (32, 32), one)
+    half = sample_params(dataclasses.replace(view, invert_p=0.5), n, (32, 32), other)
     assert torch.equal(one.get_state(), other.get_state())
     assert not never.invert.any() and 0 < half.invert.sum() < n
     assert all(torch.equal(getattr(never, name), getattr(half, name)) for name in TENSORS if name != "invert")
