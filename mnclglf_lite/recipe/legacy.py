@@ -2,6 +2,7 @@
 
 format 1 (no "format" key)   every recipe had every setting of every method, under other names
 format 2                     a method's settings are its own
+format 3                     "toybox" is the toy box's version 2; before, it was what is now "toybox-v1"
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 from ..core.errors import InputError
 from ..methods.registry import METHODS
 
-FORMAT = 2
+FORMAT = 3
 RENAMED = {  # of format 1
     "sgd_momentum": "momentum",
     "momentum": "ema",
@@ -52,9 +53,20 @@ def upgrade(data: dict[str, Any]) -> dict[str, Any]:
     """A recipe's dictionary in today's format. Of format 1, settings that its method never read are left out."""
     if data.get("format", 1) > FORMAT:
         raise InputError(f"this recipe has format {data['format']}; this version reads up to {FORMAT}: update the package")
-    if "format" in data:
-        return dict(data)
-    found = {"format": FORMAT}
+    found = dict(data) if "format" in data else _from_format_1(data)
+    if found.get("dataset") == "toybox" and data.get("format", 1) < 3:
+        found["dataset"] = "toybox-v1"
+    return found | {"format": FORMAT}
+
+
+def dataset_of(comparison: dict[str, Any]) -> str:
+    """Today's name of the image set of a comparison (compare.json), which its recipes have in their own format."""
+    names = {upgrade(entry["recipe"])["dataset"] for entry in comparison["rows"].values()}
+    return names.pop() if len(names) == 1 else comparison["dataset"]
+
+
+def _from_format_1(data: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
     for name, value in data.items():
         if isinstance(value, dict):
             value = {RENAMED_IN_VIEWS.get(key, key): entry for key, entry in value.items()}

@@ -20,7 +20,7 @@ from ..drawing.dotplot import dot_plot
 from ..evaluation import evaluate
 from ..evaluation.evaluate import query_split
 from ..methods.registry import METHODS
-from ..recipe.legacy import relative_flops
+from ..recipe.legacy import dataset_of, relative_flops
 from ..recipe.recipe import Recipe, build_method, check_holdout_unseen
 from ..training import train
 from ..training.cost import Cost, cost_of, steps_for_views
@@ -212,7 +212,7 @@ def note(result: dict[str, Any]) -> str:
         equal = f"{budget['image_views']:,} whole views each"
     labels = [name for name, entry in result["rows"].items() if uses_labels(entry["recipe"])]
     return (
-        f"{result['dataset']}, asked on {result['on']} ({first['queries']:,} pictures, bank {first['bank']:,}); kNN: "
+        f"{dataset_of(result)}, asked on {result['on']} ({first['queries']:,} pictures, bank {first['bank']:,}); kNN: "
         f"cosine, weighted, T {knn['temperature']}; linear: L-BFGS on cached features; last step, percent; trained {equal}; "
         f"seeds {', '.join(str(run['seed']) for run in runs)}{', mean ± half the range' if len(runs) > 1 else ''}; "
         f"{'with labels: ' + ', '.join(labels) + '; ' if labels else ''}{first['hardware']}"
@@ -261,6 +261,6 @@ def picture(result: dict[str, Any]) -> Figure:
     panels = {what: {name: [read(run) for run in runs] for name, runs in rows.items()} for what, read in reads.items()}
     marks = {what: {name: read(row) for name, row in result["baselines"].items()} for what, read in reads.items()}
     labels = [name for name, entry in result["rows"].items() if uses_labels(entry["recipe"])]
-    title = f"{len(rows)} way{'s' * (len(rows) != 1)} to learn, on {result['dataset']}"
+    title = f"{len(rows)} way{'s' * (len(rows) != 1)} to learn, on {dataset_of(result)}"
     text = "A dot is a seed, a bar their mean" + "; open squares: with labels" * bool(labels) + ". " + note(result)
     return dot_plot(panels, marks, labels, title, text)

@@ -122,7 +122,8 @@ def _rank(record: Record) -> int:
 
 
 def _record(folder: Path, group: str, baselines: dict[str, Any], budget: dict[str, Any]) -> Record:
-    recipe = upgrade(_json(folder / "recipe.json", ("method", "dataset", "seed", "steps", "epochs")))
+    kept = _json(folder / "recipe.json", ("method", "dataset", "seed", "steps", "epochs"))
+    recipe = upgrade(kept)
     _check(folder / "recipe.json", recipe, ("batch_size",))
     name = re.sub(r"-seed\d+$", "", folder.resolve().name)
     result = None
@@ -133,6 +134,8 @@ def _record(folder: Path, group: str, baselines: dict[str, Any], budget: dict[st
             more = {key: result[key] for key in ("few_labels", "paper_linear") if key in result}
             baselines, result = baselines | dict(others), row | more
         _check(folder / "result.json", result, RESULT)
+        if result["dataset"] == kept["dataset"]:
+            result = result | {"dataset": recipe["dataset"]}  # which may have another name by now
     return Record(folder, group, name, recipe, _history(folder / "history.jsonl"), result, baselines, budget)
 
 
