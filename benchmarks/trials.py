@@ -1,0 +1,125 @@
+"""Which settings learn most in a minute or five of two cores? Trials of the quick preset, evaluated on validation images.
+
+    python -m benchmarks.trials --data DIR             makes what is missing, one trial a core, hours
+
+`benchmarks/trials.txt` has a line for each trial: a group, the image set, seconds on two cores, the method, and flags of
+`mnclglf-lite train` on top of its quick preset as it was before (`base`). `data/runs/trials.jsonl` keeps a line for each that
+was made: recipe, steps, seconds, kNN accuracy. All have seed 0.
+
+A trial trains with one thread, so that two can run side by side. Its steps are those that two threads make in its seconds:
+its own steps are timed at the start, and two threads are `TWO_THREADS` times as fast as one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks import timing
+from mnclglf_lite.data.dataset import Splits, load_dataset
+from mnclglf_lite.evaluation import evaluate
+from mnclglf_lite.recipe.flags import add_recipe_flags, recipe_from
+from mnclglf_lite.recipe.recipe import Recipe
+from mnclglf_lite.training import train
+from mnclglf_lite.training.run import new_run
+from mnclglf_lite.training.step import Step
+
+PLAN = timing.ROOT / "benchmarks" / "trials.txt"
+OUT = timing.ROOT / "data" / "runs" / "trials.jsonl"
+TWO_THREADS = 1.4  # measured, quiet: SimCLR, batches of 256, one thread 139 (CIFAR-10) and 137 ms (toy box), two 101 and 87
+
+
+def plan() -> list[str]:
+    """The trials that are asked for, one line each, blanks single."""
+    lines = (" ".join(line.split("#")[0].split()) for line in PLAN.read_text().splitlines())
+    return [line for line in lines if line]
+
+
+def kept() -> dict[str, dict[str, Any]]:
+    """The trials that were made, by their line."""
+    rows = [json.loads(line) for line in OUT.read_text().splitlines()] if OUT.exists() else []
+    return {row["trial"]: row for row in rows}
+
+
+def recipe_of(line: str) -> tuple[Recipe, float]:
+    """A trial's recipe, without its steps, and its seconds."""
+    _, dataset, seconds, method, *words = shlex.split(line)
+    parser = argparse.ArgumentParser()
+    parser.set_defaults(preset="quick", dataset=dataset)
+    add_recipe_flags(parser)
+    return recipe_from(parser.parse_args(words), method), float(seconds)
+
+
+def steps_in(seconds: float, recipe: Recipe, splits: Splits) -> int:
+    """Steps that two threads make in so many seconds, from the fastest of six with one."""
+    run = new_run(recipe.replace(steps=8), len(splits.train), len(splits.train.classes), splits.train.device)
+    step, rows, times = Step(run, splits.train.images, splits.train.labels, "eager"), torch.arange(recipe.optim.batch_size), []
+    for _ in range(8):
+        begun = time.perf_counter()
+        step(rows)
+        times.append(time.perf_counter() - begun)
+    return max(1, round(seconds * TWO_THREADS / min(times[2:])))
+
+
+def trial(line: str, data: Path | None) -> dict[str, Any]:
+    """Train as a line says and measure on validation images."""
+    torch.set_num_threads(1)
+    recipe, seconds = recipe_of(line)
+    splits = load_dataset(recipe.data.dataset, root=data)
+    recipe = recipe if recipe.optim.steps else recipe.replace(steps=steps_in(seconds, recipe, splits))
+    run = train.train(recipe, splits, engine="eager", device="cpu", log=lambda text: print(text, file=sys.stderr, flush=True))
+    found = evaluate.evaluate(run.backbone, splits, "holdout", transforms=("raw", "whitened"), linear=False)
+    shares = {kind: found["knn20"][kind]["top1"] for kind in ("raw", "whitened")}
+    return {"trial": line, "steps": run.step, "one_thread_seconds": round(run.seconds, 1), "knn20": shares, "split": "holdout",
+            "bank": found["bank"], "queries": found["queries"], **timing.stamp(splits.train.device),
+            "recipe": run.recipe.to_dict()}  # fmt: skip
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, metavar="DIR", help="where the image sets lie")
+    parser.add_argument("--jobs", type=int, default=2, help="trials side by side, one thread each (2)")
+    parser.add_argument("--one", metavar="LINE", help="make this trial alone and print its row")
+    args = parser.parse_args(argv)
+    if args.one:
+        print(json.dumps(trial(args.one, args.data)))
+        return
+    running: dict[str, subprocess.Popen[str]] = {}
+    command = [sys.executable, "-m", "benchmarks.trials", *(["--data", str(args.data)] if args.data else []), "--one"]
+    try:
+        while True:
+            for line, process in list(running.items()):
+                if process.poll() is not None:
+                    said = running.pop(line).communicate()[0]
+                    if process.returncode:
+                        raise SystemExit(f"the trial {line!r} ended with code {process.returncode}")
+                    with OUT.open("a") as file:
+                        file.write(said)
+                    row = json.loads(said)
+                    print(f"{100 * row['knn20']['raw']:5.2f} {100 * row['knn20']['whitened']:5.2f}  {line}", flush=True)
+            made = kept()
+            missing = [line for line in plan() if line not in made and line not in running]
+            for line in missing[: args.jobs - len(running)]:
+                running[line] = subprocess.Popen(
+                    [*command, line], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+                    env=os.environ | {"OMP_NUM_THREADS": "1"},
+                )  # fmt: skip
+            if not running:
+                return
+            time.sleep(0.5)
+    finally:
+        for process in running.values():
+            process.kill()
+
+
+if __name__ == "__main__":
+    timing.program(main, "trials")
