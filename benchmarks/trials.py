@@ -62,7 +62,11 @@ def recipe_of(line: str) -> tuple[Recipe, float]:
 def steps_in(seconds: float, recipe: Recipe, splits: Splits) -> int:
     """Steps that two threads make in so many seconds, from the fastest of six with one."""
     run = new_run(recipe.replace(steps=8), len(splits.train), len(splits.train.classes), splits.train.device)
-    step, rows, times = Step(run, splits.train.images, splits.train.labels, "eager"), torch.arange(recipe.optim.batch_size), []
+    step, rows, times = (
+        Step(run, splits.train.images, splits.train.labels, "eager"),
+        torch.arange(recipe.optim.batch_size),
+        [],
+    )
     for _ in range(8):
         begun = time.perf_counter()
         step(rows)
@@ -76,7 +80,9 @@ def trial(line: str, data: Path | None) -> dict[str, Any]:
     recipe, seconds = recipe_of(line)
     splits = load_dataset(recipe.data.dataset, root=data)
     recipe = recipe if recipe.optim.steps else recipe.replace(steps=steps_in(seconds, recipe, splits))
-    run = train.train(recipe, splits, engine="eager", device="cpu", log=lambda text: print(text, file=sys.stderr, flush=True))
+    run = train.train(
+        recipe, splits, engine="eager", device="cpu", log=lambda text: print(text, file=sys.stderr, flush=True)
+    )
     found = evaluate.evaluate(run.backbone, splits, "holdout", transforms=("raw", "whitened"), linear=False)
     shares = {kind: found["knn20"][kind]["top1"] for kind in ("raw", "whitened")}
     return {"trial": line, "steps": run.step, "one_thread_seconds": round(run.seconds, 1), "knn20": shares, "split": "holdout",

@@ -1,7 +1,7 @@
 """Settings that several methods share, each said once. A method's own settings are a dataclass of those that it reads:
 
 @dataclass(frozen=True)
-class NNCLRConfig(QueueKnobs, PredictorKnobs, ProjectorNormKnobs, TemperatureKnobs):
+class NNCLRConfig(SwapKnobs, PredictorKnobs, ProjectorNormKnobs, TemperatureKnobs):
     name = "nnclr"
 
 every method            MethodConfig
@@ -9,7 +9,7 @@ projection head         ProjectorKnobs, ProjectorNormKnobs
 prediction head         PredictorKnobs
 contrastive loss        TemperatureKnobs
 momentum encoder        EmaKnobs, EmaScheduleKnobs
-queue                   QueueKnobs
+queue                   QueueKnobs, SwapKnobs
 BatchNorm               BatchNormKnobs
 grid of patches         GridKnobs
 multi-crop              SmallViewKnobs
@@ -20,6 +20,9 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass, fields
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from ..core.config import Config, knob
 from ..core.errors import InputError
@@ -106,6 +109,19 @@ class QueueKnobs(MethodConfig):
         if self.queue % batch:
             near = max(1, round(self.queue / batch)) * batch
             raise InputError(f"the queue ({self.queue}) must be a multiple of the batch ({batch}); the nearest is {near}")
+
+
+@dataclass(frozen=True)
+class SwapKnobs(QueueKnobs):
+    """Embeddings that are replaced by their nearest neighbours in a queue."""
+
+    swap_from: float = knob(
+        0.0, "share of the run that is over when neighbours begin to be the targets", "ours; paper 0", low=0, high=1
+    )  # fmt: skip
+
+    def swapped(self, own: Tensor, nearest: Tensor, progress: Tensor) -> Tensor:
+        """The targets: embeddings (N, D) themselves, or their neighbours (N, D), by the share of the run that is over."""
+        return torch.where(progress >= self.swap_from, nearest, own)
 
 
 @dataclass(frozen=True)

@@ -52,12 +52,12 @@ from ..models.momentum import update_ema
 from ..views.patches import average_combinations, grid_patches
 from ..views.view import View
 from .base import Method, Outputs, Slot
-from .knobs import EmaKnobs, GridKnobs, PredictorKnobs, ProjectorNormKnobs, QueueKnobs, SmallViewKnobs, TemperatureKnobs
+from .knobs import EmaKnobs, GridKnobs, PredictorKnobs, ProjectorNormKnobs, SmallViewKnobs, SwapKnobs, TemperatureKnobs
 from .multicrop import cross_view_mean, forward_together
 
 
 @dataclass(frozen=True)
-class MNCLGLFConfig(GridKnobs, SmallViewKnobs, QueueKnobs, EmaKnobs, PredictorKnobs, ProjectorNormKnobs, TemperatureKnobs):
+class MNCLGLFConfig(GridKnobs, SmallViewKnobs, SwapKnobs, EmaKnobs, PredictorKnobs, ProjectorNormKnobs, TemperatureKnobs):
     """The settings of MNCLGLF."""
 
     name = "mnclglf"
@@ -157,7 +157,8 @@ class MNCLGLF(Method):
         backbone, head, queue = self.twin(end)
         m = z.detach() if backbone is None else head(backbone(x))
         nearest, labels = queue.nearest(m)
-        return m, nearest if self.config.neighbour_swap else m, labels
+        config = self.config
+        return m, config.swapped(m, nearest, self.progress) if config.neighbour_swap else m, labels
 
     def patches_of(self, views: list[Tensor]) -> tuple[Tensor, Tensor]:
         """See `patches_of` above."""

@@ -237,6 +237,18 @@ def test_without_the_swap_the_targets_are_the_keys_themselves():
     assert torch.equal(out["n1"], out["m1"]) and torch.equal(out["n3"], out["m3"])
 
 
+def test_neighbours_become_the_targets_when_their_share_of_the_run_is_over():
+    for name, own, target in (("mnclglf", "m1", "n1"), ("nnclr", "z1", "n1")):
+        recipe = tiny(name, swap_from=0.5)
+        method = build_method(recipe, 10)
+        method.progress.fill_(0.49)
+        out = method(*batch(recipe, method))
+        assert torch.equal(out[target], out[own]) and not out[target].requires_grad
+        method.progress.fill_(0.5)
+        out = method(*batch(recipe, method))
+        assert torch.equal(out[target], method.queue.nearest(out[own])[0])
+
+
 def test_random_local_crops_take_the_place_of_the_grid():
     recipe = tiny(local="crops", small_view=View(size=8, scale=(0.05, 0.4)))
     method = build_method(recipe, 10)
