@@ -21,9 +21,6 @@ import functools
 from dataclasses import dataclass, fields
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from ..core.config import Config, knob
 from ..core.errors import InputError
 from ..views.view import View
@@ -118,10 +115,6 @@ class SwapKnobs(QueueKnobs):
     swap_from: float = knob(
         0.0, "share of the run that is over when neighbours begin to be the targets", "ours; paper 0", low=0, high=1
     )  # fmt: skip
-
-    def swapped(self, own: Tensor, nearest: Tensor, progress: Tensor) -> Tensor:
-        """The targets: embeddings (N, D) themselves, or their neighbours (N, D), by the share of the run that is over."""
-        return torch.where(progress >= self.swap_from, nearest, own)
 
 
 @dataclass(frozen=True)

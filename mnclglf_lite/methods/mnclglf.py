@@ -158,7 +158,8 @@ class MNCLGLF(Method):
         m = z.detach() if backbone is None else head(backbone(x))
         nearest, labels = queue.nearest(m)
         config = self.config
-        return m, config.swapped(m, nearest, self.progress) if config.neighbour_swap else m, labels
+        n = torch.where(self.progress >= config.swap_from, nearest, m) if config.neighbour_swap else m
+        return m, n, labels
 
     def patches_of(self, views: list[Tensor]) -> tuple[Tensor, Tensor]:
         """See `patches_of` above."""
