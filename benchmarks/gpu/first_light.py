@@ -62,8 +62,8 @@ class Job:
 
     def recipe(self, name: str) -> Recipe:
         """The `standard` recipe of a method or variant; of a pretended run a tiny one."""
-        method, changes = variant(name)
-        recipe = preset("standard", method, "toybox" if self.args.pretend else "cifar10", **changes)
+        (method, changes), optimiser = variant(name.removesuffix("-muon")), ("sgd", "muon")[name.endswith("-muon")]
+        recipe = preset("standard", method, ("cifar10", "toybox")[self.args.pretend], optimiser=optimiser, **changes)
         return recipe.replace(**{key: value for key, value in TINY.items() if self.args.pretend and recipe.reads(key)})
 
     def step(self, recipe: Recipe, engine: str, log: Callable[[str], None] = print) -> tuple[Step, Callable[[], Any]]:
@@ -148,10 +148,10 @@ def learn(job: Job) -> None:
             job.keep(recipe=run.recipe.to_dict(), train_seconds=run.seconds, epochs=run.step / run.per_epoch, curve=curve)
 
     job.step(recipe, "auto")[1]()  # compiles, however long that takes
-    minutes = (0.1 if job.args.pretend else max(10.0, job.until - time.monotonic() - 60)) / 60  # 60 s: all but training
+    minutes = (0.1 if job.args.pretend else max(10.0, job.until - time.monotonic() - 45)) / 60  # 45 s: all but training
     run = train(recipe, splits, device=str(job.device), minutes=minutes, callback=look)
-    at_90 = next((row["seconds"] for row in curve if row["knn10_holdout"] >= 0.9), None)
-    job.keep(seconds_to_90=at_90, test=(test := evaluate(run.backbone, splits, "test", transforms=("raw",))))
+    job.keep(seconds_to_90=next((row["seconds"] for row in curve if row["knn10_holdout"] >= 0.9), None))
+    job.keep(test=(test := evaluate(run.backbone, splits, "test", transforms=("raw",))))
     print(f"test: kNN {test['knn']['raw']['top1']:.2%}, linear {test['linear']['top1']:.2%}, {run.seconds:.0f} s")
 
 
@@ -164,10 +164,10 @@ def limits(job: Job) -> None:
     job.keep(augmentation_views_per_s=2 * recipe.optim.batch_size / seconds)
 
 
-TRAINED = ("simclr", "mnclglf", "mnclglf-released")
+TRAINED = ("simclr", "simclr-muon", "mnclglf", "mnclglf-muon", "mnclglf-released")
 WORK = {"methods": methods, "engines": engines, "speed": speed, **dict.fromkeys(TRAINED, learn), "limits": limits}
-WORK["captured"] = lambda job: engines(job, "captured")  # last: a recording that breaks off upsets what comes after it
-STEPS = dict(zip(WORK, (45, 100, 120, 130, 130, 130, 20, 45), strict=True))  # seconds, estimated
+WORK |= {"captured": lambda job: engines(job, "captured")}  # last: a recording that breaks off upsets what comes after it
+STEPS = dict(zip(WORK, (45, 80, 100, 90, 90, 90, 90, 80, 20, 35), strict=True))  # seconds, estimated
 
 
 def state_of(out: Path, name: str) -> dict[str, Any]:
