@@ -38,10 +38,14 @@ def _data_flags(parser: argparse.ArgumentParser, dataset: str | None = "toybox")
 
 
 def _run_flags(parser: argparse.ArgumentParser, without: tuple[str, ...] = ()) -> None:
+    from ..methods.registry import METHODS
     from ..recipe.flags import add_recipe_flags
-    from ..recipe.presets import PRESETS
+    from ..recipe.presets import PRESETS, presets_of
 
-    parser.add_argument("--preset", default="quick", help=f"one of {', '.join(PRESETS)} (default: quick)")
+    released = ", ".join(name for name in METHODS if "as_released" in presets_of(name))
+    parser.add_argument(
+        "--preset", default="quick", help=f"one of {', '.join(PRESETS)} (default: quick); as_released: {released} alone"
+    )
     parser.add_argument(
         "--minutes", type=float, help="size the run by time: 3 s of timing fix the steps (default: by --epochs)"
     )

@@ -72,7 +72,8 @@ class Method(nn.Module):
     loss that calls itself self-supervised.
 
     A method's class also says what the rest of the package shows of it: `title`, `loss_name`, its `presets` (settings that a
-    preset has for it, by preset, then by image set, "" for all) and `variants` (names for it with some settings changed).
+    preset has for it, by preset, then by image set, "" for all), `variants` (names for it with some settings changed) and
+    `variant_presets` (of a variant that trains in another way: like `presets`, by variant).
     An example of 30 lines: docs/add_your_own_method.md.
     """
 
@@ -81,6 +82,7 @@ class Method(nn.Module):
     loss_name: ClassVar[str] = ""
     presets: ClassVar[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {}
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    variant_presets: ClassVar[Mapping[str, Mapping[str, Mapping[str, Mapping[str, Any]]]]] = {}
     supports_distributed: ClassVar[bool] = False  # True where the paragraph above holds; nothing else checks it
 
     config: Any  # an instance of its `Config`

@@ -25,9 +25,14 @@ worth:
 
 Read in the released code: all of the above, heads without BatchNorm, four temperatures, the old queue in every look-up. The
 paper's text was not read. `quick` ends the heads in a BatchNorm (see `heads.mlp`). Released for a ResNet-50 on ImageNet:
-heads 4096-512, queues of 131,072, momentum 0.999; `standard` has what CIFAR customarily has. Off in the release and absent
-here: centred targets, multi-crop. Keeping the NCE start in the controls is ours. `perplexity` says how many entries a target
-spreads over: K would be a teacher with no opinion.
+heads 4096-512, queues of 131,072, momentum 0.999, residual blocks that start at a BatchNorm scale of 1; `standard` has what
+CIFAR customarily has, and blocks start at 0 (`models.resnet`). Off in the release and absent here: centred targets,
+multi-crop. Keeping the NCE start in the controls is ours. `perplexity` says how many entries a target spreads over: K would
+be a teacher with no opinion.
+
+`bn_splits` splits every BatchNorm, that of the hypercolumn too: so does the release on several cards, as its README runs it.
+On one card its hypercolumn sees the whole batch. A part is then every G-th picture, here it is pictures that follow one
+another; in shuffled batches that is as good.
 """
 
 from __future__ import annotations
@@ -136,7 +141,6 @@ class CGH(Method):
             "": {"projector": (2048, 128), "projector_last_norm": False, "temperature": 0.1, "bn_splits": 8},
             "tinyimagenet": {"teacher_view": dataclasses.replace(CGHConfig.teacher_view, size=64)},
         },
-        "as_released": {"": {"teacher_view": dataclasses.replace(CGHConfig.teacher_view, size=224)}},
     }
     variants = {"ressl": {"context": "ressl"}, "cgh-same": {"context": "same"}}
     supports_distributed = True

@@ -12,11 +12,15 @@ cut from, and give six positive pairs where MoCo has one: hence *fast*. Negative
 is no queue, despite the name. MNCLGLF comes from this code and turns it round: its combined patches are the *targets*, and
 whole views are what its predictor is given.
 
-Read in the released code: views, networks, the mean of two pooled features before the projector, loss, temperature 1 (in
-`quick` and `standard` the customary 0.1 and 0.2), gradients clipped at 1 (here not), moving average 0.99 of parameters only,
-a twin with its own random start. The online backbone never sees a whole view in training, so its BatchNorm running
-statistics, which evaluation uses, are those of patches (release). The release moves the twin before it computes the targets
-and this file at the end of the step before, which differs in the very first step alone.
+Read in the released code: views, networks, the mean of two pooled features before the projector, loss, temperature 1,
+moving average 0.99 of parameters only, a twin with its own random start. The online backbone never sees a whole view in
+training, so its BatchNorm running statistics, which evaluation uses, are those of patches (release). The release moves the
+twin before it computes the targets and this file at the end of the step before, and once when it is built: the same.
+
+`as_released` has the release's temperature, rate, batch, clipped gradients and scales of the heads' BatchNorms (drawn from 0
+to 1); but a ResNet-18, where the release trains a ResNet-50 on ImageNet for 100, 200 or 400 epochs, and a first epoch in
+which the rate rises from 0, where the release starts at a quarter. `quick` and `standard` have the customary temperatures
+0.1 and 0.2, no limit on gradients, and scales that start at 1.
 """
 
 from __future__ import annotations
@@ -34,11 +38,11 @@ from ..models.momentum import update_ema
 from ..views.patches import average_combinations, grid_patches
 from ..views.view import View
 from .base import Method, Outputs, Slot
-from .knobs import EmaKnobs, GridKnobs, PredictorKnobs, ProjectorNormKnobs, TemperatureKnobs
+from .knobs import EmaKnobs, GridKnobs, HeadStartKnobs, PredictorKnobs, ProjectorNormKnobs, TemperatureKnobs
 
 
 @dataclass(frozen=True)
-class FastMoCoConfig(GridKnobs, EmaKnobs, PredictorKnobs, ProjectorNormKnobs, TemperatureKnobs):
+class FastMoCoConfig(GridKnobs, EmaKnobs, HeadStartKnobs, PredictorKnobs, ProjectorNormKnobs, TemperatureKnobs):
     """The settings of Fast-MoCo."""
 
     name = "fastmoco"
@@ -52,20 +56,24 @@ class FastMoCo(Method):
     presets = {
         "quick": {"": {"temperature": 0.1, "lr": 0.9, "batch_size": 64, "ema": 0.8}},
         "standard": {"": {"projector": (2048, 2048, 2048), "predictor_hidden": 512}},
+        # a rate of 0.1 for batches of 512, after an epoch of warm-up
+        "as_released": {"": {"batch_size": 512, "lr": 0.05, "warmup": 1 / 200}},
     }
     supports_distributed = True
 
     def __init__(self, config: FastMoCoConfig, encoder: EncoderConfig, view: View, num_classes: int):
         super().__init__(config, encoder, view, num_classes)
         self.backbone, self.projector = self._encoder(config, encoder)
-        self.predictor = predictor(config.projector[-1], config.predictor_hidden)
+        self.predictor = predictor(config.projector[-1], config.predictor_hidden, config.head_norm_start)
         self.momentum_backbone, self.momentum_projector = map(freeze, self._encoder(config, encoder))  # not a copy: release
         self.slots = (Slot(), Slot())
+        self.follow()  # the first step's, which comes before its targets: release
 
     @staticmethod
     def _encoder(config: FastMoCoConfig, encoder: EncoderConfig) -> tuple[nn.Module, nn.Module]:
         backbone = encoder.build()
-        return backbone, projector((backbone.dim, *config.projector), config.projector_last_norm)
+        widths = (backbone.dim, *config.projector)
+        return backbone, projector(widths, config.projector_last_norm, norm_start=config.head_norm_start)
 
     def embed(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The online branch: whole views (N, 3, S, S) -> projections z and predictions p of all combinations, (C, N, D)."""
@@ -89,7 +97,11 @@ class FastMoCo(Method):
         pairs += [info_nce(p, m1, self.config.temperature) for p in p2]
         return {"loss": torch.stack(pairs).mean(), "z1": z1, "z2": z2, "p1": p1, "p2": p2, "m1": m1, "m2": m2}
 
-    @torch.no_grad()
-    def after_step(self, outputs: Outputs) -> None:
+    def follow(self) -> None:
+        """Move the momentum network towards the online one."""
         update_ema(self.momentum_backbone, self.backbone, self.config.ema)
         update_ema(self.momentum_projector, self.projector, self.config.ema)
+
+    @torch.no_grad()
+    def after_step(self, outputs: Outputs) -> None:
+        self.follow()

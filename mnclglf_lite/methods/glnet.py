@@ -28,7 +28,8 @@ suits other frames; how it was tried there is unknown. Here: no twin, no predict
 sides.
 
 Ours: SGD, not LARS; the recipe's blur for both views (read: 0.5 and 0.1); linear layers keep their biases, which a BatchNorm
-makes idle in all but the predictor's last. The plain backbone is evaluated, on whole pictures.
+makes idle in all but the predictor's last; residual blocks start at a BatchNorm scale of 0 (`models.resnet`; read: 1). The
+plain backbone is evaluated, on whole pictures.
 """
 
 from __future__ import annotations

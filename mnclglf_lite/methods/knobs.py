@@ -6,6 +6,7 @@ class NNCLRConfig(SwapKnobs, PredictorKnobs, ProjectorNormKnobs, TemperatureKnob
 
 every method            MethodConfig
 projection head         ProjectorKnobs, ProjectorNormKnobs
+both heads              HeadStartKnobs
 prediction head         PredictorKnobs
 contrastive loss        TemperatureKnobs
 momentum encoder        EmaKnobs, EmaScheduleKnobs
@@ -69,6 +70,16 @@ class PredictorKnobs(MethodConfig):
     predictor_lr: str = knob(
         "cosine", "learning-rate schedule of the prediction head", "ours; release constant", choices=("cosine", "constant")
     )
+
+
+@dataclass(frozen=True)
+class HeadStartKnobs(MethodConfig):
+    """Heads whose BatchNorm scales may start at random."""
+
+    head_norm_start: str = knob(
+        "one", "BatchNorm scales of the heads at the start: 1, or uniform in 0 to 1", "ours; release uniform",
+        choices=("one", "uniform"),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

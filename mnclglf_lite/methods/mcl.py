@@ -25,11 +25,15 @@ The supervised form (`with_labels`) has no twins and no queues; the networks mee
 
 Both forms follow the released code; the papers were not read beyond their abstracts. The released head of the first form is
 one linear layer, as in `standard`; a longer one is MoCo v2's, and ours in `quick`, which also ends it in a BatchNorm (see
-`heads.mlp`). Released for ImageNet: T 0.07, queue 65,536, momentum 0.999, rate 0.03 with steps; here what CIFAR customarily
-has. Released for labels: a head of two layers, batch 128, rate 0.1, 300 epochs, and besides it a memory-bank form and a
-distillation of class logits, which are not here. The release moves the twins before it computes the keys and this file at
-the end of the step before, which is the same, as they start as copies. Its labelled batches hold two pictures of each class;
-ours are drawn freely, so one without a classmate is no anchor of VCL and ICL.
+`heads.mlp`). Released for ImageNet: T 0.07, queue 65,536, momentum 0.999, rate 0.03 with steps, residual blocks that start
+at a BatchNorm scale of 1; here what CIFAR customarily has, and blocks start at 0 (`models.resnet`). The release moves the
+twins before it computes the keys and this file at the end of the step before, which is the same, as they start as copies.
+
+Released for labels: a head of two layers, batch 128, rate 0.1, Nesterov, 300 epochs; images padded by 4 pixels, cropped to
+their size and mirrored, nothing else; two images of each class in a batch; and besides it a memory-bank form and a
+distillation of class logits, which are not here. Ours has the views, the rate and the batch of the supervised reference
+(`variant_presets`), so that both can be compared: in `standard` crops of 0.4 to 1 and mirrors, no change of colour. Batches
+are drawn freely, so an image without a classmate is no anchor of VCL and ICL.
 """
 
 from __future__ import annotations
@@ -57,6 +61,7 @@ from ..models.momentum import update_ema
 from ..views.view import View
 from .base import Method, Outputs, Slot
 from .knobs import BatchNormKnobs, EmaKnobs, ProjectorNormKnobs, QueueKnobs, TemperatureKnobs
+from .supervised import Supervised
 
 LOSSES = ("vcl", "icl", "soft_vcl", "soft_icl")
 LABELLED = {"vcl": 0.1, "icl": 0.1, "soft_vcl": 1.0, "soft_icl": 1.0}  # weights: alpha, beta, gamma, lambda of the release
@@ -107,6 +112,7 @@ class MCL(Method):
         "standard": {"": {"projector": (128,), "projector_last_norm": False, "temperature": 0.1, "bn_splits": 8}},
     }
     variants = {"mcl-one": {"num_networks": 1}, "mcl-labels": {"with_labels": True}}
+    variant_presets = {"mcl-labels": Supervised.presets}  # views, rate and batch: networks and losses differ
     supports_distributed = True
 
     def __init__(self, config: MCLConfig, encoder: EncoderConfig, view: View, num_classes: int):

@@ -23,8 +23,9 @@ the published numbers is unknown.
 
 Read in the released code: networks, views, losses, weights, temperature, queue (only m3 enters it, after both look-ups; the
 batch is never among its own neighbours), moving average 0.99 of parameters only, a momentum network with its own random
-start. Inferred: that the paper's text says the same. The release moves the twin at the start of a step and this file at the
-end of the one before, which differs in the very first step alone.
+start. Inferred: that the paper's text says the same. The release moves the twin before it computes the keys and this file at
+the end of the step before, and once when it is built: the same. The release draws the scales of the heads' BatchNorms from 0
+to 1 and has those of the backbone at 1; `as_released` does so too, the other presets start all of them at 1.
 
 Ours, to ask what each network and each view is worth; `num_networks=2` and `small_views=0` are the method above:
 
@@ -103,6 +104,7 @@ class MNCLGLF(Method):
             "cifar10": {"lr": 0.36},
         },
         "standard": {"": {"projector": (2048, 2048, 2048), "predictor_hidden": 512, "queue": 16384}},
+        "as_released": {"": {"queue": 16384, "local_gradient": False}},
     }
     variants = {"mnclglf-released": {"local_gradient": False}, "mnclglf-crops": {"local": "crops"}}
     supports_distributed = True
@@ -111,7 +113,7 @@ class MNCLGLF(Method):
         super().__init__(config, encoder, view, num_classes)
         self.backbone, self.projector = self._encoder(config, encoder)
         dim = config.projector[-1]
-        self.predictor = predictor(dim, config.predictor_hidden)
+        self.predictor = predictor(dim, config.predictor_hidden, config.head_norm_start)
         # what the names of each momentum network end in: queue, then queue_2, ...
         self.endings = ["", *(f"_{i}" for i in range(2, config.num_networks))]
         for end in self.endings:
@@ -121,11 +123,13 @@ class MNCLGLF(Method):
             self.add_module(f"momentum_projector{end}", head)
             self.add_module(f"queue{end}", Queue(config.queue, dim))
         self.slots = slots_of(config)
+        self.follow()  # the first step's, which comes before its keys: release
 
     @staticmethod
     def _encoder(config: MNCLGLFConfig, encoder: EncoderConfig) -> tuple[nn.Module, nn.Module]:
         backbone = encoder.build()
-        return backbone, projector((backbone.dim, *config.projector), config.projector_last_norm)
+        widths = (backbone.dim, *config.projector)
+        return backbone, projector(widths, config.projector_last_norm, norm_start=config.head_norm_start)
 
     def embed(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The online branch: views (N, 3, S, S) -> projection z (N, D) and prediction p (N, D)."""
@@ -200,12 +204,17 @@ class MNCLGLF(Method):
             outputs |= {"agreement": agree.float().mean(), "labels": labels}
         return outputs
 
-    @torch.no_grad()
-    def after_step(self, outputs: Outputs) -> None:
+    def follow(self) -> None:
+        """Move each momentum network towards the online one."""
         for i, end in enumerate(self.endings):
-            backbone, head, queue = self.twin(end)
+            backbone, head, _ = self.twin(end)
             if backbone is not None:
                 momentum = 1 - (1 - self.config.ema) / 2**i  # ours: each half as fast as the one before
                 update_ema(backbone, self.backbone, momentum)
                 update_ema(head, self.projector, momentum)
-            queue.push(outputs[f"m3{end}"], outputs.get("labels"))
+
+    @torch.no_grad()
+    def after_step(self, outputs: Outputs) -> None:
+        self.follow()
+        for end in self.endings:
+            self.twin(end)[-1].push(outputs[f"m3{end}"], outputs.get("labels"))

@@ -7,7 +7,7 @@ together carry the same fingerprint of their neighbours, and a contrastive metho
 what the pictures show. MoCo's authors put the keys in another order on the way through the key network (He et al. 2020,
 section 3.3), which parts query and key only where BatchNorm sees less than the whole batch: on several cards, or with the
 groups of this file. (Their CIFAR-10 notebook has 8 groups of 64, and notes that leaving the new order out costs 4 points
-after 800 epochs.)
+after 800 epochs. A group is every G-th picture there; in shuffled batches that is the same.)
 
 Where many processes share a batch (`core.distributed`), the statistics stay what the recipe says: those of the whole batch
 with one group, and otherwise each rank has some of the groups.

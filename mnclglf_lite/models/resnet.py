@@ -59,7 +59,7 @@ class ResNet(nn.Module):
         blocks: basic blocks in each stage; resnet18 has (2, 2, 2, 2), resnet34 (3, 4, 6, 3).
         stem: "cifar", "pool", "imagenet" or "patch" (see the table above).
 
-    Weights start as in the release: convolutions Kaiming fan-out, the last BatchNorm scale of each block zero, so that
+    Weights start as in MNCLGLF's release: convolutions Kaiming fan-out, the last BatchNorm scale of each block zero, so that
     every block begins as the identity. `dim` is the feature size, width * 2 ** (number of stages - 1).
     """
 

@@ -7,9 +7,9 @@ import dataclasses
 from typing import Any
 
 from ..methods.knobs import MethodConfig
-from ..methods.registry import METHODS, methods_with
+from ..methods.registry import METHODS, find_method, methods_with
 from ..views.view import View
-from .presets import PRESETS, preset
+from .presets import preset, presets_of
 from .recipe import Recipe, settings, value_of
 
 PLAIN = {"method", "dataset"}  # named by the commands themselves
@@ -72,7 +72,7 @@ def add_recipe_flags(parser: argparse.ArgumentParser, without: tuple[str, ...] =
         flag, unit, having = "--" + name.replace("_", "-"), spec.metadata["unit"], methods_with(name)
         method = "mnclglf" if "mnclglf" in having or not having else having[0]  # whose values the help shows
         if method not in shown:
-            shown[method] = {key: preset(key, method) for key in PRESETS}
+            shown[method] = {key: preset(key, method) for key in presets_of(method)}
         of = f" ({', '.join(having)})" if having else ""
         if isinstance(spec.default, View):
             for inner in dataclasses.fields(View):
@@ -83,12 +83,18 @@ def add_recipe_flags(parser: argparse.ArgumentParser, without: tuple[str, ...] =
             _add(group, flag, spec.default, text, spec.metadata["choices"])
 
 
+def _of_variants(method: str) -> set[str]:
+    """The settings that a method's variants change: a preset may depend on them."""
+    return set().union(*find_method(method).variants.values())
+
+
 def recipe_from(args: argparse.Namespace, method: str, others: tuple[str, ...] = (), **changes: Any) -> Recipe:
     """The preset's recipe with the given flags on top.
 
     A flag that the method does not read raises `InputError`, unless one of the `others` (of a comparison) reads it.
     """
-    recipe = preset(args.preset, method, args.dataset)
+    told = {name: getattr(args, name, None) for name in _of_variants(method)}
+    recipe = preset(args.preset, method, args.dataset, **{k: v for k, v in told.items() if v is not None} | changes)
     for name, spec in all_settings().items():
         value = getattr(args, name, None)
         if isinstance(spec.default, View):
@@ -105,14 +111,18 @@ def recipe_from(args: argparse.Namespace, method: str, others: tuple[str, ...] =
 
 def words(recipe: Recipe) -> list[str]:
     """The words after `mnclglf-lite train` that make this recipe: where it differs from the nearest preset."""
-    bases = {key: preset(key, recipe.method.name, recipe.data.dataset) for key in PRESETS}
+    method, dataset = recipe.method.name, recipe.data.dataset
+    chosen = {name: value_of(recipe, name) for name in _of_variants(method)}
+    bases = {key: preset(key, method, dataset, **chosen) for key in presets_of(method)}
     nearest = min(bases, key=lambda key: len(bases[key].differences(recipe)))
-    found = ["--method", recipe.method.name, "--dataset", recipe.data.dataset]
+    found = ["--method", method, "--dataset", dataset]
     found += ["--preset", nearest] if nearest != "quick" else []
+    plain = preset(nearest, method, dataset)
     for name in all_settings():
         if name in PLAIN or not recipe.reads(name):
             continue
-        mine, base, flag = value_of(recipe, name), value_of(bases[nearest], name), name.replace("_", "-")
+        mine, flag = value_of(recipe, name), name.replace("_", "-")
+        base = value_of(plain if name in chosen else bases[nearest], name)
         if isinstance(mine, View):
             for inner in dataclasses.fields(View):
                 values = getattr(mine, inner.name), getattr(base, inner.name)

@@ -3,11 +3,13 @@
     quick         two CPU cores, minutes: a slim ResNet, small heads, rates for short runs
     standard      one GPU, 32x32: ResNet-18 with the CIFAR stem, 200 epochs, customary temperatures
     as_released   MNCLGLF as its authors ran it: images enlarged to 224, ImageNet stem, temperature 1, weights 1 and 6
-                  (the last, incomplete batch of an epoch is dropped: 195 steps where they have 196). Other methods get the
-                  same frame, which is MNCLGLF's and not their own authors'
+                  (the last, incomplete batch of an epoch is dropped: 195 steps where they have 196); and Fast-MoCo, whose
+                  code theirs came from. No other method has it: see `presets_of`. Their table's other methods were
+                  run at 224 pixels too, with settings that are only partly known
 
 Here stands what holds for all methods, by image set ("" for all); what holds for one stands in its file, under `presets`.
-The later of these layers wins: all; the method; the image set; the method on that image set.
+The later of these layers wins: all; the method; the image set; the method on that image set. A variant may have a method's
+layers of its own (`variant_presets`), which come after the method's.
 """
 
 from __future__ import annotations
@@ -51,7 +53,7 @@ AS_RELEASED: dict[str, dict[str, Any]] = {
         "projector": (2048, 2048, 2048),
         "predictor_hidden": 512,
         "temperature": 1.0,
-        "queue": 16384,
+        "head_norm_start": "uniform",
         "ema": 0.99,
         "epochs": 200.0,
         "lr": 0.1,
@@ -61,7 +63,6 @@ AS_RELEASED: dict[str, dict[str, Any]] = {
         "warmup": 0.0,
         "clip_grad_norm": 1.0,
         "predictor_lr": "constant",
-        "local_gradient": False,
         "precision": "fp32",
         "holdout": False,
         "seed": 233,
@@ -69,6 +70,11 @@ AS_RELEASED: dict[str, dict[str, Any]] = {
 }
 
 PRESETS = {"quick": QUICK, "standard": STANDARD, "as_released": AS_RELEASED}
+
+
+def presets_of(method: str) -> list[str]:
+    """The presets that a method has: all for those whose released recipe stands in their file, else not `as_released`."""
+    return [name for name in PRESETS if name != "as_released" or name in find_method(method).presets]
 
 
 def preset(name: str = "quick", method: str = "mnclglf", dataset: str = "toybox", **changes: Any) -> Recipe:
@@ -84,7 +90,11 @@ def preset(name: str = "quick", method: str = "mnclglf", dataset: str = "toybox"
     if name == "as_released" and changes.get("optimiser", "sgd") != "sgd":
         raise InputError("as_released is trained by SGD, as its authors did; for Muon choose quick or standard")
     kind, frame = find_method(method), PRESETS[name]
-    own, known = kind.presets.get(name, {}), kind.Config.settings()
+    known = kind.Config.settings()
+    owns = [kind.presets.get(name, {})]
+    for variant, layers in kind.variant_presets.items():
+        if all(changes.get(key) == value for key, value in kind.variants[variant].items()):
+            owns.append(layers.get(name, {}))
 
     def read(layer: dict[str, Any]) -> dict[str, Any]:
         """A frame speaks for all methods, so it names settings that this one may lack; who else does so is told."""

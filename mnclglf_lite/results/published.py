@@ -20,7 +20,7 @@ class Published:
     top1: float
     top5: float | None
     protocol: str
-    epochs: int | None  # None: not said
+    epochs: int | None  # None: not known
     source: str  # paper or repository
     note: str
 
@@ -59,9 +59,13 @@ SAME_AS = {"mnclglf-released": "mnclglf"}  # the table does not say which of the
 
 def _paper() -> list[Published]:
     source = "Li, Long, Li 2023, arXiv 2306.15930: README of liweiquan39/MNCLGLF"
-    note = "pictures enlarged to 224, ImageNet stem, batch 256; the baselines' own epochs are not said; no spread given"
+    note = "pictures enlarged to 224, ImageNet stem, batch 256; no spread given"
     warm = "; released with temperature 1, far above the customary 0.1 to 0.2"
-    more = {"moco": warm, "simclr": warm, "mnclglf": warm + "; as drawn or as released is not said"}
+    unsaid = dict.fromkeys(PAPER, "; its epochs are not said")
+    for method, epochs in {"moco": "200", "simclr": "200 (39,200 steps of 255)", "simsiam": "100"}.items():
+        unsaid[method] += f", the default of the authors' file is {epochs}"  # a flag may have said otherwise
+    more = unsaid | {"mnclglf": warm + "; as drawn or as released is not said"}
+    more |= {method: warm + unsaid[method] for method in ("moco", "simclr")}
     return [
         Published(method, dataset, "linear", top1, top5, "linear, 90 epochs of crops at 224 px, best test",
                   200 if method == "mnclglf" else None, source, note + more.get(method, ""))

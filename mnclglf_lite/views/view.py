@@ -221,9 +221,9 @@ def _constants(x: Tensor) -> tuple[Tensor, Tensor]:
 def whole_images(images: Tensor, size: int | None = None) -> Tensor:
     """Whole pictures, for evaluation: uint8 (N, 3, H, W) to normalised float32 (N, 3, S, S).
 
-    Resized with antialiasing where `size` differs from the pictures' side.
+    Resized bicubically, as in the release, and with antialiasing where `size` differs from the pictures' side.
     """
     x = crops.to_unit(images)  # (N, 3, H, W)
     if size is not None and images.shape[-2:] != (size, size):
-        x = torch.nn.functional.interpolate(x, (size, size), mode="bilinear", antialias=True)  # (N, 3, S, S)
+        x = torch.nn.functional.interpolate(x, (size, size), mode="bicubic", antialias=True).clamp_(0, 1)  # (N, 3, S, S)
     return normalise(x)

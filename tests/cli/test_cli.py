@@ -20,7 +20,7 @@ from mnclglf_lite.data import dataset
 from mnclglf_lite.data.dataset import load_dataset
 from mnclglf_lite.methods.registry import METHODS, VARIANTS, methods_with
 from mnclglf_lite.recipe.flags import all_settings, recipe_from, value_of
-from mnclglf_lite.recipe.presets import preset
+from mnclglf_lite.recipe.presets import preset, presets_of
 from mnclglf_lite.recipe.recipe import Recipe
 from mnclglf_lite.training.run import load_run
 from mnclglf_lite.training.step import Step
@@ -233,7 +233,7 @@ def test_all_methods_are_all_methods(monkeypatch):
     assert list(seen[0]) == list(METHODS) and len(METHODS) == 11 and list(seen[1]) == [*METHODS, "mnclglf-released"]
     for name, recipe in seen[2].items():
         method, changes = VARIANTS[name]
-        assert recipe == preset("quick", method).replace(**changes)
+        assert recipe == preset("quick", method, **changes)
     assert seen[0]["mnclglf"].method.local_gradient and not seen[1]["mnclglf-released"].method.local_gradient
 
 
@@ -423,7 +423,7 @@ def test_every_setting_has_a_flag_that_reaches_it(spec):
     assert value != value_of(plain, spec.name)
     args = parser().parse_args(["train", *arguments("--" + spec.name.replace("_", "-"), value)])
     got = recipe_from(args, plain.method.name)
-    assert got == plain.replace(**{spec.name: value}) and got != plain
+    assert got == preset("quick", plain.method.name, **{spec.name: value}) and got != plain
     assert type(value_of(got, spec.name)) is type(value_of(plain, spec.name))
 
 
@@ -439,8 +439,7 @@ def test_every_field_of_a_view_has_a_flag_that_reaches_it(view, inner):
     assert got == plain.replace(**{view: dataclasses.replace(whole, **{inner.name: value})})
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("name", ["quick", "standard", "as_released"])
+@pytest.mark.parametrize(("name", "method"), [(name, method) for method in METHODS for name in presets_of(method)])
 def test_method_dataset_and_preset_reach_the_recipe(method, name):
     args = parser().parse_args(["train", "--method", method, "--dataset", "cifar10", "--preset", name])
     assert recipe_from(args, args.method) == preset(name, method, "cifar10")
@@ -455,6 +454,13 @@ def test_flags_of_compare_reach_every_recipe_that_reads_them():
         assert recipe_from(args, method, tuple(METHODS)) == wanted
 
 
+def test_train_with_labels_brings_the_views_of_the_supervised_reference_along():
+    told = ["train", "--dataset", "cifar10", "--preset", "standard", "--with-labels"]
+    got = recipe_from(parser().parse_args([*told, "--view-size", "28"]), "mcl")
+    view = preset("standard", "supervised", "cifar10").views.view
+    assert got == preset("standard", "mcl", "cifar10", with_labels=True, view=dataclasses.replace(view, size=28))
+
+
 # --- what is refused: exit code 2, one line, nothing written ---
 
 TRAIN = ["train", "--out", "new", *TINY]
@@ -463,6 +469,10 @@ BAD = {
     "unknown method to compare": (
         ["compare", "--methods", "simclr,mnclglf-relased", *TINY],
         "did you mean 'mnclglf-released'",
+    ),
+    "a preset of other methods": (
+        ["train", "--method", "simclr", "--preset", "as_released", *TINY],
+        "as_released is for fastmoco and mnclglf alone; for simclr take standard",
     ),
     "no method to compare": (["compare", "--methods", ",", *TINY], "nothing to compare"),
     "minutes and image views": (

@@ -1,5 +1,6 @@
 """MCL: M networks that learn from each other, without labels and with them."""
 
+import dataclasses
 import itertools
 
 import pytest
@@ -9,6 +10,7 @@ from conftest import cosine, slow_log_softmax, slow_soften, slow_supervised_cont
 from mnclglf_lite.core.errors import InputError
 from mnclglf_lite.methods.mcl import LOSSES
 from mnclglf_lite.models.batchnorm import SplitBatchNorm
+from mnclglf_lite.recipe.presets import preset
 from mnclglf_lite.recipe.recipe import build_method
 
 PARTS = [f"loss_{name}" for name in LOSSES]
@@ -284,6 +286,20 @@ def test_labelled_networks_meet_in_the_batch_and_both_sides_learn():
 def test_the_labelled_form_has_whole_batches_whatever_the_groups():
     _, method, _ = made(with_labels=True, bn_splits=4)
     assert not method.shuffles_batch and not any(isinstance(m, SplitBatchNorm) for m in method.modules())
+
+
+@pytest.mark.parametrize("dataset", ["toybox", "cifar10", "cifar100", "tinyimagenet"])
+@pytest.mark.parametrize("name", ["quick", "standard"])
+def test_the_labelled_form_is_trained_as_the_supervised_reference_is(name, dataset):
+    """What is left between the two is the second network and the losses."""
+    labelled = preset(name, "mcl", dataset, with_labels=True)
+    reference, other = preset(name, "supervised", dataset), preset(name, "mcl", dataset)
+    assert (labelled.views, labelled.encoder, labelled.optim) == (reference.views, reference.encoder, reference.optim)
+    assert labelled.method == dataclasses.replace(other.method, with_labels=True) and labelled.optim != other.optim
+    if name == "standard":
+        view = build_method(labelled.replace(width=8), 10).views[0]
+        assert view.jitter_p == view.gray_p == view.blur_p == 0 and view.flip_p == 0.5  # the release: no colour
+    assert preset(name, "mcl", dataset, with_labels=True, lr=0.7).optim.lr == 0.7  # what is asked for stays on top
 
 
 def test_the_labelled_form_needs_labels_and_the_other_does_not_read_them():

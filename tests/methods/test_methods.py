@@ -1,5 +1,7 @@
 """Where gradient flows and where it must not, what moves and what waits, for every method."""
 
+import importlib
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,7 +12,9 @@ from mnclglf_lite.core.errors import InputError
 from mnclglf_lite.methods.registry import METHODS, VARIANTS, variant
 from mnclglf_lite.models.heads import predictor, projector
 from mnclglf_lite.models.memory_queue import Queue
+from mnclglf_lite.models.momentum import update_ema
 from mnclglf_lite.models.resnet import ResNet
+from mnclglf_lite.recipe.presets import preset
 from mnclglf_lite.recipe.recipe import build_method
 from mnclglf_lite.views.view import View
 
@@ -283,9 +287,57 @@ def test_two_networks_hold_what_they_always_held_drawn_in_the_same_order():
         parts |= {"predictor": predictor(dim, recipe.method.predictor_hidden)}
         parts |= {"momentum_backbone": ResNet(8, (1, 1), recipe.encoder.stem), "momentum_projector": projector(heads)}
         parts |= {"queue": Queue(recipe.method.queue, dim)}
+    for name in ("backbone", "projector"):  # the first step's move, which comes before its keys
+        update_ema(parts[f"momentum_{name}"], parts[name], recipe.method.ema)
     wanted = {f"{name}.{key}": value for name, part in parts.items() for key, value in part.state_dict().items()}
     state = build_method(recipe, 10).state_dict()
     assert list(state) == list(wanted) and all(torch.equal(state[key], wanted[key]) for key in wanted)
+
+
+@pytest.mark.parametrize(("name", "changes"), [("mnclglf", {"num_networks": 3}), ("fastmoco", {})])
+def test_momentum_networks_move_before_every_steps_targets_the_first_too(name, changes, monkeypatch):
+    """As in the releases, which move them in the forward pass: t <- m t + (1 - m) w, and only then t sees the views."""
+    recipe = tiny(name, ema=0.9, **changes)
+    with monkeypatch.context() as patch:
+        patch.setattr(importlib.import_module(f"mnclglf_lite.methods.{name}"), "update_ema", lambda *given: None)
+        wanted = build_method(recipe, 10)  # as drawn: nothing has moved yet
+    method = build_method(recipe, 10)
+    optimiser = torch.optim.SGD((p for p in method.parameters() if p.requires_grad), lr=0.5)
+    moves = {"momentum_{}": 0.9} | ({"momentum_{}_2": 0.95} if name == "mnclglf" else {})
+    views, labels = batch(recipe, method)
+    for _ in range(3):
+        for kind in ("backbone", "projector"):
+            for form, momentum in moves.items():
+                update_ema(getattr(wanted, form.format(kind)), getattr(method, kind), momentum)
+                pairs = zip(*(getattr(each, form.format(kind)).parameters() for each in (method, wanted)), strict=True)
+                assert all(torch.equal(mine, theirs) for mine, theirs in pairs), form
+        outputs = method(views, labels)
+        optimiser.zero_grad()
+        outputs["loss"].backward()
+        optimiser.step()
+        method.after_step(outputs)
+
+
+@pytest.mark.parametrize("name", ["mnclglf", "fastmoco"])
+def test_as_released_the_scales_of_the_heads_start_uniform_and_those_of_the_backbone_at_one(name):
+    small = {"width": 8, "blocks": (1, 1), "projector": (256, 256, 256), "predictor_hidden": 256}
+    small |= {"queue": 512} if name == "mnclglf" else {}
+    released = preset("as_released", name, "cifar10", **small)
+    method, again = build_method(released, 10), build_method(released, 10)
+    heads = [method.predictor, method.projector, method.momentum_projector]
+    norms = [m for head in heads for m in head.modules() if isinstance(m, torch.nn.BatchNorm1d)]
+    assert [len(norm.weight) for norm in norms] == 7 * [256]
+    for norm in norms:  # uniform in 0 to 1: mean 0.5, standard deviation 0.289
+        assert norm.weight.min() >= 0 and norm.weight.max() <= 1 and not norm.bias.any()
+        assert norm.weight.mean().item() == pytest.approx(0.5, abs=0.08)
+        assert norm.weight.std().item() == pytest.approx(0.289, abs=0.04)
+    assert len({norm.weight[0].item() for norm in norms}) == 7  # each drawn on its own
+    assert (method.backbone.bn1.weight == 1).all()
+    assert all(torch.equal(a, b) for a, b in zip(method.parameters(), again.parameters(), strict=True))
+    for other in (released.replace(head_norm_start="one"), preset("quick", name, "cifar10")):
+        plain = build_method(other, 10)
+        for head in (plain.predictor, plain.projector, plain.momentum_projector):
+            assert all((m.weight == 1).all() for m in head.modules() if isinstance(m, torch.nn.BatchNorm1d))
 
 
 def test_one_network_teaches_itself_with_its_own_neighbours():

@@ -3,8 +3,9 @@
 import pytest
 
 from mnclglf_lite.core.errors import InputError
-from mnclglf_lite.recipe.presets import preset
-from mnclglf_lite.recipe.recipe import build_method
+from mnclglf_lite.methods.registry import METHODS
+from mnclglf_lite.recipe.presets import preset, presets_of
+from mnclglf_lite.recipe.recipe import Recipe, build_method
 from mnclglf_lite.training.step import views_at_step
 from mnclglf_lite.views.view import View
 
@@ -19,11 +20,40 @@ def test_as_released_is_the_released_configuration():
     assert (m.temperature, m.ema, m.queue, m.grid, m.combine) == (1.0, 0.99, 16384, 2, 2)
     assert (m.local_weight, m.global_weight, m.local_gradient, m.predictor_lr) == (1.0, 6.0, False, "constant")
     assert (m.projector, m.projector_last_norm, m.predictor_hidden) == ((2048,) * 3, True, 512)
+    assert m.head_norm_start == "uniform" and r.views.eval_size == 224
     assert (r.encoder.width, r.encoder.blocks, r.encoder.stem) == (64, (2, 2, 2, 2), "imagenet")
     v = r.views.view
     assert (v.size, v.scale, v.interpolation, v.flip_p) == (224, (0.2, 1), "bicubic", 0.5)
     assert (v.jitter, v.jitter_p) == ((0.4, 0.4, 0.4, 0.1), 0.8)
     assert (v.gray_p, v.blur_p, v.blur_sigma, v.solarize_p) == (0.2, 0.5, (0.1, 2.0), 0.0)
+
+
+def test_as_released_is_fast_mocos_release_too():
+    """What differs from MNCLGLF's: batches of 512 at a rate of 0.1, and one epoch of warm-up."""
+    mine, theirs = (preset("as_released", name, "cifar10") for name in ("fastmoco", "mnclglf"))
+    assert mine.optim.batch_size == 512 and mine.optim.lr * 512 / 256 == 0.1
+    assert mine.optim.warmup * mine.optim.epochs == pytest.approx(1)
+    assert mine.replace(batch_size=256, lr=0.1, warmup=0.0).optim == theirs.optim
+    assert (mine.views, mine.encoder) == (theirs.views, theirs.encoder)
+    shared = mine.method.settings() & theirs.method.settings()
+    assert all(getattr(mine.method, name) == getattr(theirs.method, name) for name in shared)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_as_released_is_refused_for_methods_whose_release_it_is_not(method):
+    released = method in ("fastmoco", "mnclglf")
+    assert presets_of(method) == ["quick", "standard"] + ["as_released"] * released
+    if released:
+        assert preset("as_released", method, "cifar10").method.temperature == 1
+        return
+    with pytest.raises(InputError, match=f"as_released is for fastmoco and mnclglf alone; for {method} take standard"):
+        preset("as_released", method, "cifar10")
+
+
+def test_a_record_from_before_heads_could_start_otherwise_has_heads_that_start_at_one():
+    record = preset("as_released").to_dict()
+    del record["head_norm_start"]
+    assert Recipe.from_dict(record) == preset("as_released", head_norm_start="one")
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from mnclglf_lite.drawing.dotplot import dot_plot
 from mnclglf_lite.drawing.palette import AGREE, DISAGREE
 from mnclglf_lite.evaluation import evaluate
 from mnclglf_lite.methods.registry import METHODS, VARIANTS, variant
-from mnclglf_lite.recipe.presets import PRESETS, preset
+from mnclglf_lite.recipe.presets import preset, presets_of
 from mnclglf_lite.results import compare
 
 NAMES = ("simclr", "mnclglf-released", "supervised")
@@ -105,7 +105,7 @@ def test_what_was_measured_is_not_measured_again_and_what_changed_is(compared, t
 def test_a_variant_is_its_method_with_one_thing_changed(name):
     method, changes = variant(name)
     assert method in METHODS and name not in METHODS and len(changes) == 1
-    for plain in (preset(key, method, dataset) for key in PRESETS for dataset in ("toybox", "cifar10")):
+    for plain in (preset(key, method, dataset) for key in presets_of(method) for dataset in ("toybox", "cifar10")):
         if plain.differences(plain.replace(**changes)) == []:
             assert not plain.method.local_gradient and name == "mnclglf-released"  # `as_released` is so already
 

@@ -12,7 +12,7 @@ from mnclglf_lite.cli.main import parser
 from mnclglf_lite.core.errors import InputError
 from mnclglf_lite.methods.registry import METHODS, variant
 from mnclglf_lite.recipe import flags
-from mnclglf_lite.recipe.presets import PRESETS, preset
+from mnclglf_lite.recipe.presets import preset, presets_of
 from mnclglf_lite.recipe.recipe import Recipe
 from mnclglf_lite.results import records as kept_records
 from mnclglf_lite.results import summary
@@ -221,7 +221,10 @@ def read_back(words):
 
 def test_a_recipe_as_words_of_the_command_line_is_the_same_recipe(kept):
     recipes = [Recipe.from_dict(r.recipe) for r in kept]
-    recipes += [preset(name, method) for name in PRESETS for method in METHODS]
+    recipes += [preset(name, method) for method in METHODS for name in presets_of(method)]
+    labelled = preset("quick", "mcl", "cifar10", with_labels=True)
+    assert "--view-scale" not in flags.words(labelled)  # the flag brings its views along
+    recipes += [labelled, preset("quick", "mcl", "cifar10").replace(with_labels=True)]
     recipes += [tiny("mcl", losses=("vcl", "icl"), decay_bias_and_norm=True, clip_grad_norm=0.5)]
     for recipe in recipes:
         assert read_back(flags.words(recipe)) == recipe

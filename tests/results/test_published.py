@@ -105,4 +105,10 @@ def test_what_is_published_for_a_name():
     assert published("simclr", "toybox") == published("glnet", "cifar10") == published("moco-oneway", "cifar10") == []
     assert published("mnclglf-released", "cifar100") == published("mnclglf", "cifar100")
     assert "as drawn or as released is not said" in value("mnclglf", "cifar100").note
+    assert "epochs" not in value("mnclglf", "cifar10").note and value("mnclglf", "cifar10").epochs == 200
+    said = {"moco": "200", "simclr": "200 (39,200 steps of 255)", "simsiam": "100"}  # defaults: flags are not known
+    for method in ORDER:
+        row = value(method, "cifar10")
+        assert method == "mnclglf" or (row.epochs is None and "its epochs are not said" in row.note)
+        assert row.note.partition("the default of the authors' file is ")[2] == said.get(method, "")
     assert variant("ressl")[0] == "cgh" and {row.method for row in published("ressl", "cifar10")} == {"ressl"}

@@ -267,8 +267,16 @@ def test_normalise_plain_and_back():
     torch.testing.assert_close(denormalise(normalise(unit)), unit, rtol=0, atol=1e-6)
     torch.testing.assert_close(denormalise(expected[0]), unit[0], rtol=0, atol=1e-6)  # a single one
     for size in (16, 48):
-        resized = TF.resize(unit, [size, size], antialias=True)
+        resized = TF.resize(unit, [size, size], TF.InterpolationMode.BICUBIC, antialias=True).clamp(0, 1)
         torch.testing.assert_close(denormalise(whole_images(images, size)), resized, rtol=0, atol=1e-5)
+
+
+def test_images_are_enlarged_for_evaluation_as_the_release_enlarges_them():
+    """It resizes PIL images bicubically, whose grey levels are rounded twice."""
+    images = pictures(6)
+    large = [TF.resize(TF.to_pil_image(each), 56, TF.InterpolationMode.BICUBIC) for each in images]
+    theirs = torch.stack([TF.pil_to_tensor(each) for each in large]) / 255
+    torch.testing.assert_close(denormalise(whole_images(images, 56)), theirs, rtol=0, atol=1.5 / 255)
 
 
 def test_nothing_is_read_back_from_the_device():
