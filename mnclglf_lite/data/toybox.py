@@ -122,7 +122,7 @@ FIELD = 16  # bricks across a whole stencil: room around the toy for turning and
 FACTORS = {
     "x": (-0.6, 0.6),  # centre of the toy, to the right
     "y": (-0.6, 0.6),  # centre of the toy, downwards
-    "size": (0.36, 0.66),  # side of a seven-brick square, as a share of the picture's side
+    "size": (0.38, 0.68),  # side of a seven-brick square, as a share of the picture's side
     "stretch": (0.65, 1.5),  # width / height of a brick, its area unchanged
     "rotation": (-35.0, 35.0),  # degrees, clockwise
     "toy_hue": (0.0, 1.0),  # turns of the colour circle

@@ -49,7 +49,7 @@ def same(one, two):
     ("version", "sums"),
     [
         (1, "6735efb8555fbedd"),
-        (2, "94f068b3c0a08548"),
+        (2, "03d435b59b69b89c"),
     ],
 )
 def test_each_version_is_what_it_was(version, sums):
@@ -392,20 +392,20 @@ def colour_counts(images):
 
 @pytest.mark.parametrize("k", [20, 10])
 def test_comparing_pixels_does_not_solve_it(box, k):
-    """Measured: PX %. Chance is 10 %."""
+    """Measured: 19 %. Chance is 10 %."""
     accuracy = neighbours_accuracy(box[0].flatten(1).float().numpy() / 255, box[1].numpy(), k)
     assert accuracy <= 0.40
 
 
 def test_comparing_pixels_less_their_mean_does_not_solve_it(box):
-    """Measured: CPX %."""
+    """Measured: 23 %."""
     pixels = box[0].flatten(1).float().numpy() / 255
     assert neighbours_accuracy(pixels - pixels[:TRAIN].mean(0), box[1].numpy(), 20) <= 0.40
 
 
 @pytest.mark.parametrize(("version", "low", "high"), [(1, 0.6, 0.75), (2, 0.4, 0.5)])
 def test_comparing_thumbnails_solves_less_than_half_of_version_2(box, version, low, high):
-    """8x8 thumbnails, whitened, kNN with k 20 and T 0.1. Measured: 70 % of version 1, 46 % of version 2."""
+    """8x8 thumbnails, whitened, kNN with k 20 and T 0.1. Measured: 70 % of version 1, 49 % of version 2."""
     images, labels, *_ = box if version == 2 else toybox.draw(TRAIN + TEST, seed=0, version=1)
     small = torch.nn.functional.avg_pool2d(images.float() / 255, 4).flatten(1)
     whitened = KnnProtocol(k=20, transform="whitened")
