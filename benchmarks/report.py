@@ -27,23 +27,23 @@ trials that looked at test pictures, so its rows there carry some selection bias
 # What each folder answers, and the commands that fill it (some take --data FOLDER where the pictures lie elsewhere)
 ASKED = {
     "toybox": (
-        "The toy box, eleven methods and MNCLGLF's second form, three seeds, as many whole views for each",
-        "mnclglf-lite compare --methods all,mnclglf-released --image-views 160000 --seeds 0,1,2 --split test "
-        "--out data/runs/toybox",
+        "The toy box, version 1, eleven methods and MNCLGLF's second form, three seeds, as many whole views for each",
+        "mnclglf-lite compare --dataset toybox-v1 --methods all,mnclglf-released --image-views 160000 --seeds 0,1,2 "
+        "--split test --out data/runs/toybox",
     ),
     "cifar10-slim": (
         "CIFAR-10, the slim net, the same methods, as many whole views for each, a run a core",
         "python -m benchmarks.ablation family",
     ),
     "precision-bf16": (
-        "bf16 against fp32 on the toy box, three seeds, asked on the hold-out: here bf16",
-        "mnclglf-lite compare --methods simclr,mnclglf --precision bf16 --image-views 160000 --seeds 0,1,2 "
-        "--out data/runs/precision-bf16",
+        "bf16 against fp32 on the toy box, version 1, three seeds, asked on the hold-out: here bf16",
+        "mnclglf-lite compare --dataset toybox-v1 --methods simclr,mnclglf --precision bf16 --image-views 160000 "
+        "--seeds 0,1,2 --out data/runs/precision-bf16",
     ),
     "precision-fp32": (
         "bf16 against fp32: here fp32",
-        "mnclglf-lite compare --methods simclr,mnclglf --precision fp32 --image-views 160000 --seeds 0,1,2 "
-        "--out data/runs/precision-fp32",
+        "mnclglf-lite compare --dataset toybox-v1 --methods simclr,mnclglf --precision fp32 --image-views 160000 "
+        "--seeds 0,1,2 --out data/runs/precision-fp32",
     ),
     "ablation/choose": (
         "MNCLGLF on CIFAR-10, the slim net: temperature and rate of both forms, asked on the hold-out, a seed of its own",

@@ -31,7 +31,8 @@ class Parser(argparse.ArgumentParser):
 def _data_flags(parser: argparse.ArgumentParser, dataset: str | None = "toybox") -> None:
     parser.add_argument(
         "--dataset", default=dataset, metavar="NAME",
-        help=f"toybox, cifar10, cifar100, tinyimagenet or folder:PATH (default: {dataset or 'that of the run'})",
+        help="toybox, toybox-v1 (that of older records), cifar10, cifar100, tinyimagenet or folder:PATH "
+        f"(default: {dataset or 'that of the run'})",
     )  # fmt: skip
     parser.add_argument("--data", type=Path, metavar="DIR", help="where image sets are kept (default: see doctor)")
     parser.add_argument("--device", default="auto", help="auto, cuda, mps or cpu (default: auto)")

@@ -2,7 +2,7 @@
 
     toybox          drawn scenes, nothing to fetch        folder:PATH     any folder of images
     cifar10         32 pixels, 10 classes                 cifar100        32 pixels, 100 classes
-    tinyimagenet    64 pixels, 200 classes
+    tinyimagenet    64 pixels, 200 classes                toybox-v1       the toy box of older records
 
 Every set has three parts. `train` excludes `holdout`, a fixed tenth of the published training part on which
 every choice is made; `test` is for the last line only.
@@ -24,7 +24,8 @@ from ..core.files import CHECKOUT
 from . import cifar, dataset, image_folders
 from .image_folders import read_folder, read_tinyimagenet
 
-NAMES = ("toybox", "cifar10", "cifar100", "tinyimagenet")
+TOYS = {"toybox": 2, "toybox-v1": 1}  # name: version of the toy box
+NAMES = (*TOYS, "cifar10", "cifar100", "tinyimagenet")
 OWN_SIDE = {"cifar10": 32, "cifar100": 32, "tinyimagenet": 64}  # pixels, as published
 TOY_SIDE = FOLDER_SIDE = 32  # pixels: CIFAR's size, so that every recipe fits every set (ours)
 TOY_TRAIN, TOY_HOLDOUT, TOY_TEST = 10_000, 1_000, 2_000  # images: a minute of drawing at most (ours)
@@ -157,8 +158,8 @@ def load_dataset(
             "(the size of a view is chosen in the recipe)"
         )
     root = data_root() if root is None else Path(root).expanduser()
-    if name == "toybox":
-        return _toybox(seed, side or TOY_SIDE, device)
+    if name in TOYS:
+        return _toybox(name, seed, side or TOY_SIDE, device)
     if name in ("cifar10", "cifar100"):
         read = cifar.read_cifar(root, name)
     elif name == "tinyimagenet":
@@ -190,12 +191,14 @@ def load_dataset(
     )
 
 
-def _toybox(seed: int, side: int, device: torch.device | str) -> Splits:
+def _toybox(name: str, seed: int, side: int, device: torch.device | str) -> Splits:
     """One draw cut in three, so that no image is in two parts."""
     from . import toybox
 
-    images, labels, factors, masks = toybox.draw(TOY_TRAIN + TOY_HOLDOUT + TOY_TEST, seed, side)
-    everything = ImageSet(images, labels, tuple(toybox.CLASSES), "toybox", "train", factors, masks).to(device)
+    version, count = TOYS[name], TOY_TRAIN + TOY_HOLDOUT + TOY_TEST
+    images, labels, factors, masks = toybox.draw(count, seed, side, version=version)
+    classes = tuple(toybox.design(version)[0])
+    everything = ImageSet(images, labels, classes, name, "train", factors, masks).to(device)
     parts, start = [], 0
     for split, count in (("train", TOY_TRAIN), ("holdout", TOY_HOLDOUT), ("test", TOY_TEST)):
         index = torch.arange(start, start + count, device=everything.device)

@@ -69,6 +69,7 @@ AS_RELEASED: dict[str, dict[str, Any]] = {
     },
 }
 
+SAME = {"toybox-v1": "toybox"}  # image sets that share another's settings
 PRESETS = {"quick": QUICK, "standard": STANDARD, "as_released": AS_RELEASED}
 
 
@@ -101,6 +102,7 @@ def preset(name: str = "quick", method: str = "mnclglf", dataset: str = "toybox"
         return {key: value for key, value in layer.items() if key in known or not methods_with(key)}
 
     values: dict[str, Any] = {"dataset": dataset}
-    for layer in (read(frame[""]), own.get("", {}), read(frame.get(dataset, {})), own.get(dataset, {})):
+    like = SAME.get(dataset, dataset)
+    for layer in (read(frame[""]), own.get("", {}), read(frame.get(like, {})), own.get(like, {})):
         values |= layer
     return Recipe.of(kind.Config, **layered(values, changes))

@@ -36,8 +36,8 @@ print(budget)
 
 # %% [markdown]
 # ## A box of toys
-# The package draws its own pictures: ten toys, each built of the same twelve bricks. Only their *arrangement* tells the toys
-# apart. Colour, place, size, turn and light change freely, so they say nothing about which toy it is (its *class*).
+# The package draws its own pictures: ten toys, each built of the same 24 bricks. Only their *arrangement* tells the toys
+# apart. Colour, place, size, stretch, turn and light change freely, so they say nothing about which toy it is (its *class*).
 
 # %%
 splits = load_dataset("toybox")
@@ -122,7 +122,7 @@ sheets.Shown(
 )
 
 # %% [markdown]
-# The ten toys are still mixed: the two widest directions show something else. UMAP bends the map so that neighbours stay
+# PCA shows only the two widest directions, and those need not tell toys apart. UMAP bends the map so that neighbours stay
 # together (its first use compiles code: half a minute). We give it one more pair of colours: is the toy brighter or darker
 # than its ground?
 
@@ -136,11 +136,11 @@ sheets.Shown(picture, "Two maps of dots coloured by toy: left from the untrained
 # %%
 bright, kinds = part.factors["toy_is_bright"], ["toy darker than its ground", "toy brighter"]
 picture = plots.two_maps(*flat, bright, kinds, names, "The same two maps, coloured by brightness", note)
-sheets.Shown(picture, "The same two maps with two colours: each large island holds nearly one colour alone.")
+sheets.Shown(picture, "The same two maps with two colours: a toy darker than its ground, or brighter.")
 
 # %% [markdown]
-# After a run as short as the quick one, the large islands are not toys: they are dark and bright. A map shows what sets
-# pictures apart *most*, and that need not be what you care for. So ask the features themselves, all of their numbers. Each row: a picture, then its nearest neighbours according to the trained network; a tick
+# Where an island holds one colour alone, it is one of brightness; where it holds both, of something else. A map shows what
+# sets images apart *most*, and that need not be what you care for. So ask the features themselves, all of their numbers. Each row: a picture, then its nearest neighbours according to the trained network; a tick
 # where it is the same toy. By chance one in ten would be.
 
 # %%
@@ -203,8 +203,8 @@ for factor in toybox.FACTORS:
 # %% [markdown]
 # Look at `ground_hue`: the untrained network hands it on, and the longer the training, the less is left of it, for the views
 # recolour everything. Place (`x`, `y`) and `size` went the other way. Crops as large as ours shift a toy only a little, so its place
-# is still some help to find the partner, and what helps is kept. Whether the toy is brighter than its ground can be read
-# from both networks: those were the two islands.
+# is still some help to find the partner, and what helps is kept. Views are inverted at random (`invert_p`), so whether
+# the toy is brighter than its ground does not help to find the partner either. See how well each network tells it.
 #
 # ## Where things are, and what next
 # * The pictures above are in the folder `pictures` beside this notebook.

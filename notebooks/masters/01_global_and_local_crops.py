@@ -162,12 +162,18 @@ sheets.Shown(sheet, "Three rows: eight pictures; the same box cut out of all of 
 # step learns about one pair of boxes in place of 64.
 #
 # ## What else may vary
-# Beside the crop there are four changes, each with a setting in `View`: **flip** mirrors left to right, **jitter** changes
-# brightness, contrast, saturation and hue, **grey** takes the colour away, **blur** takes the sharpness away. One at a
-# time:
+# Beside the crop there are five changes, each with a setting in `View`: **flip** mirrors left to right, **jitter** changes
+# brightness, contrast, saturation and hue, **grey** takes the colour away, **blur** takes the sharpness away, **invert** makes
+# the negative. One at a time:
 
 # %%
-knobs = {"flip": {"flip_p": 0.5}, "jitter": {"jitter_p": 1.0}, "grey": {"gray_p": 0.5}, "blur": {"blur_p": 1.0}}
+knobs = {
+    "flip": {"flip_p": 0.5},
+    "jitter": {"jitter_p": 1.0},
+    "grey": {"gray_p": 0.5},
+    "blur": {"blur_p": 1.0},
+    "invert": {"invert_p": 0.5},
+}
 still = View(scale=(1.0, 1.0), flip_p=0.0, jitter_p=0.0, gray_p=0.0, blur_p=0.0)
 rows, same = [], toys.images[2:3].expand(8, -1, -1, -1)
 for knob in knobs.values():
@@ -175,7 +181,9 @@ for knob in knobs.values():
     rows.append(render_view(same, view, sample_params(view, 8, (32, 32), generator), normalise=False))
 names = [name for name in knobs for _ in range(8)]
 sheet = sheets.contact_sheet(torch.cat(rows).clamp(0, 1), 8, 2, names, title="One picture, one change at a time")
-sheets.Shown(sheet, "Four rows of one toy: mirrored or not, in other colours, grey or not, more or less blurred.")
+sheets.Shown(
+    sheet, "Five rows of one toy: mirrored or not, in other colours, grey or not, more or less blurred, inverted or not."
+)
 
 # %% [markdown]
 # These are not there to make pictures prettier or data larger. They say what is *allowed to vary* between two views of one

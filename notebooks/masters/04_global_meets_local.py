@@ -40,7 +40,7 @@ from mnclglf_lite.views.view import denormalise
 # resemble what it says of **parts** of another view. This notebook builds the local half and then asks what it is worth.
 #
 # It will train a few networks for seconds each, so the toys are made easier than usual: all large, evenly lit, of strong
-# contrast. Place, turn and colours vary as ever.
+# contrast. Place, stretch, turn and colours vary as ever.
 
 
 # %%
@@ -343,7 +343,7 @@ sheets.Shown(picture, alt)
 #   handful of trials with both terms on.
 #
 # ## The same question, with more to go on
-# In `data/runs` there are runs of a minute, on the toy box as it is, at 32 pixels: three seeds of each form. What kNN says
+# In `data/runs` there are runs of a minute, on version 1 of the toy box (`toybox-v1`), at 32 pixels: three seeds of each form. What kNN says
 # at their end, on test pictures, beside raw pixels, and how they came there: every line is a run. Look whether the two kinds of
 # line keep apart or cross.
 
@@ -364,7 +364,7 @@ saved = records.group_by_method(records.load_records(records.KEPT / "toybox"))
 for name in ("mnclglf", "mnclglf-released"):
     protocol = told(saved[name])
 print(f"raw pixels        {100 * knn20(saved['mnclglf'][0].baselines['raw pixels']):.1f} %")
-print(f"toy box, {protocol}; ± is half the range")
+print(f"toy box, version 1, {protocol}; ± is half the range")
 
 axes = Figure(figsize=(7.4, 3.6), layout="constrained").add_subplot(xlabel="step", ylabel="kNN on the hold-out, percent")
 forms = {"mnclglf": ("as drawn", "-", "#0072B2"), "mnclglf-released": ("as released", "--", "#D55E00")}
@@ -372,7 +372,7 @@ for name, (label, style, colour) in forms.items():
     for record in saved[name]:
         points = [(row["step"], 100 * row["knn"]) for row in record.history]
         axes.plot(*zip(*points, strict=True), style, color=colour, label=label if record.seed == 0 else None)
-axes.legend(frameon=False, title="toy box, kNN k 20, T 0.1; three seeds each")
+axes.legend(frameon=False, title="toy box, version 1, kNN k 20, T 0.1; three seeds each")
 sheets.Shown(axes.figure, "Six rising curves; the three as drawn end above the three as released.")
 
 # %% [markdown]

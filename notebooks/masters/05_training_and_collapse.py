@@ -46,7 +46,7 @@ splits = load_dataset("toybox", side=16)
 sheet = sheets.contact_sheet(
     splits.test.images[:20], columns=10, scale=4, title="The toy box at 16 pixels: what the network gets"
 )
-sheets.Shown(sheet, "Two rows of ten coarse little pictures, each a toy made of twelve bricks.")
+sheets.Shown(sheet, "Two rows of ten coarse little pictures, each a toy made of 24 bricks.")
 
 # %% [markdown]
 # A *recipe* names everything that decides a run. `tiny` makes recipes for this notebook: 120 steps of 64 pictures, on the CPU,

@@ -226,7 +226,8 @@ half_width = check("07.3", half_width)
 
 # %% [markdown]
 # That is the doubt from the test set alone. Another seed gives another network, and that doubt has to be *measured*, by running again.
-# The package comes with records of three seeds of each method, trained for longer at 32 pixels:
+# The package comes with records of three seeds of each method, trained for longer on version 1 of the toy box (`toybox-v1`), at
+# 32 pixels:
 
 # %%
 saved = json.loads((records.KEPT / "toybox" / "compare.json").read_text())
@@ -356,7 +357,7 @@ sheets.Shown(plot, words)
 # stands higher, see the dots above. Yet the question stays: what did *you* know beforehand, and did your rival get to know it?)
 #
 # ## What was let vary is forgotten
-# The toy box knows every factor of its pictures: where the toy lies, how it is turned, its hue, the light. A linear map, fitted
+# The toy box knows every factor of its pictures: where the toy lies, how it is stretched and turned, its hue, the light. A linear map, fitted
 # on train, tries to read each from the features of test. Our two networks differ in a single thing: changes of colour.
 
 # %%

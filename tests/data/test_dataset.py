@@ -54,6 +54,15 @@ def test_toybox_parts_are_one_draw_cut_in_three(small_toybox):
     assert_disjoint(splits)
 
 
+def test_version_1_of_the_toy_box_has_a_name_of_its_own(small_toybox):
+    splits = load_dataset("toybox-v1", seed=3, side=24)
+    images, labels, factors, masks = toybox.draw(130, 3, 24, version=1)
+    assert splits.train.name == "toybox-v1" and splits.train.classes == tuple(toybox.design(1)[0])
+    assert torch.equal(torch.cat([part.images for part in splits]), images)
+    assert torch.equal(torch.cat([part.labels for part in splits]), labels)
+    assert list(splits.test.factors) == list(toybox.FACTORS_1) and "stretch" not in splits.test.factors
+
+
 def test_published_toybox_sizes():
     assert (dataset.TOY_TRAIN, dataset.TOY_HOLDOUT, dataset.TOY_TEST) == (10_000, 1_000, 2_000)
 

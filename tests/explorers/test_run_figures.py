@@ -196,7 +196,7 @@ def test_dots_are_the_files_numbers_and_words_say_them(kept):
     for name, row in whole["baselines"].items():
         assert f"{name} {100 * row['knn20']['whitened']['top1']:.1f}" in words
     assert "without labels, fastmoco leads with 85.2" in words and "supervised (labels) 96.9" in words
-    assert figure.texts[0].get_text().startswith("On toybox, without labels, fastmoco leads simclr by 4.7 points")
+    assert figure.texts[0].get_text().startswith("On toybox-v1, without labels, fastmoco leads simclr by 4.7 points")
 
 
 def test_runs_that_are_not_evaluated_are_named(tmp_path):

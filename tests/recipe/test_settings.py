@@ -260,8 +260,24 @@ def test_a_slot_has_a_view_of_its_own_or_changes():
 
 
 def test_a_recipe_of_a_newer_format_is_refused():
-    with pytest.raises(InputError, match="format 3; this version reads up to 2"):
-        Recipe.from_dict({"format": 3, "method": "simclr"})
+    with pytest.raises(InputError, match="format 4; this version reads up to 3"):
+        Recipe.from_dict({"format": 4, "method": "simclr"})
+
+
+@pytest.mark.parametrize("older", [{}, {"format": 2}])
+def test_the_toy_box_of_older_records_is_its_version_1(older):
+    old = {"method": "simclr", "dataset": "toybox", "seed": 3} | older
+    assert Recipe.from_dict(old).data.dataset == upgrade(old)["dataset"] == "toybox-v1" and old["dataset"] == "toybox"
+    assert upgrade(old | {"dataset": "cifar10"})["dataset"] == "cifar10"
+    today = preset("quick", "simclr", "toybox").to_dict()
+    assert today["format"] == 3 and upgrade(today) == today and Recipe.from_dict(today).data.dataset == "toybox"
+    assert "invert_p" in today["view"] and Recipe.from_dict(old | {"view": {"size": 24}}).views.view.invert_p == 0.0
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_both_versions_of_the_toy_box_have_the_same_presets(name):
+    today, before = (preset("quick", name, dataset) for dataset in ("toybox", "toybox-v1"))
+    assert before == today.replace(dataset="toybox-v1") != today
 
 
 def test_old_records_are_read_under_todays_names():
