@@ -53,12 +53,23 @@ from ..models.momentum import update_ema
 from ..views.patches import average_combinations, grid_patches
 from ..views.view import View
 from .base import Method, Outputs, Slot
-from .knobs import EmaKnobs, GridKnobs, PredictorKnobs, ProjectorNormKnobs, SmallViewKnobs, SwapKnobs, TemperatureKnobs
+from .knobs import (
+    EmaKnobs,
+    GridKnobs,
+    HeadStartKnobs,
+    PredictorKnobs,
+    ProjectorNormKnobs,
+    SmallViewKnobs,
+    SwapKnobs,
+    TemperatureKnobs,
+)
 from .multicrop import cross_view_mean, forward_together
 
 
 @dataclass(frozen=True)
-class MNCLGLFConfig(GridKnobs, SmallViewKnobs, SwapKnobs, EmaKnobs, PredictorKnobs, ProjectorNormKnobs, TemperatureKnobs):
+class MNCLGLFConfig(
+    GridKnobs, SmallViewKnobs, SwapKnobs, EmaKnobs, HeadStartKnobs, PredictorKnobs, ProjectorNormKnobs, TemperatureKnobs
+):
     """The settings of MNCLGLF."""
 
     name = "mnclglf"

@@ -18,7 +18,7 @@ import dataclasses
 from typing import Any
 
 from ..core.errors import InputError, unknown
-from ..methods.registry import find_method, methods_with
+from ..methods.registry import METHODS, find_method, methods_with
 from ..views.named_views import QUICK_VIEW, SMALL_IMAGE_VIEW, TOY_VIEW
 from ..views.view import View
 from .recipe import Recipe, layered
@@ -88,6 +88,9 @@ def preset(name: str = "quick", method: str = "mnclglf", dataset: str = "toybox"
     """
     if name not in PRESETS:
         raise unknown("preset", name, PRESETS)
+    if name not in presets_of(method):
+        having = " and ".join(other for other in METHODS if name in presets_of(other))
+        raise InputError(f"{name} is for {having} alone; for {method} take standard")
     if name == "as_released" and changes.get("optimiser", "sgd") != "sgd":
         raise InputError("as_released is trained by SGD, as its authors did; for Muon choose quick or standard")
     kind, frame = find_method(method), PRESETS[name]
@@ -102,7 +105,8 @@ def preset(name: str = "quick", method: str = "mnclglf", dataset: str = "toybox"
         return {key: value for key, value in layer.items() if key in known or not methods_with(key)}
 
     values: dict[str, Any] = {"dataset": dataset}
-    like = SAME.get(dataset, dataset)
-    for layer in (read(frame[""]), own.get("", {}), read(frame.get(like, {})), own.get(like, {})):
-        values |= layer
+    for part in ("", SAME.get(dataset, dataset)):
+        values |= read(frame.get(part, {}))
+        for own in owns:
+            values |= own.get(part, {})
     return Recipe.of(kind.Config, **layered(values, changes))
