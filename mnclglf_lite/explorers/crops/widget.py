@@ -23,7 +23,7 @@ ASPECTS = {
     "1/3 to 3": (1 / 3, 3.0),
 }
 LOCAL = {"grid 2x2": ("grid", 2), "grid 3x3": ("grid", 3), "random local crops": ("crops", 2)}
-PICTURE = 3  # of the toy box's test set: a toy on which the target can be reached, though not without a hand (ours)
+PICTURE = 52  # of the toy box's test set: a toy on which the target can be reached, though not without a hand (ours)
 COLUMN = "410px"  # of controls: two stand side by side in JupyterLab at 1280 pixels
 
 
