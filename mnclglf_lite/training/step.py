@@ -59,16 +59,20 @@ def views_at_step(recipe: Recipe, method: Method, step: int, total_steps: int) -
 
 def set_lr(run: Run) -> None:
     """The learning rates and the method's progress for the step that comes."""
-    recipe = run.recipe
-    share = lr_factor(recipe, run.step, run.total_steps)
-    for group in run.optimiser.param_groups:
+    set_rates(run.optimiser, run.recipe, run.step, run.total_steps)
+    run.method.progress.fill_(run.step / run.total_steps)
+
+
+def set_rates(optimiser: torch.optim.Optimizer, recipe: Recipe, step: int, total_steps: int) -> None:
+    """The learning rate of every group at a step."""
+    share = lr_factor(recipe, step, total_steps)
+    for group in optimiser.param_groups:
         full = recipe.optim.muon_lr if group["muon"] else recipe.optim.lr * recipe.optim.batch_size / 256
         now = full * (1.0 if group["constant"] else share)
         if isinstance(group["lr"], Tensor):  # a graph reads the rate from where it was when it was recorded
             group["lr"].fill_(now)
         else:
             group["lr"] = now
-    run.method.progress.fill_(run.step / run.total_steps)
 
 
 def average_scalars(outputs: Outputs) -> Outputs:
