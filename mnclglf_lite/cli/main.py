@@ -229,6 +229,7 @@ def evaluate(args: argparse.Namespace) -> None:
     from ..evaluation import linear, paper_probe
     from ..evaluation.evaluate import extract_features, query_split
     from ..recipe.recipe import build_method, check_holdout_unseen
+    from ..training.first_layer import with_data_start
 
     recipe, backbone, steps, seconds = _measured(args)
     elsewhere = args.dataset and args.dataset != recipe.data.dataset  # transfer: the run's own result stays
@@ -247,7 +248,8 @@ def evaluate(args: argparse.Namespace) -> None:
     known = splits
     if not recipe.data.holdout and not elsewhere:  # what the network has trained on is the bank
         known = splits._replace(train=joined(splits.train, splits.holdout))
-    rows = room.baseline_rows(random, known, args.split, size)
+    others = {} if elsewhere else with_data_start(recipe, splits)
+    rows = room.baseline_rows(random, known, args.split, size, others=others)
     label = recipe.method.name + ("" if getattr(recipe.method, "local_gradient", True) else " as released")
     rows[label] = room.evaluate(backbone, known, args.split, size=size)
     result: dict[str, Any] = {

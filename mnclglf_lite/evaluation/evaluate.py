@@ -12,7 +12,7 @@ import copy
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -158,9 +158,12 @@ def evaluate(
     return result
 
 
-def baselines(random_encoder: nn.Module, splits: Splits, size: int | None = None) -> dict[str, Encoder]:
+def baselines(
+    random_encoder: nn.Module, splits: Splits, size: int | None = None, others: Mapping[str, nn.Module] | None = None
+) -> dict[str, Encoder]:
     """The rows that every learned row must be read beside; `random_encoder` is the same network, untrained.
 
+    `others`: untrained networks with another start, by name, such as `first_layer.with_data_start`.
     Pictures wider than 32 pixels are shrunk to 32 for the pixel row: whitening 64 x 64 x 3 numbers takes
     the better part of an hour.
     """
@@ -169,19 +172,25 @@ def baselines(random_encoder: nn.Module, splits: Splits, size: int | None = None
         "raw pixels" if small else "32x32 pixels": Pixels() if small else Thumbnails(32),
         "8x8 thumbnails": Thumbnails(8),
         "random encoder": recalibrate_batchnorm(random_encoder, splits.train, size=size),
+        **{name: recalibrate_batchnorm(encoder, splits.train, size=size) for name, encoder in (others or {}).items()},
     }
 
 
 def baseline_rows(
-    random_encoder: nn.Module, splits: Splits, split: str, size: int | None = None, log: Callable[[str], None] = print
+    random_encoder: nn.Module,
+    splits: Splits,
+    split: str,
+    size: int | None = None,
+    log: Callable[[str], None] = print,
+    others: Mapping[str, nn.Module] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """`evaluate` of every baseline. Rows that no run can change (pixels, thumbnails) take minutes on a large set, so they
     are measured once and kept in `data_root()/baselines`, under the hash of the pictures and the protocols."""
     asked = query_split(splits, split)
     rows = {}
-    for name, encoder in baselines(random_encoder, splits, size).items():
+    for name, encoder in baselines(random_encoder, splits, size, others).items():
         kept = None
-        if name != "random encoder":
+        if name not in ("random encoder", *(others or ())):
             what = [name, split, size, describe_device(splits.train.device), [asdict(p) for p in KNN_PROTOCOLS.values()]]
             digest = hashlib.sha256(json.dumps([*what, asdict(LinearProtocol())]).encode())
             for part in (splits.train, asked):

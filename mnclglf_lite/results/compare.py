@@ -24,6 +24,7 @@ from ..recipe.legacy import dataset_of, relative_flops
 from ..recipe.recipe import Recipe, build_method, check_holdout_unseen
 from ..training import train
 from ..training.cost import Cost, cost_of, steps_for_views
+from ..training.first_layer import with_data_start
 from ..training.prepare import check_recipe
 from ..training.run import new_run
 from .published import Published, published
@@ -77,7 +78,9 @@ def compare(
         "dataset": splits.train.name,
         "on": split,
         "budget": budget,
-        "baselines": evaluate.baseline_rows(random, splits, split, first.views.eval_size or None, log),
+        "baselines": evaluate.baseline_rows(
+            random, splits, split, first.views.eval_size or None, log, with_data_start(first.replace(seed=seeds[0]), splits)
+        ),
         "rows": {},
     }
     out.mkdir(parents=True, exist_ok=True)

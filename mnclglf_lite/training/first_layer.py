@@ -9,7 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ..data.dataset import Splits
 from ..models.resnet import ResNet
+from ..recipe.recipe import Recipe, build_method
 from ..views.view import whole_images
 
 IMAGES = 5000  # of which patches are taken: the first speed records' number
@@ -49,3 +51,12 @@ def start_from_data(method: nn.Module, images: Tensor, size: int) -> None:
             filters = patch_components(whole_images(taken, size), weight.shape[-1])
             both = torch.stack([filters, -filters], 1).flatten(0, 1)[: len(weight)]  # (2 3 k k, 3, k, k)
             weight[: len(both)] = both.to(weight)
+
+
+def with_data_start(recipe: Recipe, splits: Splits) -> dict[str, nn.Module]:
+    """Where the recipe's first layer starts from the data, its untrained backbone with that start, by name; else nothing."""
+    if recipe.encoder.first_layer != "data":
+        return {}
+    backbone = build_method(recipe, len(splits.train.classes)).to(splits.train.device).backbone
+    start_from_data(backbone, splits.train.images, recipe.views.view.size)
+    return {"random encoder, first layer from data": backbone}

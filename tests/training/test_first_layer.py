@@ -6,10 +6,11 @@ import torch
 from conftest import QUIET, interrupt_after, same, tiny
 from sklearn.decomposition import PCA
 
+from mnclglf_lite.evaluation.evaluate import baselines
 from mnclglf_lite.models.resnet import ResNet
 from mnclglf_lite.recipe.recipe import build_method
 from mnclglf_lite.training import train
-from mnclglf_lite.training.first_layer import EPSILON, patch_components, start_from_data
+from mnclglf_lite.training.first_layer import EPSILON, patch_components, start_from_data, with_data_start
 from mnclglf_lite.views.view import whole_images
 
 
@@ -75,3 +76,14 @@ def test_a_run_starts_from_its_data_in_every_network_and_goes_on_without(toys, t
         interrupt_after(3, patch)
         assert train.train(recipe, toys, out=tmp_path, **QUIET).step == 3
     assert same(train.train(recipe, toys, out=tmp_path, resume=True, **QUIET), whole)
+
+
+def test_the_untrained_network_with_that_start_is_a_baseline_beside_the_plain_one(toys):
+    assert with_data_start(tiny("simclr", first_layer="random"), toys) == {}
+    recipe = tiny("simclr", first_layer="data")
+    ((name, encoder),) = with_data_start(recipe, toys).items()
+    plain = build_method(recipe, 10).backbone
+    changed = {key for key, value in encoder.state_dict().items() if not torch.equal(value, plain.state_dict()[key])}
+    assert changed == {"conv1.weight"}
+    rows = baselines(plain, toys, others={name: encoder})
+    assert list(rows)[-2:] == ["random encoder", name] and rows["random encoder"].conv1.weight.equal(plain.conv1.weight)
