@@ -42,6 +42,7 @@ OUT = timing.ROOT / "data" / "runs" / "trials.jsonl"
 # The step that all steps are timed against, and what it takes: measured, two threads, quiet, Intel Xeon with AMX
 REFERENCE = {"dataset": "cifar10", "batch_size": 256, "width": 24, "optimiser": "muon", "view": QUICK_VIEW}
 REFERENCE_SECONDS = 0.101
+TURNS = 12  # of which the first three are not counted (ours)
 
 
 def plan() -> list[str]:
@@ -67,19 +68,15 @@ def recipe_of(line: str) -> tuple[Recipe, float]:
 
 def steps_in(seconds: float, recipe: Recipe, splits: Splits) -> int:
     """Steps of so many seconds: a step is timed against one of the reference, turn about."""
-    steps, times = [], ([], [])
+    shares = max(1, len(recipe.views.progressive_sizes))  # views may grow: each size is timed
+    steps = []
     for each in (recipe, preset("quick", "simclr", **REFERENCE)):
-        run = new_run(each.replace(steps=100), len(splits.train), len(splits.train.classes), splits.train.device)
+        run = new_run(each.replace(steps=TURNS * shares), len(splits.train), len(splits.train.classes), splits.train.device)
         one, rows = Step(run, splits.train.images, splits.train.labels, "eager"), torch.arange(each.optim.batch_size)
-        steps.append(lambda one=one, rows=rows: one(rows))
-    for turn in range(12):
-        for step, found in zip(steps, times, strict=True):
-            begun = time.perf_counter()
-            step()
-            if turn > 2:
-                found.append(time.perf_counter() - begun)
-    ratio = statistics.median(mine / other for mine, other in zip(*times, strict=True))
-    return max(1, round(seconds / (ratio * REFERENCE_SECONDS)))
+        steps.append(lambda one=one, rows=rows: timing.timed(lambda: one(rows), 1, splits.train.device))
+    ratios = [steps[0]() / steps[1]() for _ in range(TURNS * shares)]
+    medians = [statistics.median(ratios[TURNS * i + 3 : TURNS * (i + 1)]) for i in range(shares)]
+    return max(1, round(seconds / (statistics.mean(medians) * REFERENCE_SECONDS)))
 
 
 def trial(line: str, data: Path | None) -> dict[str, Any]:
