@@ -1,6 +1,6 @@
 """What a step costs with Muon, over the same step with SGD: every method, its quick recipe, turn about.
 
-python -m benchmarks.optimisers --out data/runs/speed/optimisers-cpu.json        two minutes on two cores
+python -m benchmarks.optimisers --out data/runs/optimisers-cpu.json        two minutes on two cores
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ import json
 import sys
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 from mnclglf_lite.core.text import format_table
 from mnclglf_lite.evaluation import evaluate
@@ -123,6 +124,55 @@ def trials_section(path: Path) -> str:
         f"s); {found['dataset']}, asked on {found['on']} ({found['queries']:,} pictures, bank {found['bank']:,}); kNN: k 20"
         f"; seed {found['seed']}; {', '.join(sorted(places))}, two trials side by side, at times with other work: seconds "
         "are not to be compared, steps are\n"
+    )
+
+
+def minutes_section(path: Path) -> str:
+    """Trials of the quick preset, from `benchmarks/trials.py`: all that changed one thing, and each method's best."""
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for row in rows:
+        group, dataset, seconds, method, _ = row["trial"].split(maxsplit=4)
+        groups.setdefault((group, dataset, seconds, *([method] if group == "explore" else [])), []).append(row)
+    parts = ["## What a minute or five can learn: trials\n\n```\npython -m benchmarks.trials --data DIR\n```\n"]
+    for (group, dataset, seconds, *_), found in groups.items():
+        methods: dict[str, list[dict[str, Any]]] = {}
+        for row in found:
+            methods.setdefault(row["trial"].split()[3], []).append(row)
+        shown = sorted(found, key=knn_of, reverse=True)
+        if group != "explore":
+            shown = [max(tried, key=knn_of) for tried in methods.values()]
+        lines = [
+            [row["trial"].split()[3], str(len(methods[row["trial"].split()[3]])), f"`{row['trial'].split(maxsplit=4)[4]}`"]
+            + [f"{row['steps']:,}"] + [f"{100 * row['knn20'][kind]:.1f}" for kind in ("raw", "whitened")]
+            for row in sorted(shown, key=knn_of, reverse=True)
+        ]  # fmt: skip
+        head = ["method", "trials", "flags" if group == "explore" else "flags of the best", "steps", "kNN 20", "whitened"]
+        row, places = found[0], sorted({row["hardware"] for row in found})
+        parts.append(
+            f"{dataset}, {seconds} s of two threads each, group `{group}`:\n\n{format_table(head, lines, markdown=True)}\n\n"
+            f"Validation images ({row['queries']:,}, bank {row['bank']:,}); kNN: k 20, T 0.1; seed 0; {', '.join(places)}; "
+            "one thread a trial, as many steps as two threads make in that time\n"
+        )
+    return "\n".join(parts)
+
+
+def knn_of(row: dict[str, Any]) -> float:
+    return row["knn20"]["raw"]
+
+
+def optimisers_section(path: Path) -> str:
+    """What a step costs with Muon, from `benchmarks/optimisers.py`."""
+    found = json.loads(path.read_text())
+    lines = [
+        [name, str(row["batch_size"]), f"{1000 * row['sgd_seconds']:.1f}", f"{1000 * row['muon_seconds']:.1f}"]
+        + [f"{row['ratio']:.3f}", " to ".join(f"{value:.3f}" for value in row["quartiles"])]
+        for name, row in found["rows"].items()
+    ]
+    head = ["method", "batch", "SGD, ms", "Muon, ms", "ratio", "quartiles"]
+    return (
+        "## A step with Muon over one with SGD\n\n```\npython -m benchmarks.optimisers --out data/runs/optimisers-cpu.json\n"
+        f"```\n\n{format_table(head, lines, markdown=True)}\n\nThe quick recipes for CIFAR-10; {found['hardware']}\n"
     )
 
 
@@ -408,6 +458,7 @@ def map_section(path: Path) -> str:
 
 
 SINGLE = {
+    "optimisers-cpu": optimisers_section,
     "augment": augment_section,
     "joined_views-cpu": joined_section,
     "explorers-cpu": explorers_section,
@@ -421,6 +472,8 @@ def page() -> str:
     parts = [section(name) for name in ASKED if (RUNS / name).is_dir()]
     trials = RUNS / "five-minutes-trials.json"
     parts += [trials_section(trials)] if trials.exists() else []
+    trials = RUNS / "trials.jsonl"
+    parts += [minutes_section(trials)] if trials.exists() else []
     location = RUNS / "glnet-location.json"
     parts += [location_section(location)] if location.exists() else []
     parts += [speed_section(path) for path in sorted((RUNS / "speed").glob("*.json"))]

@@ -1,6 +1,6 @@
 """Seconds to 55 % kNN on CIFAR-10: SimCLR by this package and by lightly, each with SGD and with Muon.
 
-    python -m benchmarks.sooner --data DIR --out data/runs/speed/sooner-cpu.json        an hour on two cores
+    python -m benchmarks.sooner --data DIR --out data/runs/sooner-cpu.json        an hour on two cores
 
 A run that is to reach a target soon must be as long as it needs and no longer, since its learning rate ends at zero. So of
 each variant runs of different lengths are trained, in steps of `GRID`, until the shortest is found whose kNN accuracy (k 20,
@@ -118,7 +118,7 @@ def paces(splits: Splits, turns: int) -> dict[str, list[float]]:
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, metavar="DIR", help="where CIFAR-10 lies")
-    parser.add_argument("--out", type=Path, default=timing.ROOT / "data/runs/speed/sooner-cpu.json", help="the record")
+    parser.add_argument("--out", type=Path, default=timing.ROOT / "data/runs/sooner-cpu.json", help="the record")
     parser.add_argument("--workers", type=int, default=2, help="lightly's loader processes while accuracy is measured (2)")
     parser.add_argument("--guess", type=int, nargs=2, default=(400, 800), help="steps to begin with: Muon, SGD (400 800)")
     parser.add_argument("--only", choices=VARIANTS, help="find this variant's steps alone, and no paces")

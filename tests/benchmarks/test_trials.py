@@ -1,0 +1,78 @@
+"""The trials: every line is a recipe, methods are tried equally often, and the quick preset is the best of them."""
+
+import json
+
+import pytest
+
+from benchmarks import trials
+from mnclglf_lite.methods.registry import METHODS
+from mnclglf_lite.recipe.presets import preset
+from mnclglf_lite.recipe.recipe import Recipe
+
+TRIED = {"toybox": 8, "cifar10": 4}  # trials a method
+
+
+def words(line):
+    return line.split()[:4]
+
+
+def tuned(dataset, method):
+    """The trials that chose a method's preset."""
+    return [row for line, row in trials.kept().items() if words(line)[::3] == ["tune", method] and line.split()[1] == dataset]
+
+
+def test_every_line_of_the_plan_is_a_recipe_and_every_row_has_its_line():
+    plan = trials.plan()
+    assert len(set(plan)) == len(plan) and set(trials.kept()) <= set(plan)
+    for line in plan:
+        recipe, seconds = trials.recipe_of(line)
+        assert recipe.data.dataset == line.split()[1] and recipe.method.name == line.split()[3] and seconds > 0
+    for line, row in trials.kept().items():
+        assert row["split"] == "holdout" and 0 < row["knn20"]["raw"] < 1, line
+        assert Recipe.from_dict(row["recipe"]).optim.steps == row["steps"]
+
+
+@pytest.mark.parametrize("dataset", TRIED)
+@pytest.mark.parametrize("method", METHODS)
+def test_the_quick_preset_is_the_best_of_as_many_trials_for_every_method(method, dataset):
+    rows = tuned(dataset, method)
+    if not rows:
+        pytest.skip(f"{method} is not tuned on {dataset} yet")
+    assert len(rows) == TRIED[dataset]
+    best = max(rows, key=lambda row: row["knn20"]["raw"])
+    assert preset("quick", method, dataset, steps=best["steps"]).differences(Recipe.from_dict(best["recipe"])) == []
+
+
+def test_a_trial_is_made_once(monkeypatch, tmp_path, capsys):
+    line = "explore toybox 1 simclr --steps 2 --batch-size 8 --width 4"
+    (tmp_path / "plan.txt").write_text(f"# a comment\n\n{line}   # another\n")
+    monkeypatch.setattr(trials, "PLAN", tmp_path / "plan.txt")
+    monkeypatch.setattr(trials, "OUT", tmp_path / "rows.jsonl")
+    made = []
+
+    class Process:
+        returncode = 0
+
+        def __init__(self, command, **how):
+            made.append(command[-1])
+
+        def poll(self):
+            return 0
+
+        def communicate(self):
+            return json.dumps({"trial": made[-1], "knn20": {"raw": 0.5, "whitened": 0.6}}) + "\n", None
+
+        def kill(self):
+            pass
+
+    monkeypatch.setattr(trials.subprocess, "Popen", Process)
+    for _ in range(2):
+        trials.main([])
+    assert made == [line] and "50.00 60.00" in capsys.readouterr().out
+
+
+def test_a_trials_row_says_what_was_trained(monkeypatch):
+    monkeypatch.setattr(trials, "steps_in", lambda *given: 2)
+    row = trials.trial("explore toybox 1 simclr --batch-size 8 --width 4 --temperature 0.4", None)
+    assert row["steps"] == 2 and row["recipe"]["temperature"] == 0.4 and row["bank"] == 10_000 and row["queries"] == 1_000
+    assert row["hardware"] and 0 <= row["knn20"]["raw"] <= 1
