@@ -1,7 +1,9 @@
 """Presets: settings that go together, for every method.
 
-    quick         two CPU cores, minutes: a slim ResNet, small heads, rates for short runs
-    standard      one GPU, 32x32: ResNet-18 with the CIFAR stem, 200 epochs, customary temperatures
+    quick         two CPU cores, minutes: a slim ResNet, small heads, Muon, a first layer from the data; every method's
+                  settings are the best of equally many trials (`benchmarks/trials.py`)
+    standard      one GPU, 32x32: ResNet-18 with the CIFAR stem, 200 epochs, customary temperatures, SGD. With
+                  optimiser="muon" the matrices are Muon's; what that does on a GPU is not measured yet
     as_released   MNCLGLF as its authors ran it: images enlarged to 224, ImageNet stem, temperature 1, weights 1 and 6
                   (the last, incomplete batch of an epoch is dropped: 195 steps where they have 196); and Fast-MoCo, whose
                   code theirs came from. No other method has it: see `presets_of`. Their table's other methods were
