@@ -42,7 +42,7 @@ from mnclglf_lite.results import compare, pretrained, records
 
 # %%
 splits = load_dataset("toybox", side=24)
-base = preset("quick", "simclr", "toybox", batch_size=64, steps=400, lr=0.72, precision="fp32")
+base = preset("quick", "simclr", "toybox", batch_size=64, steps=400, precision="fp32")
 colourful = base.replace(view=replace(base.views.view, size=24))
 plain = base.replace(view=replace(colourful.views.view, jitter_p=0.0, gray_p=0.0))
 runs = {"SimCLR": colourful, "SimCLR, no colour changes": plain}
@@ -331,7 +331,7 @@ for name, pictures in (("the bank as it was", before), ("the bank with planted o
 def taught(each, view):
     index = linear.few_labels(labels, each, 10, seed=0)
     few = splits._replace(train=splits.train.subset(index.repeat(-(-10_000 // len(index)))))
-    recipe = preset("quick", "supervised", "toybox", batch_size=64, steps=200, lr=1.6, precision="fp32")
+    recipe = preset("quick", "supervised", "toybox", batch_size=64, steps=200, precision="fp32")
     run = train(recipe.replace(view=view), few, device="cpu", log=lambda text: None)
     logits = run.method.eval().classifier(extract_features(run.backbone, splits.test))
     return [float((logits.argmax(dim=1) == truth).double().mean())]
