@@ -109,7 +109,7 @@ WEAK = View(size=16, scale=(0.4, 1.0), jitter_p=0.0, gray_p=0.0, blur_p=0.0)
 
 SMALL = {
     "width": 8, "blocks": (1, 1), "projector": (16, 8), "predictor_hidden": 8, "queue": 32, "batch_size": 16, "steps": 4,
-    "view": View(size=16, blur_p=0.0), "teacher_view": WEAK,
+    "view": View(size=16, blur_p=0.0), "teacher_view": WEAK, "optimiser": "sgd", "first_layer": "random", "swap_from": 0.0,
 }  # fmt: skip
 
 

@@ -135,7 +135,7 @@ class CGH(Method):
     presets = {
         "quick": {
             "": {"temperature": 0.1, "lr": 0.36, "batch_size": 128, "ema": 0.9, "ramp": 0.3, "teacher_view": WEAK_VIEW},
-            "toybox": {"teacher_view": PLAIN_VIEW},
+            "toybox": {"teacher_view": PLAIN_VIEW, "muon_lr": 0.05},
         },
         "standard": {
             "": {"projector": (2048, 128), "projector_last_norm": False, "temperature": 0.1, "bn_splits": 8},

@@ -47,8 +47,8 @@ class SimSiam(Method):
     presets = {
         "quick": {
             "": {"projector": (256, 256), "lr": 1.8, "batch_size": 32, "weight_decay": 1e-4},
-            # Without negatives the strong crops of the others leave too little in common to begin with (measured).
-            "toybox": {"view": dataclasses.replace(TOY_VIEW, scale=(0.6, 1.0))},
+            # Without negatives, strong crops and inverted views leave too little in common to begin with (measured)
+            "toybox": {"view": dataclasses.replace(TOY_VIEW, scale=(0.6, 1.0), invert_p=0.0), "batch_size": 128},
         },
         "standard": {"": {"projector": (2048, 2048, 2048), "predictor_hidden": 512, "predictor_lr": "constant"}},
     }

@@ -27,7 +27,15 @@ from .recipe import Recipe, layered
 
 QUICK: dict[str, dict[str, Any]] = {
     "": {"view": QUICK_VIEW},
-    "toybox": {"width": 16, "view": TOY_VIEW, "queue": 2048},
+    "toybox": {
+        "width": 16,
+        "view": TOY_VIEW,
+        "queue": 2048,
+        "optimiser": "muon",
+        "first_layer": "data",
+        "lr": 0.3,
+        "weight_decay": 1e-3,
+    },
 }
 
 STANDARD: dict[str, dict[str, Any]] = {

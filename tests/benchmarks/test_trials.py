@@ -18,7 +18,9 @@ def words(line):
 
 def tuned(dataset, method):
     """The trials that chose a method's preset."""
-    return [row for line, row in trials.kept().items() if words(line)[::3] == ["tune", method] and line.split()[1] == dataset]
+    return [
+        row for line, row in trials.kept().items() if words(line)[::3] == ["tune", method] and line.split()[1] == dataset
+    ]
 
 
 def test_every_line_of_the_plan_is_a_recipe_and_every_row_has_its_line():

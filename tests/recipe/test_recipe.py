@@ -59,7 +59,7 @@ def test_a_record_from_before_heads_could_start_otherwise_has_heads_that_start_a
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"queue": 1000}, r"queue \(1000\) must be a multiple of the batch \(128\); the nearest is 1024"),
+        ({"queue": 1000, "batch_size": 128}, r"queue \(1000\) must be a multiple of the batch \(128\); the nearest is 1024"),
         ({"stem": "cifr"}, "did you mean 'cifar'"),
         ({"temperature": 0.0}, "temperature must be positive"),
         ({"batch_size": 1}, "batch_size must be at least 2"),
