@@ -34,10 +34,11 @@ from mnclglf_lite.views.view import denormalise
 
 # %% [markdown]
 # ## Something to learn from
-# The toy box again, drawn small so that everything here takes seconds. From each picture two views: cut, coloured, 16 pixels.
+# The toy box again, drawn small so that everything here takes seconds, and in its first version: that has larger bricks, which
+# can be told apart at 16 pixels. From each picture two views: cut, coloured, 16 pixels.
 
 # %%
-splits = load_dataset("toybox", side=24)
+splits = load_dataset("toybox-v1", side=24)
 toys, view = splits.train, replace(preset("quick", "simclr", "toybox").views.view, size=16)
 x1, x2 = make_views(toys.images[:64], [view, view], torch.Generator().manual_seed(0))
 eight = denormalise(torch.cat([x1[:8], x2[:8]])).clamp(0, 1)

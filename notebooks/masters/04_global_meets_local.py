@@ -39,15 +39,15 @@ from mnclglf_lite.views.view import denormalise
 # another view of the picture, or rather a near neighbour of that (notebook 03). *Local:* what it says of a **whole** view should
 # resemble what it says of **parts** of another view. This notebook builds the local half and then asks what it is worth.
 #
-# It will train a few networks for seconds each, so the toys are made easier than usual: all large, evenly lit, of strong
-# contrast. Place, stretch, turn and colours vary as ever.
+# It will train a few networks for seconds each, so the toys are made easier than usual: those of the toy box's first version,
+# which have larger bricks, all large, evenly lit, of strong contrast. Place, turn and colours vary as ever.
 
 
 # %%
 def box(count, seed, split):
     fixed = {"size": 0.85, "light": 0.0, "contrast": 0.7}
-    images, labels, *_ = toybox.draw(count, seed, side=24, fixed=fixed)
-    return dataset.ImageSet(images, labels, toybox.CLASSES, "toybox", split)
+    images, labels, *_ = toybox.draw(count, seed, side=24, fixed=fixed, version=1)
+    return dataset.ImageSet(images, labels, tuple(toybox.design(1)[0]), "toybox-v1", split)
 
 
 splits = dataset.Splits(box(4000, 1, "train"), box(1000, 2, "holdout"), box(200, 3, "test"))

@@ -37,16 +37,16 @@ from mnclglf_lite.views.batch import make_views
 
 # %% [markdown]
 # ## A world small enough to break things in
-# To break a training run on purpose you have to run it a dozen times. So everything here is small: toys of 16 pixels, a network
-# of the narrowest kind, a minute in all. What you see are real runs of a real method, but tiny ones: they show *how* a run
-# fails, not how well a method does when it is given its time.
+# To break a training run on purpose you have to run it a dozen times. So everything here is small: toys of 16 pixels, of the
+# toy box's first version (its bricks are larger), a network of the narrowest kind, a minute in all. What you see are real runs
+# of a real method, but tiny ones: they show *how* a run fails, not how well a method does when it is given its time.
 
 # %%
-splits = load_dataset("toybox", side=16)
+splits = load_dataset("toybox-v1", side=16)
 sheet = sheets.contact_sheet(
     splits.test.images[:20], columns=10, scale=4, title="The toy box at 16 pixels: what the network gets"
 )
-sheets.Shown(sheet, "Two rows of ten coarse little pictures, each a toy made of 24 bricks.")
+sheets.Shown(sheet, "Two rows of ten coarse little pictures, each a toy made of twelve bricks.")
 
 # %% [markdown]
 # A *recipe* names everything that decides a run. `tiny` makes recipes for this notebook: 120 steps of 64 pictures, on the CPU,
