@@ -8,6 +8,8 @@ import re
 from pathlib import Path
 from statistics import mean
 
+from benchmarks import trials
+from mnclglf_lite.data import toybox
 from mnclglf_lite.evaluation import layouts
 from mnclglf_lite.explorers.crops import sample
 from mnclglf_lite.explorers.loss import temperature
@@ -20,7 +22,7 @@ from mnclglf_lite.results.records import group_by_method, load_records
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = re.compile(  # digits that are no figures: names, versions, addresses
     r"CIFAR-100?|ResNet-18|cifar100?|python3|float32|bf16|uint8|0[0-9]_[a-z_]+|MoCo v2|\(3\.10 or newer\)|JupyterLab 4|"
-    r"2023\]\(https://arxiv\.org/abs/2306\.15930\)"
+    r"2023\]\(https://arxiv\.org/abs/2306\.15930\)|Jordan and others 2024|version 1|toybox-v1"
 )
 
 
@@ -43,7 +45,10 @@ def readme_figures():
     guide = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "add_your_own_method.md").read_text(), re.DOTALL)[1]
     import numpy as np
 
+    seconds = {line.split()[2] for line in trials.kept() if line.startswith("tune toybox ")}
     return [
+        f"ten toys of the same {toybox.BRICKS} bricks",
+        f"{' '.join(seconds)} seconds on the toy box",
         f"{toys['budget']['image_views']:,} views each, on two cores",
         f"percent on {run['queries']:,} test pictures, bank {run['bank']:,}; kNN: k {run['protocols']['knn20']['k']}, "
         f"T {run['protocols']['knn20']['temperature']}",

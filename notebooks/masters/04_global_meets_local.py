@@ -364,7 +364,7 @@ saved = records.group_by_method(records.load_records(records.KEPT / "toybox"))
 for name in ("mnclglf", "mnclglf-released"):
     protocol = told(saved[name])
 print(f"raw pixels        {100 * knn20(saved['mnclglf'][0].baselines['raw pixels']):.1f} %")
-print(f"toy box, version 1, {protocol}; ± is half the range")
+print(f"toybox-v1, {protocol}; ± is half the range")
 
 axes = Figure(figsize=(7.4, 3.6), layout="constrained").add_subplot(xlabel="step", ylabel="kNN on the hold-out, percent")
 forms = {"mnclglf": ("as drawn", "-", "#0072B2"), "mnclglf-released": ("as released", "--", "#D55E00")}

@@ -32,7 +32,7 @@ def asked(monkeypatch):
 
 
 def run(folder, toys, knn=1.0, linear=1.0, every=1, **changes):
-    recipe = tiny("simclr", steps=3 * (len(toys.train) // tiny().optim.batch_size), **changes)
+    recipe = tiny("simclr", steps=3 * (len(toys.train) // tiny().optim.batch_size), **{"seed": 1, **changes})
     return race.race(recipe, toys, folder, targets={"knn": knn, "linear": linear}, every=every, device=CPU)
 
 

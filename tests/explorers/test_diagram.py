@@ -359,7 +359,7 @@ def test_the_whole_figure(graphs):
     assert "p1 (predictor, call 1), made of z1" in found.words and "(16, 8)" in found.words
     loss = float(graph.nodes["loss"].tensor)
     assert f"The loss is {loss:.3f}" in found.words and "No label reaches the loss" in found.words
-    assert "momentum_backbone follows backbone, of itself it keeps 0.8" in found.words
+    assert "momentum_backbone follows backbone, of itself it keeps 0.9" in found.words
     assert step_figure(graph, "mnclglf").chosen == "projector 1"  # the first thing with a name
     again = step_figure(graph, "mnclglf", 2, "everything", "predictor 1")
     assert canvas.png(again.picture) == canvas.png(found.picture)
