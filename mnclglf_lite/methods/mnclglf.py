@@ -173,10 +173,9 @@ class MNCLGLF(Method):
         """
         backbone, head, queue = self.twin(end)
         m = z.detach() if backbone is None else head(backbone(x))
-        nearest, labels = queue.nearest(m)
         config = self.config
-        n = torch.where(self.progress >= config.swap_from, nearest, m) if config.neighbour_swap else m
-        return m, n, labels
+        nearest, labels = queue.nearest(m, self.progress >= config.swap_from)
+        return m, nearest if config.neighbour_swap else m, labels
 
     def patches_of(self, views: list[Tensor]) -> tuple[Tensor, Tensor]:
         """See `patches_of` above."""

@@ -67,9 +67,8 @@ class NNCLR(Method):
     def forward(self, views: list[Tensor], labels: Tensor | None = None) -> Outputs:
         z1, z2 = (self.projector(self.backbone(x)) for x in views)  # (N, 3, S, S) -> (N, D) each
         p1, p2 = self.predictor(z1), self.predictor(z2)
-        (n1, label1), (n2, label2) = self.queue.nearest(z1), self.queue.nearest(z2)  # without gradient
         begun = self.progress >= self.config.swap_from
-        n1, n2 = torch.where(begun, n1, z1.detach()), torch.where(begun, n2, z2.detach())
+        (n1, label1), (n2, label2) = self.queue.nearest(z1, begun), self.queue.nearest(z2, begun)  # without gradient
         loss = (info_nce(n1, p2, self.temperature) + info_nce(n2, p1, self.temperature)) / 2
         outputs = {"loss": loss, "z1": z1, "z2": z2, "p1": p1, "p2": p2, "n1": n1, "n2": n2}
         if labels is not None:  # a gauge, never a loss: how often is the neighbour of the picture's own class?

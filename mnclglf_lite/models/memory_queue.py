@@ -51,10 +51,14 @@ class Queue(nn.Module):
         self.pointer.copy_((self.pointer + n) % len(self))
 
     @torch.no_grad()
-    def nearest(self, query: Tensor) -> tuple[Tensor, Tensor]:
-        """For each row of `query` (N, D), the queue entry of highest cosine similarity and its label: (N, D), (N,)."""
+    def nearest(self, query: Tensor, begun: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """For each row of `query` (N, D), the queue entry of highest cosine similarity and its label: (N, D), (N,).
+
+        begun: where it is given and False (), the queries themselves come back in place of the entries.
+        """
         with torch.autocast(query.device.type, enabled=False):  # in bf16 near neighbours would tie
             keys = F.normalize(self.entries, dim=1)
             # The length of a query does not change which entry is nearest, so only the keys are normalised.
             index = (query.to(keys.dtype) @ keys.T).argmax(dim=1)  # (N, K) -> (N,)
-        return self.entries[index], self.labels[index]
+        entries = self.entries[index]
+        return entries if begun is None else torch.where(begun, entries, query), self.labels[index]

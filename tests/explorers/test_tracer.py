@@ -196,7 +196,7 @@ def test_more_twins_follow_more_slowly_and_one_network_has_none(toys):
     graph = traced("mnclglf", toys, num_networks=3)
     found = [graph.networks[f"momentum_backbone{end}"] for end in ("", "_2")]
     assert [twin.follows for twin in found] == ["backbone", "backbone"]
-    assert [twin.momentum for twin in found] == pytest.approx([0.8, 0.9], abs=1e-3)  # 1 - (1 - m) / 2^i
+    assert [twin.momentum for twin in found] == pytest.approx([0.9, 0.95], abs=1e-3)  # 1 - (1 - m) / 2^i
     assert graph.networks["queue_2"].takes == ("m3_2",)
     alone = traced("mnclglf", toys, num_networks=1)
     assert not any(network.follows for network in alone.networks.values())
