@@ -106,4 +106,4 @@ def test_unknown_preset_names_the_nearest():
 
 def test_differences_name_the_fields():
     a = preset("quick", "simclr")
-    assert a.differences(a.replace(seed=1, lr=0.1)) == ["seed: 0 -> 1", "lr: 0.36 -> 0.1"]
+    assert a.differences(a.replace(seed=1, lr=0.1)) == ["seed: 0 -> 1", f"lr: {a.optim.lr} -> 0.1"]
