@@ -127,9 +127,11 @@ def trials_section(path: Path) -> str:
     )
 
 
-def minutes_section(path: Path) -> str:
+def minutes_section() -> str:
     """Trials of the quick preset, from `benchmarks/trials.py`: all that changed one thing, and each method's best."""
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    from benchmarks import trials
+
+    rows = list(trials.kept().values())
     groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for row in rows:
         group, dataset, seconds, method, _ = row["trial"].split(maxsplit=4)
@@ -162,7 +164,9 @@ BEGIN_TRIALS = "<!-- from data/runs/trials.jsonl by benchmarks/report.py -->\n"
 
 def readme_trials() -> str:
     """What 45 seconds teach each method on the toy box: the best of its trials, for the README."""
-    rows = [json.loads(line) for line in (RUNS / "trials.jsonl").read_text().splitlines()]
+    from benchmarks import trials
+
+    rows = list(trials.kept().values())
     tried: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         if row["trial"].startswith("tune toybox 45 "):
@@ -496,8 +500,7 @@ def page() -> str:
     parts = [section(name) for name in ASKED if (RUNS / name).is_dir()]
     trials = RUNS / "five-minutes-trials.json"
     parts += [trials_section(trials)] if trials.exists() else []
-    trials = RUNS / "trials.jsonl"
-    parts += [minutes_section(trials)] if trials.exists() else []
+    parts.append(minutes_section())
     location = RUNS / "glnet-location.json"
     parts += [location_section(location)] if location.exists() else []
     parts += [speed_section(path) for path in sorted((RUNS / "speed").glob("*.json"))]

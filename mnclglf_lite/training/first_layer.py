@@ -44,13 +44,14 @@ def start_from_data(method: nn.Module, images: Tensor, size: int) -> None:
     Channels beyond twice the components keep their random start. images: uint8 (M, 3, H, W), of which `IMAGES` are taken
     evenly and seen whole at `size` pixels.
     """
+    weights = [
+        module.conv1.weight for module in method.modules() if isinstance(module, ResNet)
+    ]  # of one shape: the encoder's
     taken = images[:: -(-len(images) // IMAGES)]
-    for backbone in method.modules():
-        if isinstance(backbone, ResNet):
-            weight = backbone.conv1.weight
-            filters = patch_components(whole_images(taken, size), weight.shape[-1])
-            both = torch.stack([filters, -filters], 1).flatten(0, 1)[: len(weight)]  # (2 3 k k, 3, k, k)
-            weight[: len(both)] = both.to(weight)
+    filters = patch_components(whole_images(taken, size), weights[0].shape[-1])
+    both = torch.stack([filters, -filters], 1).flatten(0, 1)[: len(weights[0])]  # (2 3 k k, 3, k, k)
+    for weight in weights:
+        weight[: len(both)] = both.to(weight)
 
 
 def with_data_start(recipe: Recipe, splits: Splits) -> dict[str, nn.Module]:

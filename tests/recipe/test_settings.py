@@ -315,4 +315,6 @@ def test_a_resumed_run_may_differ_in_nothing_that_it_reads(toys, tmp_path):
     train(tiny("simclr", steps=2), toys, out=tmp_path, **quiet)
     with pytest.raises(InputError, match=r"temperature: [0-9.]+ -> 0.3"):
         train(tiny("simclr", steps=2, temperature=0.3), toys, out=tmp_path, resume=True, **quiet)
-    assert isinstance(toys, Splits) and build_method(tiny("simclr"), 10).config.temperature == tiny("simclr").method.temperature
+    assert (
+        isinstance(toys, Splits) and build_method(tiny("simclr"), 10).config.temperature == tiny("simclr").method.temperature
+    )
