@@ -74,7 +74,7 @@ sheets.Shown(figure, "A toy with six coloured boxes on it, and beside it the six
 # %% [markdown]
 # Colour changes wildly from view to view, so it hardly tells which views belong together; place and size change somewhat.
 # The arrangement of the bricks survives nearly every crop. That is the whole trick: *what varies from view to view does not
-# help to find the partner, so the network has no reason to keep it.* At the end we measure what it kept.
+# help to find the positive (the other view), so the network has no reason to keep it.* At the end we measure what it kept.
 
 # %% [markdown]
 # ## Train SimCLR
@@ -203,8 +203,8 @@ for factor in toybox.FACTORS:
 # %% [markdown]
 # Look at `ground_hue`: the untrained network hands it on, and the longer the training, the less is left of it, for the views
 # recolour everything. Place (`x`, `y`) and `size` went the other way. Crops as large as ours shift a toy only a little, so its place
-# is still some help to find the partner, and what helps is kept. Views are inverted at random (`invert_p`), so whether
-# the toy is brighter than its ground does not help to find the partner either. See how well each network tells it.
+# is still some help to find the positive, and what helps is kept. Views are inverted at random (`invert_p`), so whether
+# the toy is brighter than its ground does not help to find the positive either. See how well each network tells it.
 #
 # ## Where things are, and what next
 # * The pictures above are in the folder `pictures` beside this notebook.
