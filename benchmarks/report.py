@@ -4,14 +4,16 @@ python benchmarks/report.py
 """
 
 import json
+import re
 import sys
 from pathlib import Path
-from statistics import mean
+from statistics import mean, median
 from typing import Any
 
 from mnclglf_lite.core.text import format_table
-from mnclglf_lite.evaluation import evaluate
 from mnclglf_lite.recipe.legacy import upgrade
+from mnclglf_lite.recipe.presets import preset
+from mnclglf_lite.recipe.recipe import Recipe
 from mnclglf_lite.results import compare, paired, paper_table
 from mnclglf_lite.results.records import group_by_method, load_records
 
@@ -21,19 +23,28 @@ HEAD = """# Measured so far
 
 Written by `python benchmarks/report.py` from the files in `data/runs/`. Percent. kNN: cosine, weighted, T 0.1; raw features
 of the online backbone unless a column says otherwise; bank: the training part without the hold-out; linear: logistic
-regression on cached features. CIFAR-10 settings were chosen on the hold-out; MNCLGLF's settings for the toy box go back to
-trials that looked at test pictures, so its rows there carry some selection bias.
+regression on cached features. All settings were chosen on validation images (the hold-out).
 
 """
 # What each folder answers, and the commands that fill it (some take --data FOLDER where the pictures lie elsewhere)
 ASKED = {
     "toybox": (
-        "The toy box, version 1, eleven methods and MNCLGLF's second form, three seeds, as many whole views for each",
-        "mnclglf-lite compare --dataset toybox-v1 --methods all,mnclglf-released --image-views 160000 --seeds 0,1,2 "
-        "--split test --out data/runs/toybox",
+        "The toy box, 45 seconds of two cores: eleven methods and MNCLGLF as released, three seeds",
+        "mnclglf-lite compare --methods all,mnclglf-released --minutes 0.75 --seeds 0,1,2 --split test "
+        "--out data/runs/toybox\npython -m benchmarks.maps data/runs/toybox",
+    ),
+    "one-minute": (
+        "CIFAR-10, one minute of two cores",
+        "mnclglf-lite compare --dataset cifar10 --methods simclr,moco,mnclglf --minutes 1 --split test "
+        "--out data/runs/one-minute",
+    ),
+    "five-minutes": (
+        "CIFAR-10, five minutes of two cores",
+        "mnclglf-lite compare --dataset cifar10 --methods simclr,moco,mnclglf --minutes 4.9 --split test "
+        "--out data/runs/five-minutes",
     ),
     "cifar10-slim": (
-        "CIFAR-10, the slim net, the same methods, as many whole views for each, a run a core",
+        "Old recipe (SGD): CIFAR-10, the slim net, the same methods, as many whole views for each, a run a core",
         "python -m benchmarks.ablation family",
     ),
     "precision-bf16": (
@@ -62,69 +73,14 @@ ASKED = {
         "MNCLGLF on CIFAR-10, the slim net: both forms and no swap for twice as many steps, three seeds",
         "python -m benchmarks.ablation long",
     ),
-    "five-minutes-c10": (
-        "CIFAR-10 in five minutes on two cores: SimCLR, the best settings of the trials below",
-        "mnclglf-lite train --dataset cifar10 --method simclr --width 32 --temperature 0.15 --lr 1.5 --view-scale 0.3 1 "
-        "--steps 2345 --out data/runs/five-minutes-c10\nmnclglf-lite evaluate data/runs/five-minutes-c10 --split test",
-    ),
-    "quick-c10-simclr": (
-        "CIFAR-10 in five minutes on two cores: SimCLR's quick recipe",
-        "mnclglf-lite train --dataset cifar10 --method simclr --minutes 4.9 --out data/runs/quick-c10-simclr\n"
-        "mnclglf-lite evaluate data/runs/quick-c10-simclr --split test",
-    ),
-    "quick-c10-drawn": (
-        "CIFAR-10 in five minutes on two cores: MNCLGLF as drawn",
-        "mnclglf-lite train --dataset cifar10 --method mnclglf --lr 0.9 --steps 1900 --out data/runs/quick-c10-drawn\n"
-        "mnclglf-lite evaluate data/runs/quick-c10-drawn --split test",
-    ),
-    "quick-c10-released": (
-        "CIFAR-10 in five minutes on two cores: MNCLGLF as released",
-        "mnclglf-lite train --dataset cifar10 --method mnclglf --no-local-gradient --lr 0.9 --steps 1900 "
-        "--out data/runs/quick-c10-released\nmnclglf-lite evaluate data/runs/quick-c10-released --split test",
-    ),
 }
 
 
 def section(name: str) -> str:
     """One folder's table with what it is, its command, and the line that says what the numbers are."""
     folder, (title, command) = RUNS / name, ASKED[name]
-    if (folder / "compare.json").exists():
-        body = compare.table(json.loads((folder / "compare.json").read_text()), markdown=True)
-    else:
-        found = json.loads((folder / "result.json").read_text())
-        row, recipe = list(found["rows"].values())[-1], upgrade(found["recipe"])
-        body = evaluate.table(found["rows"], markdown=True) + (
-            f"\n\n{row['dataset']}, {row['on']} ({row['queries']:,} pictures, bank {row['bank']:,}); seed {recipe['seed']}, "
-            f"{found['step']:,} steps of {recipe['batch_size']} in {found['train_seconds']:.0f} s; {row['hardware']}"
-        )
+    body = compare.table(json.loads((folder / "compare.json").read_text()), markdown=True)
     return f"## {title}\n\n```\n{command}\n```\n\n{body}\n"
-
-
-def trials_section(path: Path) -> str:
-    """What the trials for the run of five minutes said, from `benchmarks/five_minutes.py`; the best first."""
-    from benchmarks import five_minutes
-
-    found = json.loads(path.read_text())
-    rows = sorted(found["rows"], key=lambda row: -row["knn20"]["raw"])
-    lines = [
-        [
-            f"`{five_minutes.flags_of(row)}`" if row["flags"] else "(the quick recipe)",
-            f"{row['steps']:,}",
-            f"{row['train_seconds']:.0f}",
-        ]
-        + [f"{100 * row['knn20'][transform]:.1f}" for transform in ("raw", "whitened")]
-        for row in rows
-    ]
-    body = format_table(["flags beside the quick recipe", "steps", "s", "kNN 20", "whitened"], lines, markdown=True)
-    seconds, places = [row["train_seconds"] for row in rows], {row["hardware"] for row in rows}
-    return (
-        f"## What makes the most of a few minutes? {len(rows)} trials\n\n```\n"
-        "OMP_NUM_THREADS=1 python -m benchmarks.five_minutes --share 1/2     # and 2/2 beside it\n"
-        f"python -m benchmarks.five_minutes\n```\n\n{body}\n\n{found['what']} ({min(seconds):.0f} to {max(seconds):.0f} "
-        f"s); {found['dataset']}, asked on {found['on']} ({found['queries']:,} pictures, bank {found['bank']:,}); kNN: k 20"
-        f"; seed {found['seed']}; {', '.join(sorted(places))}, two trials side by side, at times with other work: seconds "
-        "are not to be compared, steps are\n"
-    )
 
 
 def minutes_section() -> str:
@@ -134,7 +90,9 @@ def minutes_section() -> str:
     rows = list(trials.kept().values())
     groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for row in rows:
-        group, dataset, seconds, method, _ = row["trial"].split(maxsplit=4)
+        group, dataset, seconds, method = row["trial"].split()[:4]
+        if group == "parts":  # see `parts_section`
+            continue
         groups.setdefault((group, dataset, seconds, *([method] if group == "explore" else [])), []).append(row)
     parts = ["## What a minute or five can learn: trials\n\n```\npython -m benchmarks.trials --data DIR\n```\n"]
     for (group, dataset, seconds, *_), found in groups.items():
@@ -159,34 +117,52 @@ def minutes_section() -> str:
     return "\n".join(parts)
 
 
-BEGIN_TRIALS = "<!-- from data/runs/trials.jsonl by benchmarks/report.py -->\n"
+def knn_of(row: dict[str, Any]) -> float:
+    return row["knn20"]["raw"]
 
 
-def readme_trials() -> str:
-    """What 45 seconds teach each method on the toy box: the best of its trials, for the README."""
+def parts_section() -> str:
+    """MNCLGLF with a part changed, beside SimCLR, at equal image views: trials of the group `parts`."""
     from benchmarks import trials
 
-    rows = list(trials.kept().values())
-    tried: dict[str, list[dict[str, Any]]] = {}
-    for row in rows:
-        if row["trial"].startswith("tune toybox 45 "):
-            tried.setdefault(row["recipe"]["method"], []).append(row)
-    best = {name: max(found, key=knn_of) for name, found in tried.items()}
-    lines = ["| | kNN | whitened | steps of images |", "|---|---:|---:|---:|"]
-    for name, row in sorted(best.items(), key=lambda pair: -knn_of(pair[1])):
-        shares = " | ".join(f"{100 * row['knn20'][kind]:.1f}" for kind in ("raw", "whitened"))
-        title = NAMES.get(name, name)
-        lines.append(f"| {title} | {shares} | {row['steps']:,} of {row['recipe']['batch_size']} |")
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for row in trials.kept().values():
+        if row["trial"].startswith("parts "):
+            groups.setdefault(re.sub(r" --(steps|seed) \S+", "", row["trial"]), []).append(row)
+    if not groups:
+        return ""
+    lines = []
+    for rows in sorted(groups.values(), key=lambda found: -mean(map(knn_of, found))):
+        recipe = Recipe.from_dict(rows[0]["recipe"])
+        usual = preset("quick", recipe.method.name, recipe.data.dataset, steps=recipe.optim.steps, seed=recipe.seed)
+        cells = [compare.cell([row["knn20"][kind] for row in rows]) for kind in ("raw", "whitened")]
+        lines.append([", ".join([recipe.method.name, *usual.differences(recipe)]), f"{rows[0]['steps']:,}", *cells])
     row = rows[0]
-    counts = {len(found) for found in tried.values()}
-    return "\n".join(lines) + (
-        f"\n\nThe best of {', '.join(map(str, counts))} trials each, by kNN on validation images (1,000, bank 10,000; k 20, "
-        f"T 0.1), as many steps as two threads make in 45 seconds; one seed, so the best is a lucky one; {row['hardware']}\n"
+    return (
+        f"## MNCLGLF's parts beside SimCLR, {row['recipe']['dataset']}\n\n"
+        "```\npython -m benchmarks.trials --data DIR\n```\n\n"
+        f"{format_table(['the quick preset', 'steps', 'kNN 20', 'whitened'], lines, markdown=True)}\n\n"
+        f"{trials.image_views(row):,} whole views each; validation images ({row['queries']:,}, bank {row['bank']:,}); kNN: "
+        f"k 20, T 0.1; seeds {', '.join(str(row['recipe']['seed']) for row in rows)}, mean ± half the range; "
+        f"{row['hardware']}\n"
     )
 
 
-def knn_of(row: dict[str, Any]) -> float:
-    return row["knn20"]["raw"]
+def sooner_section(path: Path) -> str:
+    """Seconds to a target by this package and by lightly, from `benchmarks/sooner.py`."""
+    found = json.loads(path.read_text())
+    lines = [
+        [name, f"{steps:,}", f"{1000 * median(found['step_seconds'][name]):.0f}", f"{found['seconds'][name]:.0f}"]
+        + [f"{found['ratios'][name]:.1f}"]
+        for name, steps in found["steps"].items()
+    ]
+    head = ["SimCLR", "steps", "ms a step", "seconds", "times as long"]
+    return (
+        f"## Seconds to {100 * found['target']:.0f} % kNN on CIFAR-10\n\n```\n"
+        f"python -m benchmarks.sooner --data DIR --out data/runs/{path.name}\n```\n\n"
+        f"{format_table(head, lines, markdown=True)}\n\nThe shortest run, in steps of {found['grid']}, that reaches it on "
+        f"validation images (k 20, T 0.1, raw, bank 45,000), seed 0; {found['hardware']}\n"
+    )
 
 
 def optimisers_section(path: Path) -> str:
@@ -308,17 +284,43 @@ BEGIN, END = "<!-- from data/runs/toybox by benchmarks/report.py -->\n", "<!-- e
 
 
 def readme_table() -> str:
-    """The toy box in five columns, for the README."""
+    """What 45 seconds teach each method on the toy box, for the README."""
     found = json.loads((RUNS / "toybox" / "compare.json").read_text())
+    places = json.loads((RUNS / "toybox" / "maps.json").read_text())["means"]["map"]
     rows = {name: [row] for name, row in found["baselines"].items()}
     rows |= {name: found["rows"][name]["runs"] for name in NAMES if name in found["rows"]}
-    lines = ["| | kNN | whitened | linear | seconds |", "|---|---:|---:|---:|---:|"]
+    lines = [
+        "| | kNN | whitened | linear | kNN on the map | steps of images | seconds |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+    ]
     for name, runs in rows.items():
-        shares = [compare.cell([run["knn20"][how]["top1"] for run in runs]) for how in ("raw", "whitened")]
-        shares.append(compare.cell([run["linear"]["top1"] for run in runs]))
-        seconds = f"{mean(run['train_seconds'] for run in runs):.0f}" if name in found["rows"] else "-"
-        lines.append(f"| {NAMES.get(name, name)} | {' | '.join(shares)} | {seconds} |")
-    return "\n".join(lines) + "\n"
+        cells = [compare.cell([run["knn20"][how]["top1"] for run in runs]) for how in ("raw", "whitened")]
+        cells += [compare.cell([run["linear"]["top1"] for run in runs])]
+        cells += trained_cells(found["rows"].get(name), f"{100 * places[name]:.1f}" if name in places else "-")
+        lines.append(f"| {NAMES.get(name, name)} | {' | '.join(cells)} |")
+    return (
+        "\n".join(lines) + f"\n\n{what_of(found)}; kNN on the map: k 10 on the two UMAP coordinates of 1,000 test images\n"
+    )
+
+
+def trained_cells(row: dict[str, Any] | None, *cells: str) -> list[str]:
+    """Steps and seconds of a row of the README's tables, after its own cells; dashes for what was not trained."""
+    if row is None:
+        return [*cells, "-", "-"]
+    steps, seconds = (mean(run[key] for run in row["runs"]) for key in ("steps", "train_seconds"))
+    return [*cells, f"{steps:,.0f} of {row['recipe']['batch_size']}", f"{seconds:.0f}"]
+
+
+def what_of(found: dict[str, Any]) -> str:
+    """What the README's numbers of a comparison are: images, protocol, seeds, hardware and how fast it is."""
+    run = next(iter(found["rows"].values()))["runs"][0]
+    seeds = [each["seed"] for each in next(iter(found["rows"].values()))["runs"]]
+    bare = json.loads((RUNS / "speed" / "cpu-24px.json").read_text())["methods"]["simclr"]["summary"]["rates"]["bare"]
+    return (
+        f"Percent of {run['queries']:,} {found['on']} images, bank {run['bank']:,}; kNN: k 20, T 0.1; seed"
+        f"{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}{' (mean ± half the range)' * (len(seeds) > 1)}; "
+        f"{run['hardware']}; bare networks (width 24, 24 pixels) there: {bare['images_per_s']['median']:,.0f} images/s"
+    )
 
 
 SPEED = ("ours", "ours-eager", "bare", "lightly-tuned", "lightly", "torchvision")
@@ -341,7 +343,7 @@ def readme_speed() -> str:
 
 BEGIN_PAPER = "<!-- from data/runs/cifar10-slim and data/runs/gpu by benchmarks/report.py -->\n"
 BEGIN_ANSWER = "<!-- from data/runs/ablation/forms by benchmarks/report.py -->\n"
-BEGIN_MINUTES = "<!-- from data/runs/five-minutes-c10 and data/runs/quick-c10-simclr by benchmarks/report.py -->\n"
+BEGIN_MINUTES = "<!-- from data/runs/one-minute and data/runs/five-minutes by benchmarks/report.py -->\n"
 BEGIN_COURSE = "<!-- from data/runs/notebooks-cpu.json by benchmarks/report.py -->\n"
 
 
@@ -398,32 +400,18 @@ def longer() -> list[str]:
 
 
 def readme_minutes() -> str:
-    """What five minutes of two cores come to on CIFAR-10, for the README."""
-    from benchmarks import five_minutes
-
-    best, quick = (
-        json.loads((RUNS / name / "result.json").read_text()) for name in ("five-minutes-c10", "quick-c10-simclr")
-    )
-    trials = json.loads((RUNS / "five-minutes-trials.json").read_text())
-    rows = [(NAMES.get(name, name), best["rows"][name], None) for name in ("8x8 thumbnails", "random encoder")]
-    rows += [("SimCLR, the quick recipe", quick["rows"]["simclr"], quick), ("SimCLR, tuned", best["rows"]["simclr"], best)]
-    lines = ["| | kNN | whitened | linear | steps | seconds |", "|---|---:|---:|---:|---:|---:|"]
-    for title, row, run in rows:
-        values = [row["knn20"]["raw"]["top1"], row["knn20"]["whitened"]["top1"], row["linear"]["top1"]]
-        last = [f"{run['step']:,}", f"{run['train_seconds']:.0f}"] if run else ["-", "-"]
-        lines.append(f"| {title} | " + " | ".join([*(f"{100 * value:.1f}" for value in values), *last]) + " |")
-    row, tuned = best["rows"]["simclr"], best["recipe"]
-    shares = {five_minutes.flags_of(row): 100 * row["knn20"]["raw"] for row in trials["rows"]}
-    alone = {flags: shares[flags] - shares[""] for flags in shares if flags.count("--") == 1}
-    gains = ", ".join(f"`{flags}` {alone[flags]:+.1f}" for flags in sorted(alone, key=lambda flags: -alone[flags]))
-    seconds = [row["train_seconds"] for row in trials["rows"]]
-    return "\n".join(lines) + (
-        f"\n\n{row['queries']:,} test pictures, bank {row['bank']:,}; kNN: k 20, T 0.1; seed {tuned['seed']}; "
-        f"{row['hardware']}; the two runs were made at different times, as many steps each. The tuned settings are the best "
-        f"of {len(shares)} trials on the hold-out, one seed each, {min(seconds):.0f} to {max(seconds):.0f} s on one core, "
-        f"where they were {max(shares.values()) - shares['']:.1f} points of kNN ahead of the quick recipe's "
-        f"{shares['']:.1f}. One change alone: {gains}. The wider net shows when features are whitened.\n"
-    )
+    """What one minute and five of two cores come to on CIFAR-10, for the README."""
+    minute, five = (json.loads((RUNS / name / "compare.json").read_text()) for name in ("one-minute", "five-minutes"))
+    rows: list[tuple[str, list[dict[str, Any]], dict[str, Any] | None]] = []
+    rows += [(NAMES.get(name, name), [row], None) for name, row in five["baselines"].items()]
+    for title, found in (("one minute", minute), ("five minutes", five)):
+        rows += [(f"{NAMES[name]}, {title}", row["runs"], row) for name, row in found["rows"].items()]
+    lines = ["| | kNN | whitened | linear | steps of images | seconds |", "|---|---:|---:|---:|---:|---:|"]
+    for title, runs, row in rows:
+        cells = [compare.cell([run["knn20"][how]["top1"] for run in runs]) for how in ("raw", "whitened")]
+        cells += trained_cells(row, compare.cell([run["linear"]["top1"] for run in runs]))
+        lines.append(f"| {title} | {' | '.join(cells)} |")
+    return "\n".join(lines) + f"\n\n{what_of(five)}\n"
 
 
 def course_seconds() -> str:
@@ -486,6 +474,7 @@ def map_section(path: Path) -> str:
 
 
 SINGLE = {
+    "sooner-cpu": sooner_section,
     "optimisers-cpu": optimisers_section,
     "augment": augment_section,
     "joined_views-cpu": joined_section,
@@ -498,9 +487,7 @@ SINGLE = {
 def page() -> str:
     """All of results.md."""
     parts = [section(name) for name in ASKED if (RUNS / name).is_dir()]
-    trials = RUNS / "five-minutes-trials.json"
-    parts += [trials_section(trials)] if trials.exists() else []
-    parts.append(minutes_section())
+    parts += [parts_section(), minutes_section()]
     location = RUNS / "glnet-location.json"
     parts += [location_section(location)] if location.exists() else []
     parts += [speed_section(path) for path in sorted((RUNS / "speed").glob("*.json"))]
@@ -526,7 +513,6 @@ def marked() -> list[tuple[Path, str, str]]:
     readme, course = HERE.parent / "README.md", HERE.parent / "notebooks" / "README.md"
     return [
         (readme, BEGIN, readme_table()),
-        (readme, BEGIN_TRIALS, readme_trials()),
         (readme, BEGIN_MINUTES, readme_minutes()),
         (readme, BEGIN_PAPER, paper_table.table(RUNS, markdown=True) + "\n"),
         (readme, BEGIN_ANSWER, readme_answer()),

@@ -4,7 +4,7 @@
 
 `benchmarks/trials.txt` has a line for each trial: a group, the image set, seconds on two cores, the method, and flags of
 `mnclglf-lite train`, on top of the quick preset of its time. `data/runs/trials.jsonl` keeps a line for each that was made:
-the whole recipe, steps, seconds, kNN accuracy. All have seed 0.
+the whole recipe, steps, seconds, kNN accuracy. Seed 0, where a line names no other.
 
 A trial trains with one thread, so that two can run side by side. Its steps are those that two threads make in its seconds,
 told from how much longer a step takes than one of a reference (`REFERENCE_SECONDS`): the same on a busy machine as on a
@@ -31,8 +31,9 @@ from mnclglf_lite.data.dataset import Splits, load_dataset
 from mnclglf_lite.evaluation import evaluate
 from mnclglf_lite.recipe.flags import add_recipe_flags, recipe_from
 from mnclglf_lite.recipe.presets import preset
-from mnclglf_lite.recipe.recipe import Recipe
+from mnclglf_lite.recipe.recipe import Recipe, build_method
 from mnclglf_lite.training import train
+from mnclglf_lite.training.cost import views_per_image
 from mnclglf_lite.training.run import new_run
 from mnclglf_lite.training.step import Step
 from mnclglf_lite.views.named_views import QUICK_VIEW
@@ -40,7 +41,7 @@ from mnclglf_lite.views.named_views import QUICK_VIEW
 PLAN = timing.ROOT / "benchmarks" / "trials.txt"
 OUT = timing.ROOT / "data" / "runs" / "trials.jsonl"
 # The step that all steps are timed against, and what it takes: measured, two threads, quiet, Intel Xeon with AMX
-REFERENCE = {"dataset": "cifar10", "batch_size": 256, "width": 24, "optimiser": "muon", "view": QUICK_VIEW}
+REFERENCE = {"dataset": "cifar10", "batch_size": 256, "width": 24, "projector": (256, 128), "view": QUICK_VIEW}
 REFERENCE_SECONDS = 0.101
 TURNS = 12  # of which the first three are not counted (ours)
 
@@ -55,6 +56,12 @@ def kept() -> dict[str, dict[str, Any]]:
     """The trials that were made, by their line."""
     rows = [json.loads(line) for line in OUT.read_text().splitlines()] if OUT.exists() else []
     return {row["trial"]: row for row in rows}
+
+
+def image_views(row: dict[str, Any]) -> int:
+    """Whole views that a trial showed."""
+    recipe = Recipe.from_dict(row["recipe"])
+    return round(row["steps"] * recipe.optim.batch_size * views_per_image(recipe, build_method(recipe, 10)))
 
 
 def recipe_of(line: str) -> tuple[Recipe, float]:

@@ -14,7 +14,7 @@ from mnclglf_lite.evaluation.evaluate import extract_features, recalibrate_batch
 from mnclglf_lite.recipe.recipe import build_method
 
 HERE = Path(__file__).parent
-STEPS, POINTS, SEED = 500, 1500, 0
+STEPS, POINTS, SEED = 800, 1500, 0
 
 
 def main() -> None:

@@ -54,8 +54,8 @@ class BYOL(Method):
     title, loss_name = "BYOL", "cosine"
     presets = {
         "quick": {
-            "": {"projector_last_norm": False, "lr": 1.8, "batch_size": 64, "ema": 0.9, "ema_end": 1.0},
-            "toybox": {"ema": 0.95},
+            "": {"projector_last_norm": False, "batch_size": 128, "ema": 0.95, "ema_end": 1.0},
+            "toybox": {"batch_size": 64},
         },
         "standard": {
             "": {"projector": (1024, 256), "projector_last_norm": False, "predictor_hidden": 1024, "ema_end": 1.0},

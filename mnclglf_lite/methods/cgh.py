@@ -134,8 +134,8 @@ class CGH(Method):
     title, loss_name = "CGH", "soft cross-entropy"
     presets = {
         "quick": {
-            "": {"temperature": 0.1, "lr": 0.36, "batch_size": 128, "ema": 0.9, "ramp": 0.3, "teacher_view": WEAK_VIEW},
-            "toybox": {"teacher_view": PLAIN_VIEW, "muon_lr": 0.05},
+            "": {"temperature": 0.1, "batch_size": 128, "ema": 0.95, "ramp": 0.3, "teacher_view": WEAK_VIEW},
+            "toybox": {"ema": 0.9, "teacher_view": PLAIN_VIEW, "muon_lr": 0.05},
         },
         "standard": {
             "": {"projector": (2048, 128), "projector_last_norm": False, "temperature": 0.1, "bn_splits": 8},

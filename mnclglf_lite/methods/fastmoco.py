@@ -55,8 +55,8 @@ class FastMoCo(Method):
     title, loss_name = "Fast-MoCo", "InfoNCE"
     presets = {
         "quick": {
-            "": {"temperature": 0.1, "lr": 0.9, "batch_size": 64, "ema": 0.8},
-            "toybox": {"temperature": 0.3, "ema": 0.9},
+            "": {"temperature": 0.2, "batch_size": 128, "ema": 0.9},
+            "toybox": {"temperature": 0.3, "batch_size": 64},
         },
         "standard": {"": {"projector": (2048, 2048, 2048), "predictor_hidden": 512}},
         # a rate of 0.1 for batches of 512, after an epoch of warm-up

@@ -93,8 +93,8 @@ class GLNet(Method):
     title, loss_name = "GLNet", "NT-Xent + location"
     presets = {
         "quick": {
-            "": {"temperature": 0.3, "lr": 0.72, "batch_size": 128, "ema": 0.9},
-            "toybox": {"temperature": 0.2, "batch_size": 64, "muon_lr": 0.2},
+            "": {"temperature": 0.2, "batch_size": 128, "ema": 0.9},
+            "toybox": {"batch_size": 64, "muon_lr": 0.2},
         },
         "standard": {"": {"projector": (2048, 256), "predictor_hidden": 2048, "temperature": 0.3, "ema_end": 1.0}},
     }

@@ -109,8 +109,7 @@ class MCL(Method):
     title, loss_name = "MCL", "InfoNCE + KL"
     presets = {
         "quick": {
-            "": {"temperature": 0.1, "lr": 0.18, "batch_size": 32, "ema": 0.98},
-            "toybox": {"batch_size": 128, "ema": 0.95},
+            "": {"temperature": 0.1, "batch_size": 128, "ema": 0.95},
         },
         "standard": {"": {"projector": (128,), "projector_last_norm": False, "temperature": 0.1, "bn_splits": 8}},
     }

@@ -110,11 +110,9 @@ class MNCLGLF(Method):
     title, loss_name = "MNCLGLF as drawn", "InfoNCE + NT-Xent"
     presets = {
         "quick": {
-            "": {"temperature": 0.1, "lr": 0.9, "batch_size": 128, "global_weight": 1.0, "ema": 0.8},
-            # chosen on CIFAR-10's hold-out among 0.18, 0.36 and 0.9, four temperatures each: results.md, ablation/choose
-            "cifar10": {"lr": 0.36},
             # At first few neighbours are of the right class: they begin to be the targets at half of the run (measured)
-            "toybox": {"temperature": 0.2, "batch_size": 64, "ema": 0.9, "swap_from": 0.5},
+            "": {"temperature": 0.1, "batch_size": 128, "global_weight": 1.0, "ema": 0.9, "swap_from": 0.5},
+            "toybox": {"temperature": 0.2, "batch_size": 64},
         },
         "standard": {"": {"projector": (2048, 2048, 2048), "predictor_hidden": 512, "queue": 16384}},
         "as_released": {"": {"queue": 16384, "local_gradient": False}},

@@ -47,9 +47,9 @@ class NNCLR(Method):
     title, loss_name = "NNCLR", "InfoNCE"
     presets = {
         "quick": {
-            "": {"temperature": 0.1, "lr": 0.72, "batch_size": 128, "queue": 2048},
             # At first few neighbours are of the right class: they begin to be the targets at half of the run (measured)
-            "toybox": {"temperature": 0.3, "batch_size": 64, "swap_from": 0.5},
+            "": {"temperature": 0.15, "batch_size": 128, "queue": 2048, "swap_from": 0.5, "muon_lr": 0.05},
+            "toybox": {"temperature": 0.3, "batch_size": 64, "muon_lr": 0.1},
         },
         "standard": {"": {"projector": (2048, 2048, 256), "predictor_hidden": 4096}},
     }

@@ -45,7 +45,10 @@ class SimCLR(Method):
     Config = SimCLRConfig
     title, loss_name = "SimCLR", "NT-Xent"
     presets = {
-        "quick": {"": {"temperature": 0.2, "lr": 0.36}, "toybox": {"temperature": 0.15, "batch_size": 128}},
+        "quick": {
+            "": {"temperature": 0.15, "projector": (512, 128)},
+            "toybox": {"projector": (256, 128), "batch_size": 128},
+        },
         "standard": {"": {"projector": (512, 128), "projector_last_norm": False}},
     }
     supports_distributed = True

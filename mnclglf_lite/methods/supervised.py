@@ -34,7 +34,7 @@ class Supervised(Method):
     title, loss_name = "supervised (with labels)", "cross-entropy"
     presets = {
         "quick": {
-            "": {"lr": 0.2, "batch_size": 256, "view": View(size=24, scale=(0.4, 1.0), gray_p=0.1, blur_p=0.0)},
+            "": {"batch_size": 256, "view": View(size=24, scale=(0.4, 1.0), gray_p=0.1, blur_p=0.0)},
             "toybox": {"batch_size": 128, "muon_lr": 0.05},
         },
         "standard": {

@@ -26,16 +26,8 @@ from ..views.view import View
 from .recipe import Recipe, layered
 
 QUICK: dict[str, dict[str, Any]] = {
-    "": {"view": QUICK_VIEW},
-    "toybox": {
-        "width": 16,
-        "view": TOY_VIEW,
-        "queue": 2048,
-        "optimiser": "muon",
-        "first_layer": "data",
-        "lr": 0.3,
-        "weight_decay": 1e-3,
-    },
+    "": {"view": QUICK_VIEW, "optimiser": "muon", "first_layer": "data", "lr": 0.3, "weight_decay": 1e-3},
+    "toybox": {"width": 16, "view": TOY_VIEW, "queue": 2048},
 }
 
 STANDARD: dict[str, dict[str, Any]] = {
@@ -94,7 +86,7 @@ def preset(name: str = "quick", method: str = "mnclglf", dataset: str = "toybox"
     Raises `InputError` for a name that is not known, and for a change of a setting that the method does not have.
 
     >>> preset("quick", "simclr", "cifar10", steps=100).method.temperature
-    0.2
+    0.15
     """
     if name not in PRESETS:
         raise unknown("preset", name, PRESETS)

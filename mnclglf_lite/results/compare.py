@@ -181,7 +181,20 @@ def table(result: dict[str, Any], markdown: bool = False) -> str:
     rows |= {name: entry["runs"] for name, entry in result["rows"].items()}
     reference = result["rows"].get("simclr", {}).get("runs")
     base = mean(run["linear"]["top1"] for run in reference) if reference else None
-    head = ["", "kNN 200", "kNN 20", "whitened", "linear", "top-5", "/ SimCLR", "spread", "seconds", "views/s", "params"]
+    head = [
+        "",
+        "kNN 200",
+        "kNN 20",
+        "whitened",
+        "linear",
+        "top-5",
+        "/ SimCLR",
+        "spread",
+        "steps",
+        "seconds",
+        "views/s",
+        "params",
+    ]
     lines = []
     for name, runs in rows.items():
         linear = [run["linear"]["top1"] for run in runs]
@@ -195,6 +208,7 @@ def table(result: dict[str, Any], markdown: bool = False) -> str:
             cell([run["linear"]["top5"] for run in runs]),
             f"{mean(linear) / base:.3f}" if base else "-",
             f"{mean(run['spread'] for run in runs):.2f}",
+            f"{mean(run['steps'] for run in runs):,.0f}" if trained else "-",
             f"{mean(run['train_seconds'] for run in runs):.0f}" if trained else "-",
             f"{mean(run['image_views_per_second'] for run in runs):,.0f}" if trained else "-",
             short_count(trained["cost"]["parameters"]) if trained else "-",

@@ -56,7 +56,7 @@ def draw():
         text(pen, (36 + 130 * i, 275), transform, INK, 14, "lm")
     text(pen, (430, 275), "three of each: " + ", ".join(PROTOCOLS.values()), INK, 14, "lm")
     queries, bank = found["raw pixels"]["queries"], found["raw pixels"]["bank"]
-    foot = f"kNN accuracy on version 1 of the toy box at 32 pixels, {queries:,} test pictures, bank {bank:,}, T 0.1; SimCLR: seed 0 of data/runs/toybox."
+    foot = f"kNN accuracy on the toy box at 32 pixels, {queries:,} test pictures, bank {bank:,}, T 0.1; SimCLR: seed 0 of data/runs/toybox."
     text(pen, (14, 300), foot, GREY, 12)
     text(pen, (14, 318), "centred: less the mean; whitened: all directions scaled alike. Chance is 10 %.", GREY, 12)
     return sheet.resize((WIDE, TALL), Image.Resampling.LANCZOS).quantize(96).convert("RGB")

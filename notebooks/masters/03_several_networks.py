@@ -390,9 +390,8 @@ for name, out in outputs.items():
 # As released, the gradient is the same with the local term and without it: the difference is 0. As drawn it is not.
 #
 # ## Would you have noticed?
-# No error, no warning; the term is computed, added, printed. It even *falls*. Here is the local term in saved runs of about a
-# minute on version 1 of the toy box (417 steps of 128 pictures), three seeds of each form: its mean over the first and over
-# the last epoch.
+# No error, no warning; the term is computed, added, printed. It even *falls*. Here is the local term in saved runs of 45 seconds
+# on the toy box, three seeds of each form: its mean over the first and over the last epoch.
 
 # %%
 saved = records.group_by_method(records.load_records(records.KEPT / "toybox"))

@@ -226,8 +226,7 @@ half_width = check("07.3", half_width)
 
 # %% [markdown]
 # That is the doubt from the test set alone. Another seed gives another network, and that doubt has to be *measured*, by running again.
-# The package comes with records of three seeds of each method, trained for longer on version 1 of the toy box (`toybox-v1`), at
-# 32 pixels:
+# The package comes with records of three seeds of each method, trained for longer (45 seconds), at 32 pixels:
 
 # %%
 saved = json.loads((records.KEPT / "toybox" / "compare.json").read_text())

@@ -16,6 +16,7 @@ WRONG = [  # module, flags, words that name what was wrong
     ("speed", ["--sample", "1", "--methods", "simclear"], "did you mean 'simclr'"),
     ("ablation", ["forms", "--data", "nowhere"], "nowhere"),
     ("growth", ["--device", "nowhere"], "nowhere"),
+    ("maps", ["nowhere"], "no run with its checkpoint lies in nowhere"),
 ]
 
 
