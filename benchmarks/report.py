@@ -33,15 +33,15 @@ ASKED = {
         "mnclglf-lite compare --methods all,mnclglf-released --minutes 0.75 --seeds 0,1,2 --split test "
         "--out data/runs/toybox\npython -m benchmarks.maps data/runs/toybox",
     ),
+    "toybox-minute": (
+        "The toy box, one minute: MNCLGLF as drawn",
+        "mnclglf-lite compare --methods mnclglf --minutes 1 --seeds 0,1,2 --split test --out data/runs/toybox-minute\n"
+        "python -m benchmarks.maps data/runs/toybox-minute",
+    ),
     "one-minute": (
         "CIFAR-10, one minute of two cores",
         "mnclglf-lite compare --dataset cifar10 --methods simclr,moco,mnclglf --minutes 1 --split test "
         "--out data/runs/one-minute",
-    ),
-    "five-minutes": (
-        "CIFAR-10, five minutes of two cores",
-        "mnclglf-lite compare --dataset cifar10 --methods simclr,moco,mnclglf --minutes 4.9 --split test "
-        "--out data/runs/five-minutes",
     ),
     "cifar10-slim": (
         "Old recipe (SGD): CIFAR-10, the slim net, the same methods, as many whole views for each, a run a core",
@@ -276,7 +276,7 @@ def growth_section(path: Path) -> str:
     )
 
 
-NAMES = {"random encoder": "untrained network"} | {
+NAMES = {
     name: f"**{title}**" if title.startswith("MNCLGLF") else title
     for name, title in sorted(paper_table.ROWS.items(), key=lambda row: row[0] == "supervised")  # it stands last here
 }
@@ -284,20 +284,24 @@ BEGIN, END = "<!-- from data/runs/toybox by benchmarks/report.py -->\n", "<!-- e
 
 
 def readme_table() -> str:
-    """What 45 seconds teach each method on the toy box, for the README."""
-    found = json.loads((RUNS / "toybox" / "compare.json").read_text())
-    places = json.loads((RUNS / "toybox" / "maps.json").read_text())["means"]["map"]
-    rows = {name: [row] for name, row in found["baselines"].items()}
-    rows |= {name: found["rows"][name]["runs"] for name in NAMES if name in found["rows"]}
+    """What 45 seconds teach each method on the toy box, and MNCLGLF in a minute, for the README."""
+    found, minute = (json.loads((RUNS / name / "compare.json").read_text()) for name in ("toybox", "toybox-minute"))
+    places, later = (json.loads((RUNS / name / "maps.json").read_text())["means"] for name in ("toybox", "toybox-minute"))
+    rows = [(name, [row], None, None) for name, row in found["baselines"].items()]
+    for name in NAMES:
+        rows.append((NAMES[name], found["rows"][name]["runs"], found["rows"][name], places["map"][name]))
+        if name in minute["rows"]:
+            title = f"{NAMES[name]}, one minute"
+            rows.append((title, minute["rows"][name]["runs"], minute["rows"][name], later["map"][name]))
     lines = [
         "| | kNN | whitened | linear | kNN on the map | steps of images | seconds |",
         "|---|---:|---:|---:|---:|---:|---:|",
     ]
-    for name, runs in rows.items():
+    for title, runs, row, place in rows:
         cells = [compare.cell([run["knn20"][how]["top1"] for run in runs]) for how in ("raw", "whitened")]
         cells += [compare.cell([run["linear"]["top1"] for run in runs])]
-        cells += trained_cells(found["rows"].get(name), f"{100 * places[name]:.1f}" if name in places else "-")
-        lines.append(f"| {NAMES.get(name, name)} | {' | '.join(cells)} |")
+        cells += trained_cells(row, "-" if place is None else f"{100 * place:.1f}")
+        lines.append(f"| {title} | {' | '.join(cells)} |")
     return (
         "\n".join(lines) + f"\n\n{what_of(found)}; kNN on the map: k 10 on the two UMAP coordinates of 1,000 test images\n"
     )
@@ -315,11 +319,10 @@ def what_of(found: dict[str, Any]) -> str:
     """What the README's numbers of a comparison are: images, protocol, seeds, hardware and how fast it is."""
     run = next(iter(found["rows"].values()))["runs"][0]
     seeds = [each["seed"] for each in next(iter(found["rows"].values()))["runs"]]
-    bare = json.loads((RUNS / "speed" / "cpu-24px.json").read_text())["methods"]["simclr"]["summary"]["rates"]["bare"]
     return (
         f"Percent of {run['queries']:,} {found['on']} images, bank {run['bank']:,}; kNN: k 20, T 0.1; seed"
         f"{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}{' (mean ± half the range)' * (len(seeds) > 1)}; "
-        f"{run['hardware']}; bare networks (width 24, 24 pixels) there: {bare['images_per_s']['median']:,.0f} images/s"
+        f"{run['hardware']}"
     )
 
 
@@ -343,7 +346,7 @@ def readme_speed() -> str:
 
 BEGIN_PAPER = "<!-- from data/runs/cifar10-slim and data/runs/gpu by benchmarks/report.py -->\n"
 BEGIN_ANSWER = "<!-- from data/runs/ablation/forms by benchmarks/report.py -->\n"
-BEGIN_MINUTES = "<!-- from data/runs/one-minute and data/runs/five-minutes by benchmarks/report.py -->\n"
+BEGIN_MINUTES = "<!-- from data/runs/one-minute by benchmarks/report.py -->\n"
 BEGIN_COURSE = "<!-- from data/runs/notebooks-cpu.json by benchmarks/report.py -->\n"
 
 
@@ -400,18 +403,16 @@ def longer() -> list[str]:
 
 
 def readme_minutes() -> str:
-    """What one minute and five of two cores come to on CIFAR-10, for the README."""
-    minute, five = (json.loads((RUNS / name / "compare.json").read_text()) for name in ("one-minute", "five-minutes"))
-    rows: list[tuple[str, list[dict[str, Any]], dict[str, Any] | None]] = []
-    rows += [(NAMES.get(name, name), [row], None) for name, row in five["baselines"].items()]
-    for title, found in (("one minute", minute), ("five minutes", five)):
-        rows += [(f"{NAMES[name]}, {title}", row["runs"], row) for name, row in found["rows"].items()]
+    """What one minute of two cores comes to on CIFAR-10, for the README."""
+    found = json.loads((RUNS / "one-minute" / "compare.json").read_text())
+    rows = [(name, [row], None) for name, row in found["baselines"].items()]
+    rows += [(NAMES[name], row["runs"], row) for name, row in found["rows"].items()]
     lines = ["| | kNN | whitened | linear | steps of images | seconds |", "|---|---:|---:|---:|---:|---:|"]
     for title, runs, row in rows:
         cells = [compare.cell([run["knn20"][how]["top1"] for run in runs]) for how in ("raw", "whitened")]
         cells += trained_cells(row, compare.cell([run["linear"]["top1"] for run in runs]))
         lines.append(f"| {title} | {' | '.join(cells)} |")
-    return "\n".join(lines) + f"\n\n{what_of(five)}\n"
+    return "\n".join(lines) + f"\n\n{what_of(found)}\n"
 
 
 def course_seconds() -> str:

@@ -97,6 +97,48 @@ def claims():
         "the agreement rises from 20 to 27 or 28 percent",
         all(0.19 < rows[0]["agreement"] < 0.215 and 0.265 < rows[-1]["agreement"] < 0.285 for rows in told),
     )
+    toys = kept("toybox")
+    seeds = {name: [100 * run["linear"]["top1"] for run in row["runs"]] for name, row in toys["rows"].items()}
+    spans = {name: max(each) - min(each) for name, each in seeds.items()}
+    one = {name: 2 * 1.96 * (mean(each) * (100 - mean(each)) / 2000) ** 0.5 for name, each in seeds.items()}
+    yield (
+        "07",
+        "For MNCLGLF and MCL the seeds lie much farther apart",
+        all(spans[name] > 1.5 * one[name] for name in ("mnclglf", "mcl")),
+    )
+    yield (
+        "07",
+        "For SimCLR, MoCo and the supervised row they lie close together",
+        all(spans[name] < 1.5 for name in ("simclr", "moco", "supervised")),
+    )
+    ends = {
+        name: [run["knn20"]["raw"]["top1"] for run in toys["rows"][name]["runs"]] for name in ("mnclglf", "mnclglf-released")
+    }
+    drawn, released = ends.values()
+    yield "04", "As drawn is ahead on average", mean(drawn) > mean(released)
+    yield "04", "above two of the three as drawn", sum(max(released) > each for each in drawn) == 2
+    yield "08", "up to twenty points apart", 19.5 < max(spans.values()) < 20.5
+    lowest, highest = min(seeds["simclr"]), max(seeds["simclr"])
+    below = {name for name, each in seeds.items() if max(each) < lowest}
+    yield (
+        "08",
+        "MoCo cannot be told from SimCLR here, and every other method lies below",
+        (
+            below == seeds.keys() - {"simclr", "moco", "supervised"}
+            and max(seeds["moco"]) > lowest
+            and min(seeds["moco"]) < highest
+        ),
+    )
+    pixels = toys["baselines"]["raw pixels"]
+    pixels, runs = toys["baselines"]["raw pixels"], [run for row in toys["rows"].values() for run in row["runs"]]
+    yield (
+        "08",
+        "read all methods better than raw pixels",
+        (
+            min(run["linear"]["top1"] for run in runs) > pixels["linear"]["top1"]
+            and min(run["knn"]["raw"]["top1"] for run in runs) > pixels["knn"]["raw"]["top1"]
+        ),
+    )
     slim, shelf = kept("cifar10-slim"), load_records(records.KEPT / "cifar10-slim")
     rows, thumbs = slim["rows"], slim["baselines"]["8x8 thumbnails"]
     runs = {name: row["runs"][0] for name, row in rows.items() if name != "supervised"}

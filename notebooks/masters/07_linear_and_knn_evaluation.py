@@ -244,12 +244,12 @@ for name in ("simclr", "mnclglf", "supervised"):
     x = real.features[name]
     shares = [top1(x[known[:n]], y[known[:n]], x[asked], y[asked], k=20) for n in (125, 250, 500, 1000)]
     print(f"{name:42s}" + "".join(f"{100 * share:7.1f}" for share in shares) + " %")
-words = "A row a method, a dot a seed, kNN left, linear right: supervised far ahead; many rows overlap."
+words = "A row a method, a dot a seed, kNN left, linear right: supervised, SimCLR and MoCo ahead; many rows overlap."
 sheets.Shown(compare.picture(saved), words)
 
 # %% [markdown]
-# In the picture, look for rows whose dots overlap. For SimCLR and MCL the seeds lie much farther apart than the interval of
-# one run suggests: that interval knows nothing of other seeds. For MoCo and the supervised row they lie close together. Two
+# In the picture, look for rows whose dots overlap. For MNCLGLF and MCL the seeds lie much farther apart than the interval of
+# one run suggests: that interval knows nothing of other seeds. For SimCLR, MoCo and the supervised row they lie close together. Two
 # methods whose dots overlap have not been told apart, and one seed each would have told whichever story it happened to tell.
 #
 # The second table is about one more thing that a number depends on: the *size of the bank*. The package comes with what slim

@@ -78,7 +78,7 @@ def test_each_measure_against_each_axis(tmp_path, measure, against, last):
 
 
 @pytest.mark.parametrize("measure", summary.CURVES)
-@pytest.mark.parametrize("group", ["toybox", "cifar10-slim", "precision-bf16", "five-minutes"])
+@pytest.mark.parametrize("group", ["toybox", "cifar10-slim", "precision-bf16", "one-minute"])
 def test_curves_of_kept_runs_can_be_read(kept, group, measure):
     """Twelve methods with three seeds: every name beside its line's end, none on another, all on the page."""
     figure, words = learning_curves(kept[group], measure, "seconds")
@@ -179,7 +179,7 @@ def test_published_numbers_are_diamonds_below_their_method_and_nowhere_else(kept
 
 @pytest.mark.parametrize("group, measure, count", [
     ("cifar10-slim", "kNN 200", 9), ("cifar10-slim", "kNN 20", 0), ("cifar10-slim", "kNN 200, whitened", 0),
-    ("toybox", "kNN 200", 0), ("toybox", "linear", 0), ("five-minutes", "linear", 6),
+    ("toybox", "kNN 200", 0), ("toybox", "linear", 0), ("one-minute", "linear", 6),
 ])  # fmt: skip
 def test_only_what_is_comparable_is_shown(kept, group, measure, count):
     figure, words = accuracy_dots(kept[group], measure)
