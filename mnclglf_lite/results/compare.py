@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLUMNS = (
-    "whitened: kNN 20 on whitened features; / SimCLR: linear over SimCLR's; spread: 0 is collapse; views/s: whole views "
-    "a second; params: learnable; units: FLOPs of a step over those of showing its pictures to the backbone once"
+    "data start: its first layer from the data; whitened: kNN 20 on whitened features; / SimCLR: linear over SimCLR's; "
+    "spread: 0 is collapse; views/s: whole views a second; params: learnable; units: FLOPs of a step over those of showing "
+    "its pictures to the backbone once"
 )
 
 

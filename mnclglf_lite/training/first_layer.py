@@ -60,4 +60,4 @@ def with_data_start(recipe: Recipe, splits: Splits) -> dict[str, nn.Module]:
         return {}
     backbone = build_method(recipe, len(splits.train.classes)).to(splits.train.device).backbone
     start_from_data(backbone, splits.train.images, recipe.views.view.size)
-    return {"random encoder, first layer from data": backbone}
+    return {"random encoder, data start": backbone}

@@ -118,7 +118,7 @@ def test_evaluate_with_everything(run):
     code, out, err = cli("evaluate", folder, "--few-labels", "--factors", "--paper", 1, "--device", "cpu")
     assert code == 0 and err == ""
     result = json.loads((folder / "result.json").read_text())
-    untrained = ["random encoder", "random encoder, first layer from data"]
+    untrained = ["random encoder", "random encoder, data start"]
     assert list(result["rows"]) == ["raw pixels", "8x8 thumbnails", *untrained, "mnclglf"]
     for name, row in result["rows"].items():
         assert row["on"] == "holdout" and (row["bank"], row["queries"], row["size"]) == (320, 80, 16)

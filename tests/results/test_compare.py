@@ -136,7 +136,7 @@ def test_the_table_says_what_was_measured(compared):
         rows = lines_of(compare.table(result, markdown), markdown)
         simclr = [run["linear"]["top1"] for run in result["rows"]["simclr"]["runs"]]
         for name, entry in result["rows"].items():
-            knn, _, _, linear, top5, ratio, spread, seconds, views, params, units = rows[name]
+            knn, _, _, linear, top5, ratio, spread, steps, seconds, views, params, units = rows[name]
             runs = entry["runs"]
             for cell, values in (
                 (knn, [run["knn"]["raw"]["top1"] for run in runs]),
@@ -146,8 +146,9 @@ def test_the_table_says_what_was_measured(compared):
                 assert cell == f"{50 * sum(values):.1f} ±{50 * abs(values[0] - values[1]):.1f}", name
             assert float(ratio) == pytest.approx(sum(run["linear"]["top1"] for run in runs) / sum(simclr), abs=5e-4)
             assert units == f"{entry['cost']['relative_flops']:.1f}" and params == short_count(entry["cost"]["parameters"])
+            assert float(steps.replace(",", "")) == runs[0]["steps"]
             assert float(views.replace(",", "")) > 0 and float(seconds) >= 0 and 0 <= float(spread) <= 1.5
-        assert rows["simclr"][5] == "1.000" and rows["random encoder"][7:] == ["-"] * 4
+        assert rows["simclr"][5] == "1.000" and rows["random encoder"][7:] == ["-"] * 5
 
 
 def test_the_note_says_protocol_budget_seeds_labels_and_hardware(compared):

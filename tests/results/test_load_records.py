@@ -38,7 +38,7 @@ def test_every_kept_run_is_found_with_what_its_files_say(kept):
         assert r.seconds == rows[-1]["seconds"] == pytest.approx(found["train_seconds"], abs=0.1)
         assert r.step == r.steps == recipe["steps"] and r.finished
         assert r.result["linear"] == row["linear"] and r.result["hardware"] == row["hardware"]
-        started = {"random encoder, first layer from data"} if recipe.get("first_layer") == "data" else set()
+        started = {"random encoder, data start"} if recipe.get("first_layer") == "data" else set()
         assert {"raw pixels", "8x8 thumbnails", "random encoder"} | started == set(r.baselines)
         assert r.with_labels == (recipe["method"] == "supervised")
 

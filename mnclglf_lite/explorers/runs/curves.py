@@ -38,13 +38,14 @@ def learning_curves(
     if against not in AXES:
         raise unknown("axis", against, AXES)
     what, _, digits = CURVES[measure]
-    seeds = {name: [_line(r, measure, against) for r in runs] for name, runs in group_by_method(records).items()}
+    methods = group_by_method(records)
+    seeds = {name: [_line(r, measure, against) for r in runs] for name, runs in methods.items()}
     order = list(order) or list(seeds)
     empty = [name for name, lines in seeds.items() if not any(lines)]
     seeds = {name: [line for line in lines if line] for name, lines in seeds.items() if any(lines)}
     if not seeds:
         raise InputError(f"nothing to draw: none of these runs has ended an epoch with {measure!r} in its history")
-    middles = {name: _middle(lines) for name, lines in seeds.items()}
+    middles = {name: _middle(lines, all(r.finished for r in methods[name])) for name, lines in seeds.items()}
     ends = {name: list(line.values())[-1] for name, line in middles.items()}
     ranking = sorted(ends, key=lambda name: -ends[name][1])
     kept = [r for r in records if r.name in ends]
@@ -90,10 +91,15 @@ def _line(record: Record, measure: str, against: str) -> Line:
     return {row["step"]: (at(row), factor * row[measure]) for row in record.history if measure in row}
 
 
-def _middle(lines: Sequence[Line]) -> Line:
-    """The mean of the seeds, at the steps that all have reached; where there are none, the first seed."""
+def _middle(lines: Sequence[Line], finished: bool) -> Line:
+    """The mean of the seeds, at the steps that all have reached; where there are none, the first seed.
+
+    Of finished runs that took unequal steps, as in equal time, the last point is the mean of their ends.
+    """
     common = [step for step in lines[0] if all(step in line for line in lines)]
     points = {step: np.mean([line[step] for line in lines], axis=0) for step in common}
+    if finished and common and any(max(line) > common[-1] for line in lines):
+        points[max(map(max, lines))] = np.mean([line[max(line)] for line in lines], axis=0)
     return {step: (float(x), float(y)) for step, (x, y) in points.items()} or lines[0]
 
 
