@@ -33,13 +33,12 @@ def on_the_map(folder: Path, data: Path | None) -> dict[str, float]:
     run = load_run(folder, "cpu")
     splits = load_dataset(run.recipe.data.dataset, root=data)
     test = splits.test.subset(torch.arange(POINTS))
-    features = extract_features(run.backbone, test, size=run.recipe.views.eval_size or None)
+    size = run.recipe.views.eval_size or None
+    features = extract_features(run.backbone, test, size=size)
     labels, rule = test.labels.numpy(), KNeighborsClassifier(NEIGHBOURS)
     places = {"map": layouts.umap(features, seed=SEED), "features": torch.nn.functional.normalize(features)}
     found = {name: cross_val_score(rule, x.numpy(), labels, cv=LeaveOneOut()).mean() for name, x in places.items()}
-    whole = evaluate(
-        run.backbone, splits, "holdout", transforms=("raw",), linear=False, size=run.recipe.views.eval_size or None
-    )
+    whole = evaluate(run.backbone, splits, "holdout", transforms=("raw",), linear=False, size=size)
     return found | {"validation": whole["knn20"]["raw"]["top1"]}
 
 

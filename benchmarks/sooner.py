@@ -8,8 +8,8 @@ T 0.1, raw, validation images, bank the 45,000 training images) reaches the targ
 in turn, on a quiet machine. Seconds are steps times seconds of a step: loading and augmenting included, evaluation and the
 start of processes not.
 
-All variants have the same network, start, views and loss. SGD's settings are the best of 30 trials of SimCLR with SGD
-(`SGD`), Muon's are those of the quick preset, chosen among fewer. lightly is tuned as in `benchmarks/speed.py`: its own
+All variants have the same network, start, views and loss. SGD's settings (`SGD`) were
+chosen in more trials than Muon's, which are those of the quick preset. lightly is tuned as in `benchmarks/speed.py`: its own
 transforms and loss, bf16, channels last, as many loader processes as are fastest. Compiling, which takes longer than these
 runs, is left out on both sides.
 """

@@ -182,20 +182,7 @@ def table(result: dict[str, Any], markdown: bool = False) -> str:
     rows |= {name: entry["runs"] for name, entry in result["rows"].items()}
     reference = result["rows"].get("simclr", {}).get("runs")
     base = mean(run["linear"]["top1"] for run in reference) if reference else None
-    head = [
-        "",
-        "kNN 200",
-        "kNN 20",
-        "whitened",
-        "linear",
-        "top-5",
-        "/ SimCLR",
-        "spread",
-        "steps",
-        "seconds",
-        "views/s",
-        "params",
-    ]
+    head = ["", "kNN 200", "kNN 20", "whitened", "linear", "top-5", "/ SimCLR", "spread", "steps", "seconds", "views/s"]
     lines = []
     for name, runs in rows.items():
         linear = [run["linear"]["top1"] for run in runs]
@@ -215,7 +202,7 @@ def table(result: dict[str, Any], markdown: bool = False) -> str:
             short_count(trained["cost"]["parameters"]) if trained else "-",
             f"{relative_flops(trained['cost']):.1f}" if trained else "-",
         ])  # fmt: skip
-    parts = [format_table([*head, "units"], lines, markdown), note(result), COLUMNS]
+    parts = [format_table([*head, "params", "units"], lines, markdown), note(result), COLUMNS]
     return "\n\n".join([*parts, *published_table(result, markdown)])
 
 

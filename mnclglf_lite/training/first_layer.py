@@ -44,9 +44,8 @@ def start_from_data(method: nn.Module, images: Tensor, size: int) -> None:
     Channels beyond twice the components keep their random start. images: uint8 (M, 3, H, W), of which `IMAGES` are taken
     evenly and seen whole at `size` pixels.
     """
-    weights = [
-        module.conv1.weight for module in method.modules() if isinstance(module, ResNet)
-    ]  # of one shape: the encoder's
+    # of one shape, the encoder's
+    weights = [module.conv1.weight for module in method.modules() if isinstance(module, ResNet)]
     taken = images[:: -(-len(images) // IMAGES)]
     filters = patch_components(whole_images(taken, size), weights[0].shape[-1])
     both = torch.stack([filters, -filters], 1).flatten(0, 1)[: len(weights[0])]  # (2 3 k k, 3, k, k)
