@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
 import platform
@@ -13,6 +14,7 @@ from .errors import InputError, unknown
 
 # torch's own questions to the processor; absent from some versions, which then count as a no
 CPU_BF16 = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 CPU_MAX = Path("/sys/fs/cgroup/cpu.max")  # Linux: "QUOTA PERIOD" in microseconds, or "max PERIOD"
 
 
@@ -65,6 +67,18 @@ def settle_threads() -> None:
     most = max(1, math.ceil(allowed_cores()))
     if torch.get_num_threads() > most:
         torch.set_num_threads(most)
+
+
+def keep_freed_memory() -> None:
+    """The C library keeps memory that is freed for what asks next, up to a GiB, where it is glibc (Linux).
+
+    By itself it hands large blocks back to the system, and each step gets its maps as new pages that must first be filled
+    with zeros: 2,000 to 17,000 of them, 5 to 15 % of a step (measured, SimCLR on two cores).
+    """
+    if platform.libc_ver()[0] == "glibc":
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(M_MMAP_THRESHOLD, 32 << 20)  # the most that glibc takes
+        mallopt(M_TRIM_THRESHOLD, 1 << 30)
 
 
 def describe_device(device: torch.device) -> str:

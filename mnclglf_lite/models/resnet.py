@@ -20,13 +20,14 @@ import torch
 from torch import Tensor, nn
 
 from ..core.errors import InputError, unknown
+from .convolution import Conv2d
 
 STEMS = ("cifar", "pool", "imagenet", "patch")
 
 
-def conv3x3(channels_in: int, channels_out: int, stride: int = 1) -> nn.Conv2d:
+def conv3x3(channels_in: int, channels_out: int, stride: int = 1) -> Conv2d:
     """A 3x3 convolution without bias that keeps the side at stride 1: (N, C_in, H, W) -> (N, C_out, H/s, W/s)."""
-    return nn.Conv2d(channels_in, channels_out, 3, stride, padding=1, bias=False)
+    return Conv2d(channels_in, channels_out, 3, stride, padding=1)
 
 
 class BasicBlock(nn.Module):
@@ -41,9 +42,7 @@ class BasicBlock(nn.Module):
         self.bn2 = nn.BatchNorm2d(channels_out)
         self.downsample = None
         if stride != 1 or channels_in != channels_out:
-            self.downsample = nn.Sequential(
-                nn.Conv2d(channels_in, channels_out, 1, stride, bias=False), nn.BatchNorm2d(channels_out)
-            )
+            self.downsample = nn.Sequential(Conv2d(channels_in, channels_out, 1, stride), nn.BatchNorm2d(channels_out))
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut = x if self.downsample is None else self.downsample(x)
@@ -71,7 +70,7 @@ class ResNet(nn.Module):
             raise InputError(f"a backbone needs width >= 1 and blocks >= 1; got width {width}, blocks {blocks}")
         self.width, self.blocks, self.stem = width, tuple(blocks), stem
         kernel, stride, padding = {"imagenet": (7, 2, 3), "patch": (2, 2, 0)}.get(stem, (3, 1, 1))
-        self.conv1 = nn.Conv2d(3, width, kernel, stride, padding, bias=False)
+        self.conv1 = Conv2d(3, width, kernel, stride, padding)
         self.bn1 = nn.BatchNorm2d(width)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, 2, padding=1) if stem in ("pool", "imagenet") else nn.Identity()

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ..core import distributed
-from ..core.device import autocast_dtype
+from ..core.device import autocast_dtype, keep_freed_memory
 from ..core.distributed import all_gather_stack, local_rows, world_size
 from ..core.errors import unknown
 from ..methods.base import Method, Outputs
@@ -189,6 +189,8 @@ class Step:
                 self.fall_back("eager", error)
         # A graph cannot be recorded on the default stream
         self.recorder = torch.cuda.Stream(images.device) if self.engine == "captured" else None
+        if images.device.type == "cpu":
+            keep_freed_memory()
         if images.is_cuda:
             torch.backends.cudnn.benchmark = True  # shapes are fixed: the fastest convolution is looked for once
         if self.engine == "captured":

@@ -1,6 +1,9 @@
 """The step's engines: they compute the same, say why they cannot, and never read a tensor's value into Python."""
 
 import copy
+import platform
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -267,3 +270,27 @@ def test_threads_are_lowered_to_the_cores_and_never_raised(monkeypatch):
             assert torch.get_num_threads() == left
     finally:
         torch.set_num_threads(before)
+
+
+PAGES = """
+import resource, sys, torch
+from mnclglf_lite.core.device import keep_freed_memory
+if sys.argv[1:]:
+    keep_freed_memory()
+def turn():
+    return [torch.ones(2 << 20) for _ in range(8)] and None  # 8 MiB each
+turn()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(10):
+    turn()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
+def test_freed_memory_is_kept_for_what_asks_next():
+    new_pages = []
+    for words in ([], ["keep"]):
+        done = subprocess.run([sys.executable, "-c", PAGES, *words], capture_output=True, text=True, check=True)
+        new_pages.append(int(done.stdout))
+    assert new_pages[1] < 0.1 * new_pages[0]
