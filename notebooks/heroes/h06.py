@@ -16,7 +16,7 @@ SIDE, GAP, TILE, K = 280, 24, 64, 9
 
 def draw():
     splits = load_dataset("toybox")
-    run = train.train(preset("quick", "simclr", "toybox", steps=240), splits, log=lambda text: None)
+    run = train.train(preset("quick", "simclr", "toybox", steps=500), splits, log=lambda text: None)
     toys = splits.test.subset(subsample(len(splits.test), 500))
     x = extract_features(run.backbone, toys)
     layouts = {"PCA": pca(x), "t-SNE": tsne(x), "UMAP": umap(x, seed=0)}

@@ -33,7 +33,7 @@ from mnclglf_lite.results import pretrained
 
 # %%
 splits = load_dataset("toybox")
-recipe = preset("quick", "simclr", "toybox", steps=240)
+recipe = preset("quick", "simclr", "toybox", steps=500)
 untrained = build_method(recipe, 10).backbone
 run = train(recipe, splits)
 

@@ -21,7 +21,7 @@ def test_every_line_of_the_plan_is_a_recipe_and_every_row_has_its_line():
     plan = trials.plan()
     assert len(set(plan)) == len(plan) and set(trials.kept()) <= set(plan)
     for line in plan:
-        recipe, seconds = trials.recipe_of(line)
+        recipe, seconds, _ = trials.recipe_of(line)
         assert recipe.data.dataset == line.split()[1] and recipe.method.name == line.split()[3] and seconds > 0
     for line, row in trials.kept().items():
         assert row["split"] == "holdout" and 0 < row["knn20"]["raw"] <= 1, line
