@@ -56,6 +56,7 @@ def test_every_method_learned_on_the_toy_box(method):
         ("toybox", {"minutes": 0.75, "image_views": None}, [*METHODS, "mnclglf-released"], [0, 1, 2]),
         ("cifar10-slim", {"minutes": None, "image_views": 600_000}, [*METHODS, "mnclglf-released"], [0]),
         ("one-minute", {"minutes": 1.0, "image_views": None}, ["simclr", "moco", "mnclglf"], [0]),
+        ("five-minutes", {"minutes": 4.5, "image_views": None}, ["simclr", "moco", "mnclglf"], [0]),
         ("toybox-minute", {"minutes": 1.0, "image_views": None}, ["mnclglf"], [0, 1, 2]),
     ],
 )

@@ -2,8 +2,8 @@
 
 The gradient of a convolution's weight is a matrix product: of the gradient of the outputs, (places, channels out), with the
 patches that the outputs were computed from, (places, k k channels in). oneDNN, torch's library for convolutions on a CPU,
-takes 1.6 to 4.7 times as long as that product for the maps of a slim network's last stage (measured: bf16, batches of 128 and
-256, maps of 3x3 and 4x4, Intel Xeon with AMX); on larger maps it is faster, and so are other devices.
+takes two to four times as long as that product for the last stage of the slim network (measured: bf16, maps of 3x3 and 4x4,
+Intel Xeon with AMX). On maps of 6x6 it is as fast, on larger ones faster, and so are other devices.
 """
 
 from __future__ import annotations

@@ -153,7 +153,7 @@ def test_one_change_is_one_picture(comparer, monkeypatch):
 
 def test_the_records_that_come_with_the_package_are_what_it_opens_on():
     c = RunComparer()
-    assert c.group.value == "toybox" and len(c.records) == 36 and len(c.groups) == 10
+    assert c.group.value == "toybox" and len(c.records) == 36 and len(c.groups) == 11
     for group in c.group.options:
         c.group.value = group
         for panel in ("curves", "final dots"):
