@@ -380,7 +380,7 @@ sheets.Shown(axes.figure, "Six rising curves; those of the two forms cross.")
 # on *these* images do not tell the two forms apart. And if they did:
 #
 # * A minute of a tiny network is a start. Who is ahead early need not be ahead late.
-# * The settings are the best of eight trials, all with the drawn form.
+# * The settings are the best of ten trials, all with the drawn form.
 # * The toy box is made so that parts *and* their arrangement matter. Other images are not.
 #
 # The last point can be looked at: the same question on CIFAR-10, asked with more care. Temperature and rate were chosen for

@@ -382,7 +382,7 @@ sheets.Shown(sheet, words)
 # %% [markdown]
 # ## Which one is best?
 # The package comes with a comparison: each method with three seeds on the toy box, 45 seconds of a tiny network each. Before
-# you look: every method's settings are the best of eight trials, in equal time a method with fewer networks sees more images,
+# you look: every method's settings are the best of ten trials, in equal time a method with fewer networks sees more images,
 # and what learns fast in a minute need not lead after 200 epochs.
 
 # %%
