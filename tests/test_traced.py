@@ -103,13 +103,13 @@ def claims():
     one = {name: 2 * 1.96 * (mean(each) * (100 - mean(each)) / 2000) ** 0.5 for name, each in seeds.items()}
     yield (
         "07",
-        "For MNCLGLF and MCL the seeds lie much farther apart",
-        all(spans[name] > 1.5 * one[name] for name in ("mnclglf", "mcl")),
+        "For MCL and CGH the seeds lie much farther apart",
+        all(spans[name] > 1.5 * one[name] for name in ("mcl", "cgh")),
     )
     yield (
         "07",
-        "For SimCLR, MoCo and the supervised row they lie close together",
-        all(spans[name] < 1.5 for name in ("simclr", "moco", "supervised")),
+        "For MoCo and the supervised row they lie close together",
+        all(spans[name] < 2 for name in ("moco", "supervised")),
     )
     ends = {
         name: [run["knn20"]["raw"]["top1"] for run in toys["rows"][name]["runs"]] for name in ("mnclglf", "mnclglf-released")
@@ -117,26 +117,27 @@ def claims():
     drawn, released = ends.values()
     yield "04", "As drawn is ahead on average", mean(drawn) > mean(released)
     yield "04", "above two of the three as drawn", sum(max(released) > each for each in drawn) == 2
-    yield "08", "up to twenty points apart", 19.5 < max(spans.values()) < 20.5
+    yield "08", "up to thirty points apart", 29 < max(spans.values()) < 31
     lowest, highest = min(seeds["simclr"]), max(seeds["simclr"])
     below = {name for name, each in seeds.items() if max(each) < lowest}
     yield (
         "08",
-        "MoCo cannot be told from SimCLR here, and every other method lies below",
+        "CGH reaches it with two seeds of three, and every other method lies below",
         (
-            below == seeds.keys() - {"simclr", "moco", "supervised"}
+            below == seeds.keys() - {"simclr", "moco", "cgh", "supervised"}
+            and sum(each > lowest for each in seeds["cgh"]) == 2
             and max(seeds["moco"]) > lowest
             and min(seeds["moco"]) < highest
         ),
     )
     pixels = toys["baselines"]["raw pixels"]
-    pixels, runs = toys["baselines"]["raw pixels"], [run for row in toys["rows"].values() for run in row["runs"]]
+    runs = [(name, run) for name, row in toys["rows"].items() for run in row["runs"]]
     yield (
         "08",
-        "read all methods better than raw pixels",
+        "A linear map reads all runs better than raw pixels, and so does kNN but for one of BYOL's",
         (
-            min(run["linear"]["top1"] for run in runs) > pixels["linear"]["top1"]
-            and min(run["knn"]["raw"]["top1"] for run in runs) > pixels["knn"]["raw"]["top1"]
+            min(run["linear"]["top1"] for _, run in runs) > pixels["linear"]["top1"]
+            and [name for name, run in runs if run["knn"]["raw"]["top1"] <= pixels["knn"]["raw"]["top1"]] == ["byol"]
         ),
     )
     slim, shelf = kept("cifar10-slim"), load_records(records.KEPT / "cifar10-slim")

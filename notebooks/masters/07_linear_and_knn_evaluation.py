@@ -231,7 +231,7 @@ half_width = check("07.3", half_width)
 # %%
 saved = json.loads((records.KEPT / "toybox" / "compare.json").read_text())
 print("linear accuracy, 2,000 test pictures; the range of three seeds, beside the 95 % interval of one run")
-for name in ("simclr", "moco", "mnclglf", "mcl", "supervised"):
+for name in ("simclr", "moco", "mcl", "cgh", "supervised"):
     found = [run["linear"]["top1"] for run in saved["rows"][name]["runs"]]
     seeds = f"{100 * min(found):5.1f} to {100 * max(found):5.1f}"
     own = 100 * half_width(mean(found), 2000)
@@ -248,8 +248,8 @@ words = "A row a method, a dot a seed, kNN left, linear right: supervised, SimCL
 sheets.Shown(compare.picture(saved), words)
 
 # %% [markdown]
-# In the picture, look for rows whose dots overlap. For MNCLGLF and MCL the seeds lie much farther apart than the interval of
-# one run suggests: that interval knows nothing of other seeds. For SimCLR, MoCo and the supervised row they lie close together. Two
+# In the picture, look for rows whose dots overlap. For MCL and CGH the seeds lie much farther apart than the interval of one
+# run suggests: that interval knows nothing of other seeds. For MoCo and the supervised row they lie close together. Two
 # methods whose dots overlap have not been told apart, and one seed each would have told whichever story it happened to tell.
 #
 # The second table is about one more thing that a number depends on: the *size of the bank*. The package comes with what slim
