@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 06 · Looking at embeddings
 #
-# ![Three maps of the very same points; their two halves have another shape and another gap on each map, and ten colours are mixed everywhere. Below them a picture and its nine nearest, six of its own kind](heroes/06.png)
+# ![Three maps of the very same points: one cloud by PCA; by t-SNE and by UMAP groups of one colour or of two, with other shapes and gaps on each. Below them a picture and its nine nearest, six of its own kind](heroes/06.png)
 #
 # After this notebook you will be able to
 #
