@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 07 · Linear and kNN evaluation
 #
-# ![Three rows of marks, one row each for raw pixels, thumbnails and a trained network: the same features under nine kNN protocols spread over up to fifty points, and the rows overlap](heroes/07.png)
+# ![Three rows of marks, one row each for raw pixels, thumbnails and a trained network: the same features under nine kNN protocols spread over thirty points for thumbnails, and the rows of pixels and thumbnails overlap](heroes/07.png)
 #
 # After this notebook you will be able to
 #
