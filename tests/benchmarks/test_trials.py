@@ -1,6 +1,7 @@
 """The trials: every line is a recipe, methods are tried equally often, and the quick preset is the best of them."""
 
 import json
+import re
 
 import pytest
 
@@ -42,6 +43,16 @@ def test_five_minutes_were_tried_as_often_with_simclr_mnclglf_and_the_best_third
     third = max(best.keys() - {"supervised", "simclr", "mnclglf"}, key=best.get)
     counts = {method: len(tuned("cifar10", "300", method)) for method in METHODS}
     assert {method: count for method, count in counts.items() if count} == {"simclr": 2, "mnclglf": 2, third: 2}
+
+
+def test_mnclglfs_parts_are_held_against_simclr_at_equal_views_with_three_seeds():
+    rows = [row for line, row in trials.kept().items() if line.startswith("parts ")]
+    seeds: dict[str, list[int]] = {}
+    for row in rows:
+        seeds.setdefault(re.sub(r" --(steps|seed) \S+", "", row["trial"]), []).append(row["recipe"]["seed"])
+    assert len(seeds) == 6 and all(sorted(each) == [0, 1, 2] for each in seeds.values())
+    views = [trials.image_views(row) for row in rows]
+    assert max(views) <= 1.01 * min(views)
 
 
 def test_a_trial_is_made_once(monkeypatch, tmp_path, capsys):
