@@ -4,7 +4,6 @@ python benchmarks/report.py
 """
 
 import json
-import re
 import sys
 from pathlib import Path
 from statistics import mean, median
@@ -45,7 +44,7 @@ ASKED = {
         "--out data/runs/one-minute",
     ),
     "five-minutes": (
-        "CIFAR-10, five minutes of two cores, compiling included",
+        "CIFAR-10, five minutes of two cores, half a minute of them for compiling",
         "mnclglf-lite compare --dataset cifar10 --methods simclr,moco,mnclglf --minutes 4.5 --engine compiled --width 48 "
         "--view-gray-p 0.25 --split test --out data/runs/five-minutes",
     ),
@@ -134,7 +133,7 @@ def parts_section() -> str:
     groups: dict[str, list[dict[str, Any]]] = {}
     for row in trials.kept().values():
         if row["trial"].startswith("parts "):
-            groups.setdefault(re.sub(r" --(steps|seed) \S+", "", row["trial"]), []).append(row)
+            groups.setdefault(trials.without_length_and_seed(row["trial"]), []).append(row)
     if not groups:
         return ""
     lines = []
@@ -352,7 +351,7 @@ def readme_speed() -> str:
 
 BEGIN_PAPER = "<!-- from data/runs/cifar10-slim and data/runs/gpu by benchmarks/report.py -->\n"
 BEGIN_ANSWER = "<!-- from data/runs/ablation/forms by benchmarks/report.py -->\n"
-BEGIN_MINUTES = "<!-- from data/runs/one-minute by benchmarks/report.py -->\n"
+BEGIN_MINUTES = "<!-- from data/runs/one-minute and data/runs/five-minutes by benchmarks/report.py -->\n"
 BEGIN_COURSE = "<!-- from data/runs/notebooks-cpu.json by benchmarks/report.py -->\n"
 
 

@@ -1,15 +1,14 @@
 """Which settings learn most in a minute or five of two cores? Trials of the quick preset, evaluated on validation images.
 
-    python -m benchmarks.trials --data DIR             makes what is missing, two side by side, hours
-    python -m benchmarks.trials --data DIR --jobs 1    one after the other, with all cores, on a quiet machine
+    python -m benchmarks.trials --data DIR             makes what is missing, one trial a core, hours
 
 `benchmarks/trials.txt` has a line for each trial: a group, the image set, seconds on two cores, the method, and flags of
 `mnclglf-lite train`, on top of the quick preset of its time. `data/runs/trials.jsonl` keeps a line for each that was made:
 the whole recipe, steps, seconds, kNN accuracy. Seed 0, where a line names no other.
 
-Trials side by side have one thread each, and as many steps as two threads make in their seconds, told from how much longer a
-step takes than one of a reference (`REFERENCE_SECONDS`): the same on a busy machine as on a quiet one. A trial that has the
-machine to itself trains for its seconds, compiled where the line names that `--engine`; compiling is told apart.
+A trial trains with one thread, so that two can run side by side. Its steps are those that two threads make in its seconds,
+told from how much longer a step takes than one of a reference (`REFERENCE_SECONDS`): the same on a busy machine as on a
+quiet one.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shlex
 import statistics
 import subprocess
@@ -59,21 +59,24 @@ def kept() -> dict[str, dict[str, Any]]:
     return {row["trial"]: row for row in rows}
 
 
+def without_length_and_seed(line: str) -> str:
+    """A trial's line, the same for all its seeds."""
+    return re.sub(r" --(steps|seed) \S+", "", line)
+
+
 def image_views(row: dict[str, Any]) -> int:
     """Whole views that a trial showed."""
     recipe = Recipe.from_dict(row["recipe"])
     return round(row["steps"] * recipe.optim.batch_size * views_per_image(recipe, build_method(recipe, 10)))
 
 
-def recipe_of(line: str) -> tuple[Recipe, float, str]:
-    """A trial's recipe, without its steps, its seconds, and how it runs a step."""
+def recipe_of(line: str) -> tuple[Recipe, float]:
+    """A trial's recipe, without its steps, and its seconds."""
     _, dataset, seconds, method, *words = shlex.split(line)
     parser = argparse.ArgumentParser()
     parser.set_defaults(preset="quick", dataset=dataset)
-    parser.add_argument("--engine", choices=("eager", "compiled"), default="eager")
     add_recipe_flags(parser)
-    args = parser.parse_args(words)
-    return recipe_from(args, method), float(seconds), args.engine
+    return recipe_from(parser.parse_args(words), method), float(seconds)
 
 
 def steps_in(seconds: float, recipe: Recipe, splits: Splits) -> int:
@@ -89,26 +92,18 @@ def steps_in(seconds: float, recipe: Recipe, splits: Splits) -> int:
     return max(1, round(seconds / (statistics.mean(medians) * REFERENCE_SECONDS)))
 
 
-def trial(line: str, data: Path | None, alone: bool = False) -> dict[str, Any]:
-    """Train as a line says and measure on validation images. `alone`: with all cores, for its seconds of training."""
-    recipe, seconds, engine = recipe_of(line)
+def trial(line: str, data: Path | None) -> dict[str, Any]:
+    """Train as a line says and measure on validation images."""
+    torch.set_num_threads(1)
+    recipe, seconds = recipe_of(line)
     splits = load_dataset(recipe.data.dataset, root=data)
-    if not alone:
-        torch.set_num_threads(1)
-        recipe = recipe if recipe.optim.steps else recipe.replace(steps=steps_in(seconds, recipe, splits))
-    begun = time.perf_counter()
+    recipe = recipe if recipe.optim.steps else recipe.replace(steps=steps_in(seconds, recipe, splits))
     run = train.train(
-        recipe, splits, engine=engine, device="cpu", minutes=seconds / 60 if alone and not recipe.optim.steps else None,
-        log=lambda text: print(text, file=sys.stderr, flush=True),
-    )  # fmt: skip
-    whole = time.perf_counter() - begun
-    found = evaluate.evaluate(run.backbone, splits, "holdout", transforms=("raw", "whitened"), linear=alone)
+        recipe, splits, engine="eager", device="cpu", log=lambda text: print(text, file=sys.stderr, flush=True)
+    )
+    found = evaluate.evaluate(run.backbone, splits, "holdout", transforms=("raw", "whitened"), linear=False)
     shares = {kind: found["knn20"][kind]["top1"] for kind in ("raw", "whitened")}
-    told = {"trial": line, "steps": run.step, "knn20": shares}
-    if alone:
-        told |= {"seconds": round(run.seconds, 1), "seconds_with_start": round(whole, 1), "linear": found["linear"]["top1"]}
-    else:
-        told["one_thread_seconds"] = round(run.seconds, 1)
+    told = {"trial": line, "steps": run.step, "one_thread_seconds": round(run.seconds, 1), "knn20": shares}
     told |= {"split": "holdout", "bank": found["bank"], "queries": found["queries"]}
     return told | timing.stamp(splits.train.device) | {"recipe": run.recipe.to_dict()}
 
@@ -116,16 +111,14 @@ def trial(line: str, data: Path | None, alone: bool = False) -> dict[str, Any]:
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, metavar="DIR", help="where the image sets lie")
-    parser.add_argument("--jobs", type=int, default=2, help="trials side by side, one thread each (2); 1: all")
+    parser.add_argument("--jobs", type=int, default=2, help="trials side by side, one thread each (2)")
     parser.add_argument("--one", metavar="LINE", help="make this trial alone and print its row")
     args = parser.parse_args(argv)
     if args.one:
-        print(json.dumps(trial(args.one, args.data, args.jobs == 1)))
+        print(json.dumps(trial(args.one, args.data)))
         return
     running: dict[str, subprocess.Popen[str]] = {}
-    command = [sys.executable, "-m", "benchmarks.trials", *(["--data", str(args.data)] if args.data else [])]
-    command += ["--jobs", str(args.jobs), "--one"]
-    threads = {} if args.jobs == 1 else {"OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "benchmarks.trials", *(["--data", str(args.data)] if args.data else []), "--one"]
     try:
         while True:
             for line, process in list(running.items()):
@@ -142,7 +135,7 @@ def main(argv: list[str] | None = None) -> None:
             for line in missing[: args.jobs - len(running)]:
                 running[line] = subprocess.Popen(
                     [*command, line], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-                    env=os.environ | threads,
+                    env=os.environ | {"OMP_NUM_THREADS": "1"},
                 )  # fmt: skip
             if not running:
                 return

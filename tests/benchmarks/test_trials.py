@@ -1,7 +1,6 @@
 """The trials: every line is a recipe, methods are tried equally often, and the quick preset is the best of them."""
 
 import json
-import re
 
 import pytest
 
@@ -22,7 +21,7 @@ def test_every_line_of_the_plan_is_a_recipe_and_every_row_has_its_line():
     plan = trials.plan()
     assert len(set(plan)) == len(plan) and set(trials.kept()) <= set(plan)
     for line in plan:
-        recipe, seconds, _ = trials.recipe_of(line)
+        recipe, seconds = trials.recipe_of(line)
         assert recipe.data.dataset == line.split()[1] and recipe.method.name == line.split()[3] and seconds > 0
     for line, row in trials.kept().items():
         assert row["split"] == "holdout" and 0 < row["knn20"]["raw"] <= 1, line
@@ -49,7 +48,7 @@ def test_mnclglfs_parts_are_held_against_simclr_at_equal_views_with_three_seeds(
     rows = [row for line, row in trials.kept().items() if line.startswith("parts ")]
     seeds: dict[str, list[int]] = {}
     for row in rows:
-        seeds.setdefault(re.sub(r" --(steps|seed) \S+", "", row["trial"]), []).append(row["recipe"]["seed"])
+        seeds.setdefault(trials.without_length_and_seed(row["trial"]), []).append(row["recipe"]["seed"])
     assert len(seeds) == 6 and all(sorted(each) == [0, 1, 2] for each in seeds.values())
     views = [trials.image_views(row) for row in rows]
     assert max(views) <= 1.01 * min(views)
