@@ -102,10 +102,10 @@ def test_a_trained_encoder_tells_its_picture_from_others(toys):
     quiet = {"device": "cpu", "engine": "eager", "log": lambda text: None}
     trained = train.train(tiny(steps=60, temperature=0.1, batch_size=32), toys, **quiet)
     before, after = (
-        np.mean([combined(toys.train, m, i, 0, 2, 2).beaten.float().mean().item() for i in range(12)])
+        np.mean([combined(toys.train, m, i, 0, 2, 2).beaten.float().mean().item() for i in range(40)])
         for m in (build_method(trained.recipe, 10), trained.method)
     )
-    assert after > max(before + 2, 20)  # of 31; chance is 15.5
+    assert after > max(before + 3, 20)  # of 31; chance is 15.5; measured with four seeds 14 to 16, then 22 to 24
 
 
 # --- the picture ---
