@@ -153,20 +153,27 @@ def parts_section() -> str:
     )
 
 
-def sooner_section(path: Path) -> str:
-    """Seconds to a target by this package and by lightly, from `benchmarks/sooner.py`."""
-    found = json.loads(path.read_text())
+def sooner_table(found: dict[str, Any]) -> str:
+    """SimCLR's seconds to a target, by whose code and which optimiser, and what they are."""
     lines = [
         [name, f"{steps:,}", f"{1000 * median(found['step_seconds'][name]):.0f}", f"{found['seconds'][name]:.0f}"]
         + [f"{found['ratios'][name]:.1f}"]
         for name, steps in found["steps"].items()
     ]
-    head = ["SimCLR", "steps", "ms a step", "seconds", "times as long"]
+    head = ["SimCLR, slim net, 24 pixels, two CPU cores", "steps", "ms a step", "seconds", "times as long"]
+    return (
+        f"{format_table(head, lines, markdown=True)}\n\nThe shortest run, in steps of {found['grid']}, that reaches "
+        f"{100 * found['target']:.0f} % kNN on CIFAR-10's validation images (k 20, T 0.1, raw, bank 45,000), seed 0; "
+        f"{found['hardware']}; torch {found['versions']['torch']}\n"
+    )
+
+
+def sooner_section(path: Path) -> str:
+    """Seconds to a target by this package and by lightly, from `benchmarks/sooner.py`."""
+    found = json.loads(path.read_text())
     return (
         f"## Seconds to {100 * found['target']:.0f} % kNN on CIFAR-10\n\n```\n"
-        f"python -m benchmarks.sooner --data DIR --out data/runs/{path.name}\n```\n\n"
-        f"{format_table(head, lines, markdown=True)}\n\nThe shortest run, in steps of {found['grid']}, that reaches it on "
-        f"validation images (k 20, T 0.1, raw, bank 45,000), seed 0; {found['hardware']}\n"
+        f"python -m benchmarks.sooner --data DIR --out data/runs/{path.name}\n```\n\n{sooner_table(found)}"
     )
 
 
@@ -327,8 +334,14 @@ def what_of(found: dict[str, Any]) -> str:
     return (
         f"Percent of {run['queries']:,} {found['on']} images, bank {run['bank']:,}; kNN: k 20, T 0.1; seed"
         f"{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}{' (mean ± half the range)' * (len(seeds) > 1)}; "
-        f"{run['hardware']}"
+        f"{run['hardware']}, on which the quick preset's bare network makes {bare_pace():,.0f} images a second"
     )
+
+
+def bare_pace() -> float:
+    """Images a second of SimCLR's quick preset, forward and backward on views that lie ready: tells machines apart."""
+    found = json.loads((RUNS / "speed" / "cpu-24px.json").read_text())["methods"]["simclr"]
+    return found["summary"]["rates"]["bare"]["images_per_s"]["median"]
 
 
 SPEED = ("ours", "ours-eager", "bare", "lightly-tuned", "lightly", "torchvision")
@@ -347,6 +360,14 @@ def readme_speed() -> str:
     recipe = upgrade(found["recipe"])
     note = f"Batch {recipe['batch_size']}, seed {recipe['seed']}; {told['hardware']}; torch {told['versions']['torch']}."
     return "\n".join(lines) + f"\n\n{note}\n"
+
+
+BEGIN_SOONER = "<!-- from data/runs/sooner-cpu.json by benchmarks/report.py -->\n"
+
+
+def readme_sooner() -> str:
+    """Seconds to a target beside lightly's, for the README."""
+    return sooner_table(json.loads((RUNS / "sooner-cpu.json").read_text()))
 
 
 BEGIN_PAPER = "<!-- from data/runs/cifar10-slim and data/runs/gpu by benchmarks/report.py -->\n"
@@ -521,6 +542,7 @@ def marked() -> list[tuple[Path, str, str]]:
         (readme, BEGIN_PAPER, paper_table.table(RUNS, markdown=True) + "\n"),
         (readme, BEGIN_ANSWER, readme_answer()),
         (readme, BEGIN_SPEED, readme_speed()),
+        (readme, BEGIN_SOONER, readme_sooner()),
         (course, BEGIN_COURSE, course_seconds()),
     ]
 
