@@ -39,7 +39,7 @@ from ..views.view import View
 from .run import Run, lr_factor
 
 ENGINES = ("auto", "eager", "compiled", "captured")
-# SimCLR, slim, 24 pixels: compiling takes 33 s and then saves 17 of 86 ms a step (data/runs/speed/cpu-24px.json); that
+# SimCLR, slim, 24 pixels: compiling takes 42 s and then saves 23 of 108 ms a step (data/runs/speed/cpu-24px.json); that
 # pays after 1,900 steps, with smaller batches later
 CPU_COMPILES_FROM = 5000
 RECORD_AT = 12  # steps before a graph is recorded (ours): buffers and compiled code are ready by then
