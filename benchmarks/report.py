@@ -160,11 +160,12 @@ def sooner_table(found: dict[str, Any]) -> str:
         + [f"{found['ratios'][name]:.1f}"]
         for name, steps in found["steps"].items()
     ]
-    head = ["SimCLR, slim net, 24 pixels, two CPU cores", "steps", "ms a step", "seconds", "times as long"]
+    recipe = found["recipes"]["ours, Muon"]
+    head = [f"SimCLR, slim net, {recipe['view']['size']} pixels", "steps", "ms a step", "seconds", "times as long"]
     return (
         f"{format_table(head, lines, markdown=True)}\n\nThe shortest run, in steps of {found['grid']}, that reaches "
-        f"{100 * found['target']:.0f} % kNN on CIFAR-10's validation images (k 20, T 0.1, raw, bank 45,000), seed 0; "
-        f"{found['hardware']}; torch {found['versions']['torch']}\n"
+        f"{100 * found['target']:.0f} % kNN on CIFAR-10's validation images (k 20, T 0.1, raw, bank: the training "
+        f"part), seed {recipe['seed']}; {found['hardware']}; torch {found['versions']['torch']}\n"
     )
 
 
@@ -334,7 +335,7 @@ def what_of(found: dict[str, Any]) -> str:
     return (
         f"Percent of {run['queries']:,} {found['on']} images, bank {run['bank']:,}; kNN: k 20, T 0.1; seed"
         f"{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}{' (mean ± half the range)' * (len(seeds) > 1)}; "
-        f"{run['hardware']}, on which the quick preset's bare network makes {bare_pace():,.0f} images a second"
+        f"{run['hardware']}, where SimCLR's bare network (quick preset, CIFAR-10) makes {bare_pace():,.0f} images a second"
     )
 
 

@@ -10,8 +10,8 @@ start of processes not.
 
 All variants have the same network, start, views and loss. SGD's settings (`SGD`) were
 chosen in more trials than Muon's, which are those of the quick preset. lightly is tuned as in `benchmarks/speed.py`: its own
-transforms and loss, bf16, channels last, as many loader processes as are fastest. Compiling, which takes longer than these
-runs, is left out on both sides.
+transforms and loss, bf16, channels last, as many loader processes as are fastest. Nothing is compiled, on either side: that
+takes longer than so few steps win back.
 """
 
 from __future__ import annotations
