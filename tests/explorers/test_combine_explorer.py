@@ -105,9 +105,8 @@ def test_a_trained_encoder_tells_its_picture_from_others(toys):
         np.mean([combined(toys.train, m, i, 0, 2, 2).beaten.float().mean().item() for i in range(40)])
         for m in (build_method(trained.recipe, 10), trained.method)
     )
-    assert after > max(
-        before + 3, 20
-    )  # of 31; chance is 15.5; measured, four seeds on two instruction sets: 14 to 16, then 21 to 25
+    # of 31; chance is 15.5; measured, four seeds on two instruction sets: 14 to 16 before, 21 to 25 after
+    assert after > max(before + 3, 20)
 
 
 # --- the picture ---
