@@ -44,7 +44,7 @@ def format_epoch(row: dict[str, Any], left: float) -> str:
     parts += [f"{k} {row[k]:.2f}" for k in ("accuracy", "agreement") if k in row]
     text = (
         f"epoch {row['epoch']:5.1f}  step {row['step']:5d}  loss {row['loss']:.3f}  "
-        f"kNN {100 * row['knn']:.1f} %  spread {row['spread']:.2f}  rank {row['rank']:.1f}  "
+        f"kNN {100 * row['knn']:.1f} %  feature std {row['spread']:.2f}  rank {row['rank']:.1f}  "
         f"{row['images_per_second']:,.0f} images/s  {format_duration(row['seconds'])}, {format_duration(left)} left"
     )
     return "\n".join([text, *(["             " + "  ".join(parts)] if parts else [])])
@@ -73,7 +73,8 @@ class Recorder:
             f"({run.total_steps / run.per_epoch:.1f} epochs), seed {recipe.seed}\n"  # names of processors are long
             + describe_device(self.splits.train.device)
             + (f", {world_size()} processes" if world_size() > 1 else "")
-            + (f"\ngoing on from step {run.step}" if run.step else "")
+            + ("\nthis run is complete: nothing is left to train" if run.finished else "")
+            + (f"\ngoing on from step {run.step}" if run.step and not run.finished else "")
         )
         self.counted_at, run.live = time.perf_counter(), True
         if world_size() > 1 and not run.finished:

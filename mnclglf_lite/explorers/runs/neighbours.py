@@ -143,7 +143,7 @@ def again(record: Record) -> str:
     if record.recipe["method"] not in METHODS:
         return f"its method {record.recipe['method']!r} is not known here; `register_method` it, then train it again."
     out = f"{AGAIN}/{record.folder.resolve().name}"
-    command = shlex.join(["mnclglf-lite", "train", *flags.words(Recipe.from_dict(record.recipe)), "--out", out])
+    command = shlex.join(["mnclglf-lite", "train", *flags.words_of(Recipe.from_dict(record.recipe)), "--out", out])
     cost = f" (it took {record.seconds:,.0f} s)" * bool(record.history)
     return f"{command}{cost}, then give encoders={{{record.name!r}: {out!r}}}."
 
