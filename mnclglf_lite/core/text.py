@@ -22,6 +22,11 @@ def format_duration(seconds: float) -> str:
     return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if minutes >= 60 else f"{minutes}:{rest:02d}"
 
 
+def format_left(spent: float, left: float) -> str:
+    """Seconds spent and still to come: '1:05, 0:30 left'."""
+    return f"{format_duration(spent)}, {format_duration(left)} left"
+
+
 def short_count(count: int) -> str:
     """A count in three figures: 912, 34.1 k, 264 k, 11.2 M.
 

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from ..core.device import describe_device
 from ..core.errors import InputError, unknown
 from ..core.files import save_json
+from ..core.progress import Progress
 from ..core.text import format_table
 from ..data.dataset import ImageSet, Splits, data_root
 from ..models.batchnorm import SplitBatchNorm
@@ -45,12 +46,14 @@ def extract_features(encoder: Encoder, pictures: ImageSet, batch: int = 500, siz
     inside into eval mode yourself.
     """
     with eval_mode(encoder):
-        parts = []
-        for images in pictures.images.split(batch):
+        parts, line = [], Progress(f"features of {pictures.name}", len(pictures), patience=10.0)
+        for i, images in enumerate(pictures.images.split(batch)):
+            line.show(i * batch)
             x = whole_images(images, size).contiguous(memory_format=torch.channels_last)  # (n, 3, S, S)
             parts.append(encoder(x))  # (n, 3, S, S) -> (n, D)
             if parts[0].ndim != 2:
                 raise InputError(f"an encoder gives features (N, D); this one gave {tuple(parts[0].shape)}: pool its maps")
+    line.end()
     return torch.cat(parts).float()
 
 

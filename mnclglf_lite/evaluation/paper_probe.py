@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from ..core.errors import InputError
 from ..core.schedules import cosine_decay
-from ..core.text import format_duration
+from ..core.text import format_left
 from ..data.dataset import ImageSet, batch_order
 from ..models.freeze import eval_mode
 from ..views.view import View, render_view, sample_params
@@ -127,7 +127,7 @@ def paper_probe(
                     tests.append({"epoch": epoch + 1, **accuracy(asked @ weight.T + bias, test.labels)})
                 line += f"  top-1 {100 * tests[-1]['top1']:.2f} %"
             spent = time.perf_counter() - begun
-            log(f"{line}  {format_duration(spent)} gone, {format_duration(spent / done * (total - done))} left")
+            log(f"{line}  {format_left(spent, spent / done * (total - done))}")
     return {
         "last": {"top1": tests[-1]["top1"], "top5": tests[-1]["top5"]},
         "best_on_test": {top: max(row[top] for row in tests) for top in ("top1", "top5")},

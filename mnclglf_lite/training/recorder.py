@@ -11,7 +11,7 @@ from torch import Tensor
 from ..core.device import describe_device
 from ..core.distributed import barrier, rank, world_size
 from ..core.files import append_line
-from ..core.text import format_duration
+from ..core.text import format_left
 from ..data.dataset import Splits, evenly_spaced
 from ..evaluation.collapse import effective_rank, feature_std
 from ..evaluation.evaluate import extract_features
@@ -45,7 +45,7 @@ def format_epoch(row: dict[str, Any], left: float) -> str:
     text = (
         f"epoch {row['epoch']:5.1f}  step {row['step']:5d}  loss {row['loss']:.3f}  "
         f"kNN {100 * row['knn']:.1f} %  feature std {row['spread']:.2f}  rank {row['rank']:.1f}  "
-        f"{row['images_per_second']:,.0f} images/s  {format_duration(row['seconds'])}, {format_duration(left)} left"
+        f"{row['images_per_second']:,.0f} images/s  {format_left(row['seconds'], left)}"
     )
     return "\n".join([text, *(["             " + "  ".join(parts)] if parts else [])])
 
