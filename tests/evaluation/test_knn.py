@@ -4,24 +4,12 @@ import math
 
 import pytest
 import torch
-from conftest import clouds, cosine
+from conftest import clouds
+from oracles import slow_knn
 
 from mnclglf_lite.core.errors import InputError
 from mnclglf_lite.evaluation import knn
 from mnclglf_lite.evaluation.knn import KnnProtocol
-
-
-def slow_knn(bank, bank_labels, queries, query_labels, k, temperature, classes):
-    """Nearest first, the earlier of equals first; equal votes to the lower class."""
-    first = five = 0
-    for query, truth in zip(queries.tolist(), query_labels.tolist(), strict=True):
-        scored = sorted((-cosine(query, row), place) for place, row in enumerate(bank.tolist()))
-        votes = [0.0] * classes
-        for negative, place in scored[:k]:
-            votes[int(bank_labels[place])] += math.exp(-negative / temperature) if temperature else 1.0
-        ranking = sorted(range(classes), key=lambda c: (-votes[c], c))
-        first, five = first + (ranking[0] == truth), five + (truth in ranking[:5])
-    return {"top1": first / len(queries), "top5": five / len(queries)}
 
 
 @pytest.mark.parametrize("k, temperature", [(20, 0.1), (50, 0.07), (10, None)])
