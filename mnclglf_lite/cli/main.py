@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..core.errors import InputError, TrainingError, unknown
+from ..core.text import number
 from ..core.version import __version__
 from .parser import Parser
 
 EXAMPLES = """\
   mnclglf-lite train --method simclr --minutes 1        train on the toy box for a minute, into runs/simclr-toybox-seed0
   mnclglf-lite evaluate runs/simclr-toybox-seed0        its kNN and linear accuracy, beside raw pixels"""
-
-FEW = "These are the most used settings."
 
 
 def doctor(args: argparse.Namespace) -> int:
@@ -158,43 +157,48 @@ def slug(dataset: str) -> str:
 
 # ---- flags, command by command
 
+FEW = "These are the most used settings."
+SPLIT = "holdout (validation) or test (once, for the reported number)"
+SETS = "toybox, toybox-v1 (that of older records), cifar10, cifar100, tinyimagenet or folder:PATH"
+ENGINE = "how a step is run: eager, compiled, or captured (CUDA, experimental); all compute the same"
+RECIPE = (
+    "in place of --method and --preset: a recipe.json, a .toml of a few settings, or the folder of a run whose recipe is to "
+    "be trained again; flags change it"
+)
+
+
+def flag(parser: Any, name: str, text: str, unset: str, **how: Any) -> None:
+    """One flag, whose help says what holds where it is not given."""
+    parser.add_argument(name, help=f"{text} (default: {unset})", **how)
+
+
+def switch(parser: Any, name: str, text: str) -> None:
+    flag(parser, name, text, "off", action="store_true")
+
+
+def place(parser: Any, name: str, text: str, unset: str, metavar: str = "DIR") -> None:
+    flag(parser, name, text, unset, type=Path, metavar=metavar)
+
+
+def _data_folder(parser: Any, words: Sequence[str] = ()) -> None:
+    place(parser, "--data", "where image sets are kept", "$MNCLGLF_LITE_DATA or data/")
+
+
+def _data_flags(parser: Any, default: str) -> None:
+    flag(parser, "--dataset", SETS, default, metavar="NAME")
+    _data_folder(parser)
+    flag(parser, "--device", "auto, cuda, mps or cpu", "auto", default="auto")
+
+
+def _length_flags(parser: Any) -> None:
+    text = "size the run by time: 3 s of timing fix the steps"
+    flag(parser, "--minutes", text, "by --epochs", type=number(float, 5), metavar="FLOAT")
+    flag(parser, "--engine", ENGINE, "auto, by device and length", default="auto")
+
 
 def _fetch_flags(parser: Parser, words: Sequence[str]) -> None:
     parser.add_argument("name", help="cifar10, cifar100 or tinyimagenet")
     _data_folder(parser)
-
-
-def _data_folder(parser: Any, words: Sequence[str] = ()) -> None:
-    parser.add_argument(
-        "--data", type=Path, metavar="DIR", help="where image sets are kept (default: $MNCLGLF_LITE_DATA or data/)"
-    )
-
-
-def _data_flags(parser: Any, default: str = "that of the run") -> None:
-    parser.add_argument("--dataset", metavar="NAME", help=(
-        f"toybox, toybox-v1 (that of older records), cifar10, cifar100, tinyimagenet or folder:PATH (default: {default})"
-    ))  # fmt: skip
-    _data_folder(parser)
-    parser.add_argument("--device", default="auto", help="auto, cuda, mps or cpu (default: auto)")
-
-
-def _split_flag(parser: Any, default: str) -> None:
-    parser.add_argument(
-        "--split", default=default,
-        help=f"holdout (validation) or test (once, for the reported number) (default: {default})",
-    )  # fmt: skip
-
-
-def _how_long(parser: Any) -> None:
-    from ..recipe.flags import number
-
-    parser.add_argument("--minutes", type=number(float, 5), metavar="FLOAT", help=(
-        "size the run by time: 3 s of timing fix the steps (default: by --epochs)"
-    ))  # fmt: skip
-    parser.add_argument("--engine", default="auto", help=(
-        "how a step is run: eager, compiled, or captured (CUDA, experimental); all compute the same "
-        "(default: auto, by device and length)"
-    ))  # fmt: skip
 
 
 def _train_flags(parser: Parser, words: Sequence[str]) -> None:
@@ -207,26 +211,20 @@ def _train_flags(parser: Parser, words: Sequence[str]) -> None:
     if told.recipe and given:
         raise InputError(f"{given[0]} stands beside --recipe, which names it itself: leave one of the two out")
     bases = {(base := _recipe_at(told.recipe)).method.name: base} if told.recipe else flags.presets_for(told)
-    run = parser.add_argument_group("run")
-    run.add_argument("--method", metavar="NAME", help=(
-        f"one of {', '.join(METHODS)}, or a variant: {', '.join(VARIANTS)} (default: mnclglf)"
-    ))  # fmt: skip
-    run.add_argument("--preset", metavar="NAME", help=f"settings that go together: {', '.join(PRESETS)} (default: quick)")
-    run.add_argument("--recipe", metavar="FILE", help=(
-        "in place of --method and --preset: a recipe.json, a .toml of a few settings, or the folder of a run whose recipe "
-        "is to be trained again; flags change it (default: none)"
-    ))  # fmt: skip
-    run.add_argument("--out", type=Path, metavar="DIR", help="folder of the run (default: runs/METHOD-DATASET-seedN)")
-    run.add_argument("--resume", action="store_true", help="go on with the run in --out (default: off)")
-    _how_long(run)
+    run, every = parser.add_argument_group("run"), f"one of {', '.join(METHODS)}, or a variant: {', '.join(VARIANTS)}"
+    flag(run, "--method", every, "mnclglf", metavar="NAME")
+    flag(run, "--preset", f"settings that go together: {', '.join(PRESETS)}", "quick", metavar="NAME")
+    flag(run, "--recipe", RECIPE, "none", metavar="FILE")
+    place(run, "--out", "folder of the run", "runs/METHOD-DATASET-seedN")
+    switch(run, "--resume", "go on with the run in --out")
+    _length_flags(run)
     _data_flags(run, "toybox")
     flags.add_recipe_flags(parser, bases)
     if told.method or told.recipe:
         parser.prog += f" --method {told.method}" if told.method else f" --recipe {told.recipe}"
         return
     parser.epilog = (
-        f"{FEW} All that a method reads, with its own defaults:\n\n"
-        "  mnclglf-lite train --method NAME --help\n\n"
+        f"{FEW} All that a method reads, with its own defaults:\n\n  mnclglf-lite train --method NAME --help\n\n"
         "and with those of another preset:  mnclglf-lite train --method NAME --preset standard --help"
     )
 
@@ -244,24 +242,15 @@ def _recipe_at(path: str) -> Any:
 
 
 def _evaluate_flags(parser: Parser, words: Sequence[str]) -> None:
-    from ..recipe.flags import number
-
     parser.add_argument("folder", type=Path, nargs="?", help="folder of the run")
-    parser.add_argument("--weights", type=Path, metavar="FILE", help="in place of a run: what export wrote (default: none)")
-    _split_flag(parser, "holdout")
-    parser.add_argument(
-        "--few-labels", action="store_true", help="linear accuracy by labels a class, 3 draws each (default: off)"
-    )
-    parser.add_argument(
-        "--factors", action="store_true", help="what the features kept of the toy box's factors (default: off)"
-    )
-    parser.add_argument("--paper", type=number(int, 90), default=0, metavar="EPOCHS", help=(
-        "the paper's augmented linear protocol; it uses 90 (default: 0, off)"
-    ))  # fmt: skip
-    parser.add_argument("--json", type=Path, metavar="FILE", help=(
-        "where to write the results (default: FOLDER/result.json; of --weights: nowhere)"
-    ))  # fmt: skip
-    _data_flags(parser)
+    place(parser, "--weights", "in place of a run: what export wrote", "none", "FILE")
+    flag(parser, "--split", SPLIT, "holdout", default="holdout")
+    switch(parser, "--few-labels", "linear accuracy by labels a class, 3 draws each")
+    switch(parser, "--factors", "what the features kept of the toy box's factors")
+    text = "the paper's augmented linear protocol; it uses 90"
+    flag(parser, "--paper", text, "0, off", type=number(int, 90), default=0, metavar="EPOCHS")
+    place(parser, "--json", "where to write the results", "FOLDER/result.json; of --weights: nowhere", "FILE")
+    _data_flags(parser, "that of the run")
 
 
 def _compare_flags(parser: Parser, words: Sequence[str]) -> None:
@@ -275,50 +264,41 @@ def _compare_flags(parser: Parser, words: Sequence[str]) -> None:
     if not names:
         raise InputError(f"nothing to compare: --methods takes names with commas between, such as {usual}")
     run = parser.add_argument_group("runs")
-    run.add_argument("--methods", metavar="NAMES", help=(
-        f"comma-separated methods, or all of them (all), and variants: {', '.join(VARIANTS)} (default: {usual})"
-    ))  # fmt: skip
-    run.add_argument("--preset", metavar="NAME", help=f"one of {', '.join(PRESETS)} (default: quick)")
-    run.add_argument("--seeds", default="0", help="comma-separated whole numbers (default: 0)")
-    run.add_argument(
-        "--out", type=Path, metavar="DIR", help="folder (default: runs/compare-DATASET, and the budget where one is given)"
-    )
-    run.add_argument("--markdown", action="store_true", help="print the table as Markdown (default: text)")
-    _split_flag(run, "holdout")
+    every = f"comma-separated methods, or all of them (all), and variants: {', '.join(VARIANTS)}"
+    flag(run, "--methods", every, usual, metavar="NAMES")
+    flag(run, "--preset", f"one of {', '.join(PRESETS)}", "quick", metavar="NAME")
+    flag(run, "--seeds", "comma-separated whole numbers", "0", default="0")
+    place(run, "--out", "folder", "runs/compare-DATASET, and the budget where one is given")
+    switch(run, "--markdown", "print the table as Markdown")
+    flag(run, "--split", SPLIT, "holdout", default="holdout")
     _data_flags(run, "toybox")
-    run.add_argument("--image-views", type=flags.number(int, 400_000), metavar="N", help=(
-        "size the runs by whole views shown, the same for every method; not with --minutes (default: by --epochs)"
-    ))  # fmt: skip
-    _how_long(run)
+    text = "size the runs by whole views shown, the same for every method; not with --minutes"
+    flag(run, "--image-views", text, "by --epochs", type=number(int, 400_000), metavar="N")
+    _length_flags(run)
     changed = {field for _, changes in VARIANTS.values() for field in changes}
     flags.add_recipe_flags(parser, flags.presets_for(told, names), without=("seed", *changed))
     if told.methods is not None:
         parser.prog += f" --methods {told.methods}"
-        return
-    parser.epilog = f"{FEW} All that one of the methods reads:\n\n  mnclglf-lite compare --methods NAMES --help"
+    else:
+        parser.epilog = f"{FEW} All that one of the methods reads:\n\n  mnclglf-lite compare --methods NAMES --help"
 
 
 def _explore_flags(parser: Parser, words: Sequence[str]) -> None:
-    from ..recipe.flags import number
-
     parser.add_argument("folder", type=Path, help="folder of the run")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="where the figures go (default: FOLDER/explore)")
-    parser.add_argument("--map", default="umap", help="umap, tsne or pca; the page has pca too (default: umap)")
-    parser.add_argument("--points", type=number(int, 2000), default=2000, help="images on the map (default: 2000)")
-    parser.add_argument("--seed", type=number(int, 0), help="fixes the layout, on one thread, slower (default: none)")
-    _split_flag(parser, "test")
-    _data_flags(parser)
+    place(parser, "--out", "where the figures go", "FOLDER/explore")
+    flag(parser, "--map", "umap, tsne or pca; the page has pca too", "umap", default="umap")
+    flag(parser, "--points", "images on the map", "2000", type=number(int, 2000), default=2000)
+    flag(parser, "--seed", "fixes the layout, on one thread, slower", "none", type=number(int, 0))
+    flag(parser, "--split", SPLIT, "test", default="test")
+    _data_flags(parser, "that of the run")
 
 
 def _export_flags(parser: Parser, words: Sequence[str]) -> None:
-    from ..recipe.flags import number
-
     parser.add_argument("folder", type=Path, help="folder of the run")
     parser.add_argument("path", type=Path, nargs="?", help="file to write (default: FOLDER/backbone.safetensors)")
-    parser.add_argument("--half", action="store_true", help="float16, half as large (default: float32)")
-    parser.add_argument("--part-mb", type=number(float, 20), metavar="MB", help=(
-        "cut into files of at most so many megabytes (default: one file)"
-    ))  # fmt: skip
+    switch(parser, "--half", "float16, half as large")
+    text = "cut into files of at most so many megabytes"
+    flag(parser, "--part-mb", text, "one file", type=number(float, 20), metavar="MB")
 
 
 class Command(NamedTuple):

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from ..core.errors import InputError
+from ..core.text import number
 from ..methods.knobs import MethodConfig
 from ..methods.registry import METHODS, find_method, methods_with, variant
 from ..models.encoder import EncoderConfig
@@ -138,19 +139,6 @@ def written(value: Any) -> str:
     if isinstance(value, tuple):
         return " ".join(map(written, value)) or "none"
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def number(kind: type, example: Any) -> Callable[[str], Any]:
-    """What reads a number of this kind, and says what it takes where it cannot."""
-
-    def read(word: str) -> Any:
-        try:
-            return kind(word)
-        except ValueError:
-            what = "a whole number" if kind is int else "a number"
-            raise argparse.ArgumentTypeError(f"takes {what}, such as {example}; got {word!r}") from None
-
-    return read
 
 
 def _kind(default: Any, choices: Sequence[str]) -> dict[str, Any]:
