@@ -20,17 +20,6 @@ from ..core.progress import Progress, say
 TINY_FOLDER = "tiny-imagenet-200"
 TINY_CLASSES, TINY_TRAIN, TINY_VAL = 200, 500, 50  # classes, and images of each (the published counts)
 TINY_SIDE = 64  # pixels, as published
-SUFFIXES = {
-    ".jpg",
-    ".jpeg",
-    ".png",
-    ".ppm",
-    ".bmp",
-    ".pgm",
-    ".tif",
-    ".tiff",
-    ".webp",
-}  # torchvision's ImageFolder
 
 
 class Read(NamedTuple):
@@ -143,14 +132,16 @@ def _classes(path: Path) -> list[str]:
 
 
 def _read_classes(path: Path, classes: list[str], side: int) -> tuple[np.ndarray, np.ndarray]:
+    from torchvision.datasets.folder import IMG_EXTENSIONS  # the endings of ImageFolder
+
     files = [
         (file, label)
         for label, name in enumerate(classes)
         for file in sorted((path / name).rglob("*"))
-        if file.suffix.lower() in SUFFIXES and file.is_file()
+        if file.suffix.lower() in IMG_EXTENSIONS and file.is_file()
     ]
     if not files:
-        raise InputError(f"no images under {path}: expected files ending in {', '.join(sorted(SUFFIXES))}")
+        raise InputError(f"no images under {path}: expected files ending in {', '.join(sorted(IMG_EXTENSIONS))}")
     images, errors = _decode([file for file, _ in files], side, str(path))
     for file, error in errors:
         say(f"left out, cannot be read as an image: {file} ({error})")

@@ -212,11 +212,6 @@ def baseline_rows(
     return rows
 
 
-def transfer(encoder: Encoder, others: Splits, split: str = "test", size: int | None = None) -> dict[str, Any]:
-    """kNN and linear on an image set that was not trained on, at its pictures' own size or at `size`."""
-    return evaluate(encoder, others, split, size=size)
-
-
 def table(rows: dict[str, dict[str, Any]], markdown: bool = False) -> str:
     """Results side by side, in percent: three kNN protocols raw, kNN-20 under transforms, linear."""
     columns = {
