@@ -525,8 +525,6 @@ def page() -> str:
 
 
 def main() -> None:
-    for path in RUNS.glob("**/compare.json"):  # as the command line writes it, with today's published numbers beside
-        path.with_suffix(".md").write_text(compare.table(json.loads(path.read_text()), markdown=True) + "\n")
     (HERE / "results.md").write_text(page())
     for path, begin, table in marked():
         before, rest = path.read_text().split(begin)

@@ -52,7 +52,8 @@ def main(words: list[str] | None = None) -> None:
     splits = load_dataset("cifar10", root=args.data)
     index = subsample(len(splits.test))
     some, kept, runs = splits.test.subset(index), {}, {}
-    folders = [RUNS / f"{name}-seed{SEED}" for name in json.loads((RUNS / "compare.json").read_text())["rows"]]
+    rows = json.loads((RUNS / "compare.json").read_text())["rows"]
+    folders = [RUNS / f"{name}-seed{SEED}" for name in rows]
     lacking = [folder.name for folder in folders if not (folder / "checkpoint.pt").exists()]
     if lacking:
         raise InputError(
@@ -63,7 +64,7 @@ def main(words: list[str] | None = None) -> None:
         name, run = folder.name.removesuffix(f"-seed{SEED}"), load_run(folder, "cpu")
         path = export.export_run(run, pretrained.FOLDER / f"{name}.safetensors", half=True)
         backbone = export.load_backbone(path)
-        far = apart(evaluate.evaluate(backbone, splits, "test"), json.loads((folder / "result.json").read_text()))
+        far = apart(evaluate.evaluate(backbone, splits, "test"), rows[name]["runs"][0])
         worst = max(far, key=far.get)
         print(f"{name:18s} {path.stat().st_size / 1e6:.2f} MB; furthest: {worst}, {100 * far[worst]:.2f} points", flush=True)
         if far[worst] > MOST:

@@ -27,10 +27,12 @@ def test_the_page_of_results_and_the_readmes_are_what_the_records_say():
         assert begin + text + report.END in path.read_text()
 
 
-@pytest.mark.parametrize("path", sorted(RUNS.glob("**/recipe.json")), ids=lambda path: path.parent.name)
-def test_a_kept_recipe_can_still_be_read(path):
+LINES = [(path.parent, json.loads(line)) for path in sorted(RUNS.glob("**/runs.jsonl")) for line in path.open()]
+
+
+@pytest.mark.parametrize("kept", [pytest.param(line["recipe"], id=f"{of.name}-{line['name']}") for of, line in LINES])
+def test_a_kept_recipe_can_still_be_read(kept):
     """Settings that came later have their defaults; none that stands in it has gone or means another type."""
-    kept = json.loads(path.read_text())
     names = kept if "format" in kept else {legacy.RENAMED.get(name, name) for name in kept}
     assert set(names) <= {"format", "method", *all_settings()}
     read = json.loads(json.dumps(Recipe.from_dict(kept).to_dict()))
