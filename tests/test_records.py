@@ -1,28 +1,23 @@
 """The records of runs that are kept in data/runs: the page of results says what they say, and they meet the bars."""
 
-import importlib.util
 import json
-from pathlib import Path
 from statistics import mean
 
 import pytest
 
+from benchmarks import report
+from benchmarks.timing import ROOT, RUNS
 from mnclglf_lite.methods.registry import BUILT_IN
 from mnclglf_lite.recipe import legacy
 from mnclglf_lite.recipe.flags import all_settings
 from mnclglf_lite.recipe.recipe import Recipe
 
-ROOT = Path(__file__).resolve().parents[1]
-RUNS = ROOT / "data" / "runs"
 METHODS = [method.Config.name for method in BUILT_IN]
 
 
 def test_the_page_of_results_and_the_readmes_are_what_the_records_say():
-    """`python benchmarks/report.py` writes it: no figure in it is typed by hand."""
-    spec = importlib.util.spec_from_file_location("report", ROOT / "benchmarks" / "report.py")
-    report = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(report)
-    assert report.page() == (ROOT / "benchmarks" / "results.md").read_text()
+    """`python -m benchmarks.report` writes it: no figure in it is typed by hand."""
+    assert report.results() == (ROOT / "benchmarks" / "results.md").read_text()
     for path, begin, text in report.marked():
         assert begin + text + report.END in path.read_text()
 

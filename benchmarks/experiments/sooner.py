@@ -1,6 +1,6 @@
 """Seconds to 55 % kNN on CIFAR-10: SimCLR by this package and by lightly, each with SGD and with Muon.
 
-    python -m benchmarks.sooner --data DIR --out data/runs/sooner-cpu.json        an hour on two cores
+    python -m benchmarks.experiments.sooner --data DIR --out data/runs/sooner-cpu.json        an hour on two cores
 
 A run that is to reach a target soon must be as long as it needs and no longer, since its learning rate ends at zero. So of
 each variant runs of different lengths are trained, in steps of `GRID`, until the shortest is found whose kNN accuracy (k 20,
@@ -9,7 +9,7 @@ in turn, on a quiet machine. Seconds are steps times seconds of a step: loading 
 start of processes not.
 
 All variants have the same network, start, views and loss. SGD's settings (`SGD`) were
-chosen in more trials than Muon's, which are those of the quick preset. lightly is tuned as in `benchmarks/speed.py`: its own
+chosen in more trials than Muon's, which are those of the quick preset. lightly is tuned as in `benchmarks.speed`: its own
 transforms and loss, bf16, channels last, as many loader processes as are fastest. Nothing is compiled, on either side: that
 takes longer than so few steps win back.
 """
@@ -22,10 +22,12 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import torch
 
-from benchmarks import peers, speed_rows, timing
+from benchmarks import page, timing
+from benchmarks.speed import peers, speed_rows
 from mnclglf_lite.core.device import autocast_dtype
 from mnclglf_lite.core.files import save_json
 from mnclglf_lite.data.dataset import Splits, load_dataset
@@ -115,10 +117,31 @@ def paces(splits: Splits, turns: int) -> dict[str, list[float]]:
     return found
 
 
+def table(found: dict[str, Any]) -> str:
+    """SimCLR's seconds to the target, by whose code and which optimiser, and what they are."""
+    lines = [
+        [name, f"{steps:,}", f"{1000 * median(found['step_seconds'][name]):.0f}", f"{found['seconds'][name]:.0f}"]
+        + [f"{found['ratios'][name]:.1f}"]
+        for name, steps in found["steps"].items()
+    ]
+    recipe = found["recipes"]["ours, Muon"]
+    head = [f"SimCLR, slim net, {recipe['view']['size']} pixels", "steps", "ms a step", "seconds", "times as long"]
+    return (
+        f"{page.table(head, lines)}\n\nThe shortest run, in steps of {found['grid']}, that reaches "
+        f"{100 * found['target']:.0f} % kNN on CIFAR-10's validation images (k 20, T 0.1, raw, bank: the training "
+        f"part), seed {recipe['seed']}; {found['hardware']}; torch {found['versions']['torch']}"
+    )
+
+
+def render(found: dict[str, Any], name: str) -> str:
+    command = f"python -m {__name__} --data DIR --out data/runs/{name}"
+    return page.section(f"Seconds to {100 * found['target']:.0f} % kNN on CIFAR-10", command, table(found))
+
+
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, metavar="DIR", help="where CIFAR-10 lies")
-    parser.add_argument("--out", type=Path, default=timing.ROOT / "data/runs/sooner-cpu.json", help="the record")
+    parser.add_argument("--out", type=Path, default=timing.RUNS / "sooner-cpu.json", help="the record")
     parser.add_argument("--workers", type=int, default=2, help="lightly's loader processes while accuracy is measured (2)")
     parser.add_argument("--guess", type=int, nargs=2, default=(400, 800), help="steps to begin with: Muon, SGD (400 800)")
     parser.add_argument("--only", choices=VARIANTS, help="find this variant's steps alone, and no paces")

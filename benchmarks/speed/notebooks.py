@@ -1,6 +1,6 @@
 """How long every notebook takes from a clean kernel to its end, at profile `quick`: learner's, then solved.
 
-    python -m benchmarks.notebooks --out data/runs/notebooks-cpu.json       twelve minutes on two cores
+    python -m benchmarks.speed.notebooks --out data/runs/notebooks-cpu.json       twelve minutes on two cores
 
 Seconds include the kernel's start and imports. The bars: 90 s each, the quickstart 150 s, all together 20 minutes. They are
 printed, not tested, since they depend on the machine; that every notebook runs is tested by tests/course/test_notebooks.py.
@@ -15,10 +15,11 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from benchmarks import timing
+from benchmarks import page, timing
 
 FOLDER = timing.ROOT / "notebooks"
 BAR, FIRST_BAR, ALL_BAR = 90, 150, 1200  # seconds
@@ -36,6 +37,30 @@ def seconds_of(path: Path) -> float:
         if done.returncode:
             raise SystemExit(f"{path.name} did not run to its end:\n{done.stdout}{done.stderr}")
         return time.perf_counter() - begun
+
+
+def render(found: dict[str, Any], name: str) -> str:
+    lines = [
+        [notebook, *(f"{row[kind]:.0f}" if kind in row else "-" for kind in ("learner", "solved"))]
+        for notebook, row in found["rows"].items()
+    ]
+    note = (
+        f"From a clean kernel to the end, imports included, profile {found['profile']}; {found['hardware']}, load "
+        f"{found['load'][0]:g} before; torch {found['versions']['torch']}"
+    )
+    table = page.table(["", "learner, s", "solved, s"], lines)
+    return page.section("How long the notebooks compute", f"python -m {__name__} --out data/runs/{name}", table, note)
+
+
+def in_short(found: dict[str, Any]) -> str:
+    """How long the notebooks compute, for the map of the course."""
+    lessons = [row["learner"] for name, row in found["rows"].items() if "01" <= name[:2] <= "09"]
+    first, whole = found["rows"]["00_quickstart"]["learner"], found["whole_s"] / 60
+    return (
+        f"Each lesson computes for {min(lessons):.0f} to {max(lessons):.0f} seconds, the quickstart for {first:.0f}; all "
+        f"notebooks,\nlearner's and solved, in {whole:.0f} minutes (profile `quick`; {found['hardware']}; "
+        f"`python -m {__name__}`)."
+    )
 
 
 def main(words: list[str] | None = None) -> None:

@@ -1,6 +1,6 @@
 """What a step costs with Muon, over the same step with SGD: every method, its quick recipe, turn about.
 
-python -m benchmarks.optimisers --out data/runs/optimisers-cpu.json        two minutes on two cores
+python -m benchmarks.speed.optimisers --out data/runs/optimisers-cpu.json        two minutes on two cores
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from benchmarks import timing
+from benchmarks import page, timing
 from mnclglf_lite.core.device import pick_device
 from mnclglf_lite.methods.registry import METHODS
 from mnclglf_lite.recipe.presets import preset
@@ -46,6 +46,17 @@ def cost(method: str, device: torch.device, turns: int = TURNS) -> dict[str, Any
         "ratio": round(middle, 4),
         "quartiles": [round(low, 4), round(high, 4)],
     }
+
+
+def render(found: dict[str, Any], name: str) -> str:
+    lines = [
+        [method, str(row["batch_size"]), f"{1000 * row['sgd_seconds']:.1f}", f"{1000 * row['muon_seconds']:.1f}"]
+        + [f"{row['ratio']:.3f}", " to ".join(f"{value:.3f}" for value in row["quartiles"])]
+        for method, row in found["rows"].items()
+    ]
+    table = page.table(["method", "batch", "SGD, ms", "Muon, ms", "ratio", "quartiles"], lines)
+    note = f"The quick recipes for CIFAR-10; {found['hardware']}"
+    return page.section("A step with Muon over one with SGD", f"python -m {__name__} --out data/runs/{name}", table, note)
 
 
 def main(argv: list[str] | None = None) -> None:

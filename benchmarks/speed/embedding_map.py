@@ -1,6 +1,6 @@
 """The embedding map with 10,000 CIFAR-10 test pictures, as a page from disk in a real browser: bytes and milliseconds.
 
-    python -m benchmarks.embedding_map --data DIR          about a minute on two cores
+    python -m benchmarks.speed.embedding_map --data DIR          about a minute on two cores
 
 The features are those of an untrained encoder (the slim net, seed 0): what they say does not matter for speed. One map, then
 two side by side (raw 8x8 thumbnails as the second features). Printed, and written to data/runs/embedding_map.json:
@@ -26,7 +26,7 @@ from typing import Any
 
 import torch
 
-from benchmarks import timing
+from benchmarks import page, timing
 from mnclglf_lite.core.errors import InputError
 from mnclglf_lite.data.dataset import load_dataset
 from mnclglf_lite.evaluation import evaluate
@@ -37,7 +37,7 @@ from mnclglf_lite.explorers.embedding.state import map_state
 from mnclglf_lite.recipe.presets import preset
 from mnclglf_lite.recipe.recipe import build_method
 
-RECORD = timing.ROOT / "data" / "runs" / "embedding_map.json"
+RECORD = timing.RUNS / "embedding_map.json"
 POINTS = 10_000
 HOVERS = 200
 LOADS = 5  # of each page; the first paint is their median
@@ -153,6 +153,21 @@ def measured(browser: Any, path: Path, hovers: int, loads: int) -> dict[str, Any
         "zoom_frame_ms": summary(zoom),
         "layout_frame_ms": summary(moving),
     }
+
+
+def render(found: dict[str, Any], name: str) -> str:
+    waits = ("first_paint_ms", "pictures_ready_ms", "hover_ms", "lasso_ms", "zoom_frame_ms", "layout_frame_ms")
+    lines = []
+    for maps in ("one map", "two maps"):
+        each = [f"{found[maps][wait]['median']:.1f} ({found[maps][wait]['p95']:.1f})" for wait in waits]
+        lines.append([maps, f"{found[maps]['page_bytes'] / 1e6:.2f}", *each])
+    table = page.table(["", "page, MB", *(wait.removesuffix("_ms").replace("_", " ") for wait in waits)], lines)
+    note = (
+        f"Milliseconds, median (95th percentile); chromium {found['versions']['chromium']} without a GPU; "
+        f"{found['hardware']}, load {found['load'][0]:g}"
+    )
+    title = f"The embedding map, {found['points']:,} pictures"
+    return page.section(title, f"python -m {__name__} --data FOLDER", table, note)
 
 
 def main(argv: list[str] | None = None) -> None:

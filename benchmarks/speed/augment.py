@@ -1,6 +1,6 @@
 """Views a second: the whole batch at once (ours) against torchvision picture by picture, the same operations.
 
-    python -m benchmarks.augment
+    python -m benchmarks.speed.augment
 
 Pictures of 32x32, batch 512, the full chain of `view.View`: crop, flip, jitter, grey, blur, normalise, each with the same
 probability and strength for all. torchvision is given its best: pictures held in memory, and of these the fastest: PIL or v2
@@ -27,14 +27,14 @@ from torchvision import transforms as pil
 from torchvision.transforms import v2
 from torchvision.transforms.functional import to_pil_image
 
-from benchmarks import timing
+from benchmarks import page, timing
 from mnclglf_lite import __version__
 from mnclglf_lite.core.device import describe_device
 from mnclglf_lite.data import toybox
 from mnclglf_lite.views.crops import crop_resize
 from mnclglf_lite.views.view import MEAN, STD, View, ViewParams, render_view, sample_params
 
-OUT = Path(__file__).resolve().parents[1] / "data" / "runs" / "augment.json"
+OUT = timing.RUNS / "augment.json"
 BATCH, SIDE, PICTURES = 512, 32, 4096
 VIEW = View()
 CHAINS = ("whole chain", "crop alone")
@@ -138,6 +138,26 @@ def measure(blocks: dict[str, Callable[[], int]], rounds: int, log: Callable[[st
     return found
 
 
+def render(found: dict[str, Any], name: str) -> str:
+    parts = []
+    for title, chain in found["chains"].items():
+        lines = []
+        for row, value in chain["median"].items():
+            each = chain["views_per_second"][row]
+            lines.append([row, f"{value:,.0f}", f"{min(each):,.0f} to {max(each):,.0f}", f"{chain['ratio'][row]:.2f}"])
+        fastest = f"over the fastest of torchvision ({chain['fastest_peer'].split(' ', 1)[1]})"
+        parts.append(page.table([title, "views/s", "range", fastest], lines))
+    versions = found["versions"]
+    parts.append(
+        f"{found['what']}; {found['hardware']}; torch {versions['torch']}, torchvision {versions['torchvision']}. The same "
+        "operations with the same probabilities and strengths. That boxes and draws have torchvision's distributions is "
+        "tested (`tests/views/test_crops.py`, `tests/views/test_view.py`)."
+    )
+    return page.section(
+        "Making views, against torchvision picture by picture", page.as_today(found["command"], __name__), *parts
+    )
+
+
 def main(argv: list[str] | None = None) -> dict[str, Any]:
     """Measure both chains, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -150,7 +170,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     images = toybox.draw(args.pictures, 0)[0]
     result: dict[str, Any] = {
         "what": f"views a second, {SIDE}x{SIDE}, batch {BATCH}, medians of {args.rounds} alternating blocks",
-        "command": f"python -m benchmarks.augment --rounds {args.rounds} --pictures {args.pictures}",
+        "command": f"python -m benchmarks.speed.augment --rounds {args.rounds} --pictures {args.pictures}",
         "hardware": describe_device(torch.device("cpu")),
         "versions": {
             "python": platform.python_version(),

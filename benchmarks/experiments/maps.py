@@ -1,6 +1,6 @@
 """Do the classes stand apart on the map? kNN accuracy on the two UMAP coordinates of 1,000 test images, by run.
 
-    python -m benchmarks.maps data/runs/toybox         every run below that has its checkpoint: DIR/maps.json
+    python -m benchmarks.experiments.maps data/runs/toybox         every run below that has its checkpoint: DIR/maps.json
 
 Each image is classified by its 10 nearest others on the map, one vote each (scikit-learn, leave one out). Beside it, kNN
 accuracy (k 20, T 0.1, raw, bank: the training part) on validation images, which `compare --split test` does not tell.

@@ -1,6 +1,6 @@
 """The race: how many seconds of training, without labels, from scratch, to 90 % kNN and to linear 90.18 % on CIFAR-10?
 
-    python -m benchmarks.race --batch-size 512 --epochs 500 --folder runs/race --out data/runs/race.json
+    python -m benchmarks.experiments.race --batch-size 512 --epochs 500 --folder runs/race --out data/runs/race.json
 
 kNN is that of the public race (dkobak/simclr-cifar10, whose entry is 99 minutes on an A100): cosine, 10 neighbours, every
 neighbour one vote, bank the 50,000 training pictures, queries the 10,000 test pictures. Linear is a classifier fitted on

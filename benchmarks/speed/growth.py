@@ -1,7 +1,7 @@
 """How time and memory of a training step grow with the batch, the image set, views, queue, width, networks and patches.
 
-    python -m benchmarks.growth                       about five minutes on two cores, the slim net
-    python -m benchmarks.growth --preset standard     on a GPU
+    python -m benchmarks.speed.growth                       about five minutes on two cores, the slim net
+    python -m benchmarks.speed.growth --preset standard     on a GPU
 
 One thing grows at a time, the rest is the preset's. The steps of all sizes are taken in turn, so that a busy moment hits
 all alike; the time is the median of the steps after the first, which is not counted. For each row a power law is fitted, y
@@ -44,7 +44,7 @@ from typing import Any
 
 import torch
 
-from benchmarks import timing
+from benchmarks import page, timing
 from mnclglf_lite.core.device import describe_device, pick_device
 from mnclglf_lite.core.errors import unknown
 from mnclglf_lite.recipe.presets import preset
@@ -53,7 +53,7 @@ from mnclglf_lite.training.cost import views_per_image
 from mnclglf_lite.training.run import new_run
 from mnclglf_lite.training.step import Step
 
-FOLDER = timing.ROOT / "data" / "runs" / "growth"
+FOLDER = timing.RUNS / "growth"
 ROUNDS = 5  # counted steps of each size
 PICTURES = 2048  # of the resident set, where it is not what grows and the batch is no larger (ours)
 FREE_SHARE = 0.25  # of the free memory that pictures may fill
@@ -187,7 +187,7 @@ def measured(row: Row, args: argparse.Namespace, device: torch.device) -> dict[s
 def held_apart(row: Row, size: int, args: argparse.Namespace) -> int | None:
     """Bytes that one size holds on a CPU, measured in a fresh process; None where it cannot be."""
     words = ["--point", row.name, str(size), "--preset", args.preset, "--engine", args.engine, *(["--dry"] * args.dry)]
-    command = [sys.executable, "-m", "benchmarks.growth", *words]
+    command = [sys.executable, "-m", "benchmarks.speed.growth", *words]
     done = subprocess.run(command, cwd=timing.ROOT, capture_output=True, text=True)
     if done.returncode:
         print(f"{row.name} {size}: no memory, {(done.stderr.strip().splitlines() or ['no word'])[-1]}")
@@ -299,6 +299,31 @@ def parser() -> argparse.ArgumentParser:
     return flags
 
 
+def render(found: dict[str, Any], name: str) -> str:
+    lines = []
+    for row in found["rows"]:
+        points = row["points"]
+        cells = [f"{points[0]['size']:,} to {points[-1]['size']:,}"]
+        for what, scale in (("seconds", 1e3), ("bytes", 1e-6)):
+            ends = [scale * points[at][what] for at in (0, -1) if points[at][what]]
+            cells.append(" to ".join(f"{value:,.0f}" for value in ends) or "-")
+            fit = row["fits"][what]
+            cells += (
+                [f"{fit['exponent']:.2f} ×/÷ {fit['residual']:.2f}", f"{fit['last_exponent']:.2f}"] if fit else ["-", "-"]
+            )
+        lines.append([f"{row['row']} ({row['method']})", *cells])
+    picture = Path(name).with_suffix(".png")
+    parts = [f"![panels of time and memory](../data/runs/{picture})"] if (timing.RUNS / picture).exists() else []
+    parts.append(page.table(["", "sizes", "ms a step", "exponent", "at the end", "MB", "exponent", "at the end"], lines))
+    parts.append(
+        f"`{found['preset']}` preset, engine {found['engine']}; medians of {found['rounds']} steps, sizes in turn; exponent "
+        "of a fitted power law, with the factor by which the points lie off it (rms), and of the two largest sizes alone; "
+        "views are fitted by their area; memory beyond the program's own. "
+        f"{found['hardware']}, load {found['load'][0]:g}"
+    )
+    return page.section(f"How a step grows, {picture.stem}", page.as_today(found["command"], __name__), *parts)
+
+
 def main(argv: list[str] | None = None) -> None:
     argv = sys.argv[1:] if argv is None else argv
     args = parser().parse_args(argv)
@@ -310,8 +335,8 @@ def main(argv: list[str] | None = None) -> None:
     slug = "cpu" if device.type == "cpu" else re.sub(r"[^a-z0-9]+", "-", describe_device(device).lower()).strip("-")
     path = args.out / f"{slug}.json"
     result: dict[str, Any] = {"what": "time and memory of a training step", "preset": args.preset, "dry": args.dry}
-    result |= {"command": " ".join(["python -m benchmarks.growth", *argv]), "engine": args.engine, "rounds": args.rounds}
-    result |= {**timing.stamp(device), "rows": []}
+    result |= {"command": " ".join(["python -m benchmarks.speed.growth", *argv]), "engine": args.engine}
+    result |= {"rounds": args.rounds, **timing.stamp(device), "rows": []}
     for row in rows:
         found = measured(row, args, device)
         result["rows"].append(found)

@@ -1,28 +1,22 @@
 """What is each part of MNCLGLF worth? The slim net on CIFAR-10, two CPU cores, one thing changed at a time.
 
-    python -m benchmarks.ablation choose --data DIR      temperature and rate of both forms, on the hold-out
-    python -m benchmarks.ablation ask --data DIR         every variant, three seeds, on the test pictures
-    python -m benchmarks.ablation forms --data DIR       the two forms alone, six seeds, the first three the same
-    python -m benchmarks.ablation long --data DIR        both forms, and no swap, for twice as many steps, three seeds
-    python -m benchmarks.ablation family --data DIR      every method as it comes beside both forms, one seed
+    python -m benchmarks.experiments.ablation STAGE --data DIR
 
-Two runs with a core each do more than one run with two. So `OMP_NUM_THREADS=1 python -m benchmarks.ablation ask --share 1/2`
-and the same with 2/2 beside it make every second run each, and without a share the table of what they left is made.
+    choose     temperature and learning rate of both forms, on validation images with a seed of its own: choice.json
+    ask        every variant, three seeds, on test images
+    forms      the two forms alone, six seeds; the last three were added when three had left the question open
+    long       both forms, and no swap, for twice as many steps: early on a neighbour is often of another class
+    family     every method as it comes beside both forms, one seed
 
-The three further seeds of `forms` were added when three had left the question open: their interval is not that of a plan
-made beforehand.
+Every variant has the settings of the drawn form: what is compared is the part, not the tuning. The released form has its
+own, so that neither is compared at the other's best. The rows of `forms` and `long` were chosen after `ask` had been seen:
+their intervals are not those of a plan made beforehand.
 
-`choose` trains as drawn and as released with every temperature and rate below, with a seed that the others do not use, and
-writes the best of each form to data/runs/ablation/choice.json. `ask` then trains all variants for as many steps.
-Every variant but the released one has the settings of the drawn form: what is compared is the part, not the tuning; the
-released one has its own, so that neither form is asked at the other's best. All go on where they were stopped.
+Two runs with a core each do more than one with two: `OMP_NUM_THREADS=1 ... ask --share 1/2`, and 2/2 beside it, make every
+second run each. Without a share the table of what they left is made. All go on where they were stopped.
 
-`long` asks whether the answer changes with the length of the run: early on a neighbour is often of another class, later
-perhaps less so. No swap is among its rows because it was ahead in `ask`, and the seeds are the same: that interval too is
-not that of a plan made beforehand.
-
-Weights are kept at one sum, so that a rate means the same: as drawn 1 and 1, the release's 1 and 6 as 2/7 and 12/7, one term
-alone 2. Left out is *global only*: its gradient is that of *released* (tests/methods/test_methods.py): the same run.
+Weights are kept at one sum, so that a learning rate means the same: as drawn 1 and 1, the release's 1 and 6 as 2/7 and 12/7,
+one term alone 2. Left out is *global only*: the same run as *released* (`tests/benchmarks/test_ablation.py`).
 """
 
 from __future__ import annotations
@@ -32,6 +26,7 @@ import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from benchmarks import timing
@@ -42,14 +37,16 @@ from mnclglf_lite.data.dataset import load_dataset
 from mnclglf_lite.drawing import sheets
 from mnclglf_lite.methods.mnclglf import MNCLGLFConfig
 from mnclglf_lite.methods.registry import BUILT_IN
+from mnclglf_lite.recipe.legacy import upgrade
 from mnclglf_lite.recipe.presets import preset
 from mnclglf_lite.recipe.recipe import Recipe
 from mnclglf_lite.results import compare, paired
+from mnclglf_lite.results.records import group_by_method, load_records
 from mnclglf_lite.views.named_views import QUICK_VIEW
 
-OUT = timing.ROOT / "data" / "runs" / "ablation"
+OUT = timing.RUNS / "ablation"
 CHOICE = OUT / "choice.json"
-FAMILY = timing.ROOT / "data" / "runs" / "cifar10-slim"
+FAMILY = timing.RUNS / "cifar10-slim"
 TEMPERATURES, RATES = (0.1, 0.2, 0.5, 1.0), (0.18, 0.36, 0.9)
 CHOOSING_SEED, SEEDS, SEEDS_OF_FORMS = 100, [0, 1, 2], [0, 1, 2, 3, 4, 5]
 CHOOSING_VIEWS, VIEWS = 150_000, 600_000  # whole views a run: one minute and four on two cores
@@ -116,6 +113,60 @@ def family(choice: dict[str, dict[str, float]]) -> dict[str, Recipe]:
     return rows | {"mnclglf": asked["drawn"], "mnclglf-released": asked["released"]}
 
 
+SECTIONS = {  # of results.md
+    "family": "Old recipe (SGD): CIFAR-10, the slim net, the same methods, as many whole views for each, a run a core",
+    "choose": "MNCLGLF on CIFAR-10, the slim net: temperature and learning rate, on validation images, a seed of its own",
+    "ask": "MNCLGLF on CIFAR-10, the slim net: one part changed at a time, three seeds",
+    "forms": "MNCLGLF on CIFAR-10, the slim net: as drawn and as released, six seeds",
+    "long": "MNCLGLF on CIFAR-10, the slim net: both forms and no swap for twice as many steps, three seeds",
+}
+
+
+def answer(found: dict[str, Any]) -> str:
+    """Drawn or released, in two sentences, and what they rest on; from the record of `forms`."""
+    runs, measures = found["rows"]["drawn"]["runs"], paired.MEASURES.items()
+    seeds = [run["seed"] for run in runs]
+    added = [seed for seed in seeds if seed not in SEEDS]
+    lines = [paired.sentences(found), ""]
+    for form, row in found["rows"].items():
+        means = [f"{what} {100 * mean(read(run) for run in row['runs']):.1f}" for _, (what, read) in measures]
+        recipe, seconds = upgrade(row["recipe"]), mean(run["train_seconds"] for run in row["runs"])
+        settings = f"temperature {recipe['temperature']:g}, rate {recipe['lr']:g}, "
+        settings += f"weights {recipe['local_weight']:g} (local) and {recipe['global_weight']:g}"
+        lines.append(f"* as {form}: {', '.join(means)} %, the mean of {len(seeds)} seeds; {settings}; {seconds:.0f} s a run")
+    lines += [
+        f"* {runs[0]['steps']:,} steps of {recipe['batch_size']}; kNN: weighted, T 0.1, bank {runs[0]['bank']:,}; "
+        f"{runs[0]['queries']:,} test pictures; {runs[0]['hardware']}, two runs side by side, at times with other work",
+        f"* settings: the best of {len(TEMPERATURES)} temperatures and {len(RATES)} rates for each form, "
+        f"on the hold-out, one other seed, a quarter of the views; {min(TEMPERATURES):g} is the lowest tried",
+        f"* seeds {', '.join(map(str, seeds))}; {', '.join(map(str, added))} were added when the first had left the "
+        f"question open, and say alone: {paired.gaps(found, 'drawn', 'released', added)}",
+        *longer(),
+        "* the intervals are about other seeds; test pictures, settings and length are held still",
+    ]
+    return "\n".join(lines)
+
+
+def longer() -> list[str]:
+    """What twice the steps say, where that was run."""
+    path = OUT / "long" / "compare.json"
+    if not path.exists():
+        return []
+    found = json.loads(path.read_text())
+    runs = found["rows"]["drawn"]["runs"]
+    seeds, seconds = ", ".join(str(run["seed"]) for run in runs), mean(run["train_seconds"] for run in runs)
+    ways = [r.history for r in group_by_method(load_records(path.parent))["drawn"]]
+    ends = [", ".join(f"{100 * way[at]['agreement']:.0f}" for way in ways) for at in (0, -1)]
+    return [
+        f"* twice as long ({runs[0]['steps']:,} steps, {runs[0]['image_views']:,} whole views, seeds {seeds}, "
+        f"{seconds:.0f} s a run as drawn):",
+        f"  as drawn less as released {paired.gaps(found, 'drawn', 'released')};",
+        "  without the swap (asked because it was ahead in the ablation) less with it "
+        f"{paired.gaps(found, 'no-swap', 'drawn')};",
+        f"  neighbours of the right class, as drawn: {ends[0]} % in the first epoch, {ends[1]} % in the last, by chance 10",
+    ]
+
+
 def share(text: str) -> tuple[int, int]:
     """`2/3` as (2, 3)."""
     which, of = (int(part) for part in text.split("/"))
@@ -133,7 +184,7 @@ def main(words: list[str] | None = None) -> None:
     if args.what == "choose" and args.share != (1, 1):
         parser.error("choose is one comparison and knows no --share")
     if args.what != "choose" and not CHOICE.exists():
-        raise InputError(f"{CHOICE} is missing: `python -m benchmarks.ablation choose` writes it, and git has it")
+        raise InputError(f"{CHOICE} is missing: `ablation choose` writes it, and git has it")
     splits = load_dataset("cifar10", root=args.data, device=pick_device())
     if args.what == "choose":
         result = compare.compare(

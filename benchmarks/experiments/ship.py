@@ -1,13 +1,13 @@
 """What is shipped in data/weights/cifar10-slim, out of the runs in data/runs/cifar10-slim and CIFAR-10.
 
-    python -m benchmarks.ship --data DIR
+    python -m benchmarks.experiments.ship --data DIR
 
     NAME.safetensors    the run's backbone in half precision
     points.npz          of all runs: features, labels, numbers and UMAPs of 2,000 test pictures
 
 Every exported backbone is measured again as `mnclglf-lite evaluate --weights` would; where one figure is further than 0.1
 points from the run's own, nothing more is written and the difference is told. Needs the runs' checkpoint.pt, so the machine
-they were trained on: `python -m benchmarks.ablation family` makes them.
+they were trained on: `python -m benchmarks.experiments.ablation family` makes them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from mnclglf_lite.evaluation.layouts import subsample
 from mnclglf_lite.results import export, pretrained
 from mnclglf_lite.training.run import load_run
 
-RUNS = timing.ROOT / "data" / "runs" / "cifar10-slim"
+RUNS = timing.RUNS / "cifar10-slim"
 SEED = 0  # of the runs that are shipped, and of the UMAPs
 MOST = 0.001  # as a share of 1: what half precision may change in an accuracy
 
@@ -56,9 +56,7 @@ def main(words: list[str] | None = None) -> None:
     folders = [RUNS / f"{name}-seed{SEED}" for name in rows]
     lacking = [folder.name for folder in folders if not (folder / "checkpoint.pt").exists()]
     if lacking:
-        raise InputError(
-            f"no checkpoint of {', '.join(lacking)} in {RUNS}: `python -m benchmarks.ablation family` trains them"
-        )
+        raise InputError(f"no checkpoint of {', '.join(lacking)} in {RUNS}: `ablation family` trains them")
     pretrained.FOLDER.mkdir(parents=True, exist_ok=True)
     for folder in folders:
         name, run = folder.name.removesuffix(f"-seed{SEED}"), load_run(folder, "cpu")
@@ -74,7 +72,7 @@ def main(words: list[str] | None = None) -> None:
         kept[f"layouts/{name}"] = layouts.umap(found, seed=SEED).numpy()
         runs[name] = {"steps": run.step, "train_seconds": round(run.seconds, 1), "furthest": round(far[worst], 5)}
     about = {
-        "command": "python -m benchmarks.ship",
+        "command": "python -m benchmarks.experiments.ship",
         "what": f"features (half precision) and UMAPs of {len(index):,} test pictures of CIFAR-10",
         "runs": runs,
         "seed": SEED,

@@ -44,16 +44,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks import timing
+from benchmarks import page, timing
 from mnclglf_lite.core.errors import unknown
 from mnclglf_lite.data import dataset
 from mnclglf_lite.data.dataset import load_dataset
 from mnclglf_lite.methods.registry import METHODS
+from mnclglf_lite.recipe.legacy import upgrade
 from mnclglf_lite.recipe.presets import PRESETS, preset
 from mnclglf_lite.recipe.recipe import Recipe, build_method
 from mnclglf_lite.training import cost
 
-ROOT = Path(__file__).resolve().parents[1]
 TITLES = {
     "ours": "ours", "ours-eager": "ours, eager", "ours-captured": "ours, captured",
     "ours-fp32": "ours, fp32", "bare": "bare networks", "networks-loss": "networks and loss",
@@ -115,10 +115,10 @@ class Worker:
         self.row = row
         self.errors = (scratch / f"{row}.log").open("w+")
         caches = scratch / "compiled" / ("peers" if row in PEERS else row)  # so that compile times are those of a cold start
-        here = {"TORCHINDUCTOR_CACHE_DIR": str(caches), "PYTHONPATH": os.pathsep.join([str(ROOT), *paths()])}
+        here = {"TORCHINDUCTOR_CACHE_DIR": str(caches), "PYTHONPATH": os.pathsep.join([str(timing.ROOT), *paths()])}
         self.process = subprocess.Popen(
             [*command, "--row", row, "--spec", json.dumps(spec)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=self.errors, cwd=ROOT, env=os.environ | here, start_new_session=True,
+            stderr=self.errors, cwd=timing.ROOT, env=os.environ | here, start_new_session=True,
         )  # fmt: skip
         self.pending = b""
 
@@ -454,11 +454,49 @@ def plan_for(method: str, args: argparse.Namespace) -> Plan:
     return plan
 
 
+def render(result: dict[str, Any], name: str) -> str:
+    """A table and its headlines for each method."""
+    parts = []
+    for method, found in result["methods"].items():
+        lines = "\n".join(f"- {line}" for line in headlines(found))
+        parts += [page.NAMES.get(method, method), page.table(HEADER, table(found)), lines]
+        if told := facts_of(found):
+            recipe, loads = upgrade(found["recipe"]), [state["load"][0] for state in found["states"] if state["load"]]
+            load = f"; load average {min(loads):.1f} to {max(loads):.1f}" if loads else ""
+            protocol = result["protocol"][0].upper() + result["protocol"][1:]
+            parts.append(
+                f"Batch {recipe['batch_size']}, views of {recipe['view']['size']} pixels, {result['pictures']} pictures; "
+                f"{told['hardware']}; torch {told['versions']['torch']}{load}. {protocol}."
+            )
+    return page.section(f"Speed: {Path(name).stem}", page.as_today(result["command"], "benchmarks.speed"), *parts)
+
+
+def facts_of(found: dict[str, Any]) -> dict[str, Any] | None:
+    """The first row that knows where it was measured."""
+    return next((row for row in found["rows"].values() if "hardware" in row), None)
+
+
+README = ("ours", "ours-eager", "bare", "lightly-tuned", "lightly", "torchvision")
+
+
+def in_short(result: dict[str, Any]) -> str:
+    """SimCLR's step beside its peers', for the README."""
+    found = result["methods"]["simclr"]
+    rows, rates = found["rows"], found["summary"]["rates"]
+    lines = ["| SimCLR, slim net, 32 pixels, two CPU cores | pictures/s | ours is |", "|---|---:|---:|"]
+    for name in README:
+        pace = {row: rates[row]["images_per_s"]["median"] for row in ("ours", name)}
+        lines.append(f"| {rows[name]['title']} | {pace[name]:,.0f} | {pace['ours'] / pace[name]:.2f} times as fast |")
+    told, recipe = facts_of(found), upgrade(found["recipe"])
+    note = f"Batch {recipe['batch_size']}, seed {recipe['seed']}; {told['hardware']}; torch {told['versions']['torch']}."
+    return "\n".join(lines) + f"\n\n{note}"
+
+
 def main(words: list[str] | None = None) -> int:
     """Measure, print, write. Returns 1 where the peers' views are not ours or nothing could be measured."""
     args = arguments(words)
     if args.row:
-        from benchmarks import speed_rows
+        from benchmarks.speed import speed_rows
 
         speed_rows.main(args.row, json.loads(args.spec))
         return 0

@@ -1,7 +1,7 @@
 """Does it pay to send the views of a batch through the network as one batch, each with BatchNorm statistics of its own?
 
-    python -m benchmarks.joined_views                                    # slim net, CPU
-    python -m benchmarks.joined_views --preset standard --batch 512      # ResNet-18, CUDA
+    python -m benchmarks.speed.joined_views                                    # slim net, CPU
+    python -m benchmarks.speed.joined_views --preset standard --batch 512      # ResNet-18, CUDA
 
 The convolutions of all views become one call each, and BatchNorm goes through the views one by one, so the mathematics
 stays: outputs, gradients and running statistics are checked to be those of separate calls before anything is timed. Views
@@ -18,17 +18,17 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks import timing
+from benchmarks import page, timing
 from mnclglf_lite import __version__
 from mnclglf_lite.core.device import autocast_dtype, describe_device, pick_device
 from mnclglf_lite.recipe.presets import preset
 
-OUT = Path(__file__).resolve().parents[1] / "data" / "runs"
 ROUNDS = 9
 
 
@@ -79,6 +79,12 @@ def seconds(work: Callable[[], Tensor], device: torch.device, dtype: torch.dtype
     return time.perf_counter() - begun
 
 
+def render(found: dict[str, Any], name: str) -> str:
+    said = "; ".join(f"{views} {row['apart_over_joined']:.2f}" for views, row in found["rows"].items())
+    note = f"{found['what']}: {said} (above 1: joining pays). {found['hardware']}; torch {found['torch']}"
+    return page.section("Whole views as one batch?", page.as_today(found["command"], __name__), note)
+
+
 def main(argv: list[str] | None = None) -> dict:
     """Check, measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -93,7 +99,7 @@ def main(argv: list[str] | None = None) -> dict:
     dtype, size = autocast_dtype("auto", device), recipe.views.view.size
     result = {
         "what": f"seconds of forward and backward, apart over joined; {args.preset}, batch {args.batch}, {size} px",
-        "command": f"python -m benchmarks.joined_views --preset {args.preset} --batch {args.batch}"
+        "command": f"python -m benchmarks.speed.joined_views --preset {args.preset} --batch {args.batch}"
         + " --compile" * args.compile,
         "hardware": describe_device(device),
         "version": __version__,
@@ -121,7 +127,7 @@ def main(argv: list[str] | None = None) -> dict:
         ratio = medians["apart"] / medians["joined"]
         result["rows"][f"{count} views"] = {"seconds": times, "apart_over_joined": ratio, "relative_difference": error}
         print(f"{count} views: apart {1e3 * medians['apart']:.1f} ms, joined {1e3 * medians['joined']:.1f} ms, {ratio:.2f}")
-    path = args.out or OUT / f"joined_views-{device.type}.json"
+    path = args.out or timing.RUNS / f"joined_views-{device.type}.json"
     timing.save(path, result)
     return result
 

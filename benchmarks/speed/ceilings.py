@@ -1,6 +1,6 @@
 """What the device can do at most: large matrix products, the network's convolutions, a large copy, an empty launch.
 
-    python -m benchmarks.ceilings --out data/runs/ceilings.json
+    python -m benchmarks.speed.ceilings --out data/runs/ceilings.json
 
 Every other rate is read against these. Each is the median of calls that were timed one by one, the device waited for:
 

@@ -1,4 +1,4 @@
-"""A method's networks with nothing around them: the ceiling that `benchmarks/speed.py` holds a whole step against.
+"""A method's networks with nothing around them: the ceiling that `benchmarks.speed` holds a whole step against.
 
 `networks(method, views)` sends views through every backbone and head that the method sends them through, with gradient
 where the method has gradient. No loss, no look-up in a queue, no shuffle for BatchNorm's sake, no optimiser. What must stay:
@@ -36,7 +36,7 @@ from mnclglf_lite.views import montage
 @singledispatch
 def networks(method: nn.Module, views: list[Tensor]) -> list[Tensor]:
     """Views (N, 3, S, S) -> all embeddings that the losses would read, as the networks leave them."""
-    raise InputError(f"benchmarks/bare.py does not know which networks {type(method).__name__} has")
+    raise InputError(f"benchmarks/speed/bare.py does not know which networks {type(method).__name__} has")
 
 
 @networks.register

@@ -1,10 +1,10 @@
 """Which settings learn most in a minute or five of two cores? Trials of the quick preset, evaluated on validation images.
 
-    python -m benchmarks.trials --data DIR             makes what is missing, one trial a core, hours
+    python -m benchmarks.experiments.trials --data DIR             makes what is missing, one trial a core, hours
 
-`benchmarks/trials.txt` has a line for each trial: a group, the image set, seconds on two cores, the method, and flags of
-`mnclglf-lite train`, on top of the quick preset of its time. `data/runs/trials.jsonl` keeps a line for each that was made:
-the whole recipe, steps, seconds, kNN accuracy. Seed 0, where a line names no other.
+`trials.txt` beside this file has a line for each trial: a group, the image set, seconds on two cores, the method, and flags
+of `mnclglf-lite train`, on top of the quick preset of its time. `data/runs/trials.jsonl` keeps a line for each trial that
+was made: the whole recipe, steps, seconds, kNN accuracy. Seed 0, where a line names no other.
 
 A trial trains with one thread, so that two can run side by side. Its steps are those that two threads make in its seconds,
 told from how much longer a step takes than one of a reference (`REFERENCE_SECONDS`): the same on a busy machine as on a
@@ -27,20 +27,21 @@ from typing import Any
 
 import torch
 
-from benchmarks import timing
+from benchmarks import page, timing
 from mnclglf_lite.data.dataset import Splits, load_dataset
 from mnclglf_lite.evaluation import evaluate
 from mnclglf_lite.recipe.flags import add_recipe_flags, recipe_from
 from mnclglf_lite.recipe.presets import preset
 from mnclglf_lite.recipe.recipe import Recipe, build_method
+from mnclglf_lite.results import compare
 from mnclglf_lite.training import train
 from mnclglf_lite.training.cost import views_per_image
 from mnclglf_lite.training.run import new_run
 from mnclglf_lite.training.step import Step
 from mnclglf_lite.views.named_views import QUICK_VIEW
 
-PLAN = timing.ROOT / "benchmarks" / "trials.txt"
-OUT = timing.ROOT / "data" / "runs" / "trials.jsonl"
+PLAN = Path(__file__).with_name("trials.txt")
+OUT = timing.RUNS / "trials.jsonl"
 # The step that all steps are timed against, and what it takes: measured, two threads, quiet, Intel Xeon with AMX
 REFERENCE = {"dataset": "cifar10", "batch_size": 256, "width": 24, "projector": (256, 128), "view": QUICK_VIEW}
 REFERENCE_SECONDS = 0.101
@@ -108,6 +109,66 @@ def trial(line: str, data: Path | None) -> dict[str, Any]:
     return told | timing.stamp(splits.train.device) | {"recipe": run.recipe.to_dict()}
 
 
+def knn_of(row: dict[str, Any]) -> float:
+    return row["knn20"]["raw"]
+
+
+def render(rows: list[dict[str, Any]]) -> str:
+    """MNCLGLF's parts beside SimCLR (trials of the group `parts`); then what a minute or five can learn: all others."""
+    parts = [row for row in rows if row["trial"].startswith("parts ")]
+    return "\n".join([*([render_parts(parts)] if parts else []), render_minutes([row for row in rows if row not in parts])])
+
+
+def render_parts(rows: list[dict[str, Any]]) -> str:
+    """MNCLGLF with a part changed, beside SimCLR, at equal image views."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(without_length_and_seed(row["trial"]), []).append(row)
+    lines = []
+    for seeds in sorted(groups.values(), key=lambda found: -statistics.mean(map(knn_of, found))):
+        recipe = Recipe.from_dict(seeds[0]["recipe"])
+        usual = preset("quick", recipe.method.name, recipe.data.dataset, steps=recipe.optim.steps, seed=recipe.seed)
+        cells = [compare.cell([row["knn20"][kind] for row in seeds]) for kind in ("raw", "whitened")]
+        lines.append([", ".join([recipe.method.name, *usual.differences(recipe)]), f"{seeds[0]['steps']:,}", *cells])
+    row = seeds[0]
+    note = (
+        f"{image_views(row):,} whole views each; validation images ({row['queries']:,}, bank {row['bank']:,}); kNN: "
+        f"k 20, T 0.1; seeds {', '.join(str(row['recipe']['seed']) for row in seeds)}, mean ± half the range; "
+        f"{row['hardware']}"
+    )
+    title = f"MNCLGLF's parts beside SimCLR, {row['recipe']['dataset']}"
+    table = page.table(["the quick preset", "steps", "kNN 20", "whitened"], lines)
+    return page.section(title, f"python -m {__name__} --data DIR", table, note)
+
+
+def render_minutes(rows: list[dict[str, Any]]) -> str:
+    """All trials that changed one thing, and each method's best."""
+    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for row in rows:
+        group, dataset, seconds, method = row["trial"].split()[:4]
+        groups.setdefault((group, dataset, seconds, *([method] if group == "explore" else [])), []).append(row)
+    parts = []
+    for (group, dataset, seconds, *_), found in groups.items():
+        methods: dict[str, list[dict[str, Any]]] = {}
+        for row in found:
+            methods.setdefault(row["trial"].split()[3], []).append(row)
+        shown = found if group == "explore" else [max(tried, key=knn_of) for tried in methods.values()]
+        lines = []
+        for row in sorted(shown, key=knn_of, reverse=True):
+            method, flags = row["trial"].split(maxsplit=4)[3:]
+            shares = [f"{100 * row['knn20'][kind]:.1f}" for kind in ("raw", "whitened")]
+            lines.append([method, str(len(methods[method])), f"`{flags}`", f"{row['steps']:,}", *shares])
+        flags = "flags" if group == "explore" else "flags of the best"
+        row, places = found[0], sorted({row["hardware"] for row in found})
+        parts += [
+            f"{dataset}, {seconds} s of two threads each, group `{group}`:",
+            page.table(["method", "trials", flags, "steps", "kNN 20", "whitened"], lines),
+            f"Validation images ({row['queries']:,}, bank {row['bank']:,}); kNN: k 20, T 0.1; seed 0; {', '.join(places)}; "
+            "one thread a trial, as many steps as two threads make in that time",
+        ]
+    return page.section("What a minute or five can learn: trials", f"python -m {__name__} --data DIR", *parts)
+
+
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, metavar="DIR", help="where the image sets lie")
@@ -118,7 +179,8 @@ def main(argv: list[str] | None = None) -> None:
         print(json.dumps(trial(args.one, args.data)))
         return
     running: dict[str, subprocess.Popen[str]] = {}
-    command = [sys.executable, "-m", "benchmarks.trials", *(["--data", str(args.data)] if args.data else []), "--one"]
+    data = ["--data", str(args.data)] if args.data else []
+    command = [sys.executable, "-m", "benchmarks.experiments.trials", *data, "--one"]
     try:
         while True:
             for line, process in list(running.items()):

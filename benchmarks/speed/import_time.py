@@ -1,6 +1,6 @@
 """What the package adds to the start of a program: medians of five fresh interpreters each.
 
-    python benchmarks/import_time.py
+    python -m benchmarks.speed.import_time
 
 The bar: under one second beyond `import torch`. It is printed, not tested, since it depends on the machine.
 """
@@ -9,7 +9,8 @@ import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
+
+from benchmarks import timing
 
 ROUNDS = 5
 CASES = {
@@ -22,7 +23,7 @@ CASES = {
 def seconds(code: str) -> float:
     """Wall-clock seconds of a fresh interpreter that runs this code, started in the checkout."""
     begun = time.perf_counter()
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).resolve().parents[1])
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=timing.ROOT)
     return time.perf_counter() - begun
 
 

@@ -1,4 +1,4 @@
-"""The worker's side of `benchmarks/speed.py`: one row of the comparison, in a process of its own.
+"""The worker's side of `benchmarks.speed`: one row of the comparison, in a process of its own.
 
 The worker builds its row, takes steps until it is warm, and says so; then it waits. Told `go N` it takes a few steps that
 are not counted, N that are, and answers with the seconds. Between two blocks it is idle, its loader's processes too: it says
@@ -22,9 +22,10 @@ from typing import Any, TextIO
 import torch
 from torch import Tensor
 
-from benchmarks import peers, timing
-from benchmarks.bare import Bare
-from benchmarks.peers import PeerStep, Unavailable
+from benchmarks import timing
+from benchmarks.speed import peers
+from benchmarks.speed.bare import Bare
+from benchmarks.speed.peers import PeerStep, Unavailable
 from mnclglf_lite import __version__
 from mnclglf_lite.core.device import autocast_dtype, describe_device
 from mnclglf_lite.data.dataset import batch_order

@@ -1,6 +1,6 @@
 """GLNet's location task: how often does its head know the quadrant, and what does a step cost?
 
-    python benchmarks/glnet_location.py
+    python -m benchmarks.experiments.glnet_location
 
 The pictures are a toy box with a fixed layout: every toy upright in the middle, the light from above. So a quadrant can be
 told from what it shows. On CIFAR-10, whose objects fill the picture, a thousand steps of the slim net
@@ -23,12 +23,12 @@ import dataclasses
 import platform
 import statistics
 import time
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from benchmarks import page, timing
 from mnclglf_lite import __version__
 from mnclglf_lite.core.device import describe_device
 from mnclglf_lite.core.files import save_json
@@ -40,7 +40,7 @@ from mnclglf_lite.training.run import Run, new_run
 from mnclglf_lite.training.step import Step
 from mnclglf_lite.views.view import render_view, sample_params
 
-OUT = Path(__file__).resolve().parents[1] / "data" / "runs" / "glnet-location.json"
+OUT = timing.RUNS / "glnet-location.json"
 CPU = torch.device("cpu")
 BASES, FLIPS = ("moco_v3", "simclr"), ("after", "before")
 FIXED = {"x": 0.0, "y": 0.0, "rotation": 0.0, "size": 0.7, "light": 0.6, "light_angle": 270.0}  # the layout
@@ -94,6 +94,22 @@ def seconds_a_step(recipes: dict[str, Recipe], pictures: dataset.ImageSet) -> di
     return {name: statistics.median(values) for name, values in times.items()}
 
 
+def render(found: dict[str, Any], name: str) -> str:
+    places = ("quadrant", "top_or_bottom", "left_or_right")
+    lines = []
+    for row in found["runs"]:
+        shares = [f"{100 * row['location'][place]:.1f}" for place in places]
+        lines.append([f"{row['base']}, mirrored {row['flip_patches']} the cut", *shares, f"{row['seconds']:.0f}"])
+    times = "; ".join(f"{method} {ratio:.2f}" for method, ratio in found["time_ratio"].items())
+    note = (
+        f"{found['what']}; {found['steps']:,} steps, seed {found['seed']}; chance 25.0. Seconds a step over SimCLR's on "
+        f"whole views of the same size: {times}; {found['hardware']}"
+    )
+    table = page.table(["", *(place.replace("_", " ") for place in places), "seconds"], lines)
+    title = "GLNet: does its location head know the quadrant?"
+    return page.section(title, page.as_today(found["command"], __name__), table, note)
+
+
 def main() -> None:
     """Train, measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -127,7 +143,7 @@ def main() -> None:
         "what": "GLNet's location accuracy on the hold-out of a toy box with a fixed layout; recipe made to show it: "
         f"location weight {CHANGES['location_weight']:g} (published balance 0.117), crops of {VIEW['scale'][0]:g} to "
         f"{VIEW['scale'][1]:g} of a quadrant (published 0.2 to 1), views of {VIEW['size']} pixels",
-        "command": f"python benchmarks/glnet_location.py --steps {args.steps} --seed {args.seed}",
+        "command": f"python -m benchmarks.experiments.glnet_location --steps {args.steps} --seed {args.seed}",
         "bars": {"after": [0.45, 0.55], "before": [0.65, 1.0]},
         "steps": args.steps,
         "seed": args.seed,

@@ -1,4 +1,4 @@
-"""How long the pictures under the sliders take: python -m benchmarks.explorers [--out FILE]
+"""How long the pictures under the sliders take: python -m benchmarks.speed.explorers [--out FILE]
 
 One thread, the median of 50 calls, and their range. The bars: a crop figure at most 20 ms, a similarity figure at most
 50 ms. Encoding as PNG, which is what a page gets, is counted apart. What is printed is no test: it depends on the machine.
@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from benchmarks import page, timing
 from mnclglf_lite.data import dataset, toybox
 from mnclglf_lite.drawing import canvas
 from mnclglf_lite.evaluation import layouts
@@ -32,8 +33,6 @@ from mnclglf_lite.explorers.runs.neighbours import FeatureSpaces, neighbour_rows
 from mnclglf_lite.recipe.presets import preset
 from mnclglf_lite.recipe.recipe import build_method
 from mnclglf_lite.results.records import groups, load_records
-
-from . import timing
 
 CALLS = 50
 
@@ -82,6 +81,16 @@ def milliseconds(call: Callable[[], Any]) -> list[float]:
         call()
         spent.append(1000 * (time.perf_counter() - begun))
     return sorted(spent)
+
+
+def render(found: dict[str, Any], name: str) -> str:
+    lines = []
+    for what, row in found["rows"].items():
+        times = f"{row['fastest_ms']:.1f} to {row['slowest_ms']:.1f}"
+        lines.append([what, f"{row['median_ms']:.1f}", times, f"{row['png_ms']:.1f}" if "png_ms" in row else "-"])
+    table = page.table(["", "median, ms", "range", "as PNG, ms more"], lines)
+    note = f"{found['calls']} calls each, one thread; {found['hardware']}, load {found['load'][0]:g}"
+    return page.section("How fast an explorer answers", f"python -m {__name__} --out data/runs/{name}", table, note)
 
 
 def main(words: list[str] | None = None) -> None:
