@@ -59,9 +59,9 @@ lab: .venv/installed
 	$(BIN)/jupyter lab notebooks/00_quickstart.ipynb
 
 bench: .venv/installed
-	$(BIN)/python benchmarks/import_time.py
+	$(BIN)/python -m benchmarks.speed.import_time
 	$(BIN)/python -m benchmarks.speed --out out/speed.json
-	$(BIN)/python -m benchmarks.explorers --out out/explorers.json
+	$(BIN)/python -m benchmarks.speed.explorers --out out/explorers.json
 
 clean:
 	rm -rf .venv notebooks/pictures

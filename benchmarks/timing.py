@@ -22,6 +22,7 @@ from mnclglf_lite.core.errors import InputError, TrainingError
 from mnclglf_lite.core.files import save_json
 
 ROOT = Path(__file__).resolve().parents[1]
+RUNS = ROOT / "data" / "runs"  # the records
 
 
 def program(main: Callable[[], object], name: str) -> NoReturn:

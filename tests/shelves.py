@@ -41,7 +41,7 @@ def put(folder, method="simclr", seed=0, value=0.5, rows=None, found=None, **rec
     rows = history(level=value) if rows is None else rows
     (folder / "history.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     if found is not False:
-        (folder / "result.json").write_text(json.dumps({"recipe": asked.to_dict(), **(found or result(value))}))
+        (folder / "result.json").write_text(json.dumps({"recipe": asked.to_dict(), **(found or result(value, seed=seed))}))
     return folder
 
 
@@ -50,8 +50,9 @@ def comparison(folder, values, **recipe):
     for method, seeds in values.items():
         for seed, value in enumerate(seeds):
             put(folder / f"{method}-seed{seed}", method, seed, value, **recipe)
+    rows = {m: {"runs": [result(v, seed=seed) for seed, v in enumerate(seeds)]} for m, seeds in values.items()}
     base = {"raw pixels": result(0.2), "random encoder": result(0.1)}
     budget = {"minutes": None, "image_views": 960}
-    (folder / "compare.json").write_text(json.dumps({"baselines": base, "budget": budget, "rows": {}}))
+    (folder / "compare.json").write_text(json.dumps({"baselines": base, "budget": budget, "rows": rows}))
     (folder / "budget.json").write_text(json.dumps(budget))
     return folder

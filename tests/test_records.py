@@ -1,36 +1,33 @@
 """The records of runs that are kept in data/runs: the page of results says what they say, and they meet the bars."""
 
-import importlib.util
 import json
-from pathlib import Path
 from statistics import mean
 
 import pytest
 
+from benchmarks import report
+from benchmarks.timing import ROOT, RUNS
 from mnclglf_lite.methods.registry import BUILT_IN
 from mnclglf_lite.recipe import legacy
 from mnclglf_lite.recipe.flags import all_settings
 from mnclglf_lite.recipe.recipe import Recipe
 
-ROOT = Path(__file__).resolve().parents[1]
-RUNS = ROOT / "data" / "runs"
 METHODS = [method.Config.name for method in BUILT_IN]
 
 
 def test_the_page_of_results_and_the_readmes_are_what_the_records_say():
-    """`python benchmarks/report.py` writes it: no figure in it is typed by hand."""
-    spec = importlib.util.spec_from_file_location("report", ROOT / "benchmarks" / "report.py")
-    report = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(report)
-    assert report.page() == (ROOT / "benchmarks" / "results.md").read_text()
+    """`python -m benchmarks.report` writes it: no figure in it is typed by hand."""
+    assert report.results() == (ROOT / "benchmarks" / "results.md").read_text()
     for path, begin, text in report.marked():
         assert begin + text + report.END in path.read_text()
 
 
-@pytest.mark.parametrize("path", sorted(RUNS.glob("**/recipe.json")), ids=lambda path: path.parent.name)
-def test_a_kept_recipe_can_still_be_read(path):
+LINES = [(path.parent, json.loads(line)) for path in sorted(RUNS.glob("**/runs.jsonl")) for line in path.open()]
+
+
+@pytest.mark.parametrize("kept", [pytest.param(line["recipe"], id=f"{of.name}-{line['name']}") for of, line in LINES])
+def test_a_kept_recipe_can_still_be_read(kept):
     """Settings that came later have their defaults; none that stands in it has gone or means another type."""
-    kept = json.loads(path.read_text())
     names = kept if "format" in kept else {legacy.RENAMED.get(name, name) for name in kept}
     assert set(names) <= {"format", "method", *all_settings()}
     read = json.loads(json.dumps(Recipe.from_dict(kept).to_dict()))

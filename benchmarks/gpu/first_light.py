@@ -24,7 +24,9 @@ from typing import Any
 
 import torch
 
-from benchmarks import ceilings, race, speed_rows, timing
+from benchmarks import timing
+from benchmarks.experiments import race
+from benchmarks.speed import ceilings, speed_rows
 from mnclglf_lite.core.errors import InputError
 from mnclglf_lite.core.files import save_json
 from mnclglf_lite.data import cifar, dataset
@@ -238,7 +240,7 @@ def main(argv: list[str] | None = None) -> int:
         raise InputError("there is no CUDA GPU here; --pretend goes through every line on a CPU")
     if args.until is not None:
         return int(not all(work(args, name, args.until) for name in STEPS if not waiting(args, name, args.until)))
-    args.out = (args.out or Path(tempfile.mkdtemp() if args.pretend else timing.ROOT / "data/runs/gpu")).resolve()
+    args.out = (args.out or Path(tempfile.mkdtemp() if args.pretend else timing.RUNS / "gpu")).resolve()
     args.out.mkdir(parents=True, exist_ok=True)
     print(f"the plan, in seconds: {STEPS}, {sum(STEPS.values()) / 60:.1f} minutes in all, estimated for an H200", flush=True)
     supervise(args, deadline := time.monotonic() + 60 * args.minutes)

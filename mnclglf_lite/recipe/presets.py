@@ -1,7 +1,7 @@
 """Presets: settings that go together, for every method.
 
     quick         two CPU cores, minutes: a slim ResNet, small heads, Muon, a first layer from the data; every method's
-                  settings are the best of equally many trials (`benchmarks/trials.py`)
+                  settings are the best of equally many trials (`benchmarks/experiments/trials.py`)
     standard      one GPU, 32x32: ResNet-18 with the CIFAR stem, 200 epochs, customary temperatures, SGD. With
                   optimiser="muon" the matrices are Muon's; what that does on a GPU is not measured yet
     as_released   MNCLGLF as its authors ran it: images enlarged to 224, ImageNet stem, temperature 1, weights 1 and 6

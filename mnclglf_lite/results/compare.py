@@ -19,7 +19,6 @@ from ..data import dataset
 from ..drawing.dotplot import dot_plot
 from ..evaluation import evaluate
 from ..evaluation.evaluate import query_split
-from ..methods.registry import METHODS
 from ..recipe.legacy import dataset_of, relative_flops
 from ..recipe.recipe import Recipe, build_method, check_holdout_unseen
 from ..training import train
@@ -28,6 +27,7 @@ from ..training.first_layer import with_data_start
 from ..training.prepare import check_recipe
 from ..training.run import new_run
 from .published import Published, published
+from .records import budget_of, find_recipe, uses_labels
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -156,18 +156,17 @@ def measured(folder: Path, recipe: Recipe, splits: dataset.Splits, split: str) -
 
 def check_same(out: Path, recipes: dict[str, Recipe], seeds: list[int], budget: dict[str, Any]) -> None:
     """Refuse a folder whose runs were sized in another way, or made with another recipe."""
-    path = out / "budget.json"
-    if path.exists() and (kept := json.loads(path.read_text())) != budget:
-        raise InputError(f"the runs in {out} have another budget ({kept}, asked for now: {budget}); give another --out")
+    if (there := budget_of(out)) and there != budget:
+        raise InputError(f"the runs in {out} have another budget ({there}, asked for now: {budget}); give another --out")
     for name, recipe in recipes.items():
         for seed in seeds:
-            path = folder_of(out, name, seed) / "recipe.json"
-            if not path.exists():
+            folder = folder_of(out, name, seed)
+            if (found := find_recipe(folder)) is None:
                 continue
-            asked, kept = recipe.replace(seed=seed), Recipe.from_dict(json.loads(path.read_text()))
+            asked, kept = recipe.replace(seed=seed), Recipe.from_dict(found)
             if budget["minutes"] is not None:
                 asked = asked.replace(steps=kept.optim.steps)  # calibrated when the run was begun
-            check_recipe(path.parent, kept, asked)
+            check_recipe(folder, kept, asked)
 
 
 def cell(values: list[float]) -> str:
@@ -222,14 +221,6 @@ def note(result: dict[str, Any]) -> str:
         f"seeds {', '.join(str(run['seed']) for run in runs)}{', mean ± half the range' if len(runs) > 1 else ''}; "
         f"{'with labels: ' + ', '.join(labels) + '; ' if labels else ''}{first['hardware']}"
     )
-
-
-def uses_labels(recipe: dict[str, Any]) -> bool:
-    """Whether a recipe, as a record has it, trains with labels. Of a method that is not known here: no."""
-    try:
-        return recipe["method"] in METHODS and Recipe.from_dict(recipe).uses_labels
-    except InputError:  # a method of one's own that has changed since
-        return False
 
 
 def published_table(result: dict[str, Any], markdown: bool = False) -> list[str]:

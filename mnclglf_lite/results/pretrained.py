@@ -6,7 +6,7 @@
     kept.pictures()                           those images, where CIFAR-10 is on disk; else None
     export.load_backbone(pretrained.weights_path("simclr"))
 
-`benchmarks/ship.py` wrote them from the runs in data/runs/cifar10-slim. Images are never shipped.
+`benchmarks/experiments/ship.py` wrote them from the runs in data/runs/cifar10-slim. Images are never shipped.
 """
 
 from __future__ import annotations

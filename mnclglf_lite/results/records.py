@@ -1,8 +1,11 @@
 """Records of runs: find runs in folders, and read what they left. Nothing here trains or measures.
 
-runs = records.load_records("data/runs")             # every run below
-toys = records.groups(runs)["toybox"]                # those that lie side by side, of one image set
-records.group_by_method(toys)["simclr"]              # the seeds of one method
+    runs = records.load_records("data/runs")             # every run below
+    toys = records.groups(runs)["toybox"]                # those that lie side by side, of one image set
+    records.group_by_method(toys)["simclr"]              # the seeds of one method
+
+A run is a folder (recipe.json, history.jsonl, result.json), as `train` and `compare` write it, or a line of runs.jsonl
+beside compare.json: `python -m benchmarks.pack FOLDER` makes one line of each folder of a finished comparison.
 """
 
 from __future__ import annotations
@@ -12,24 +15,26 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from ..core.errors import InputError
+from ..core.errors import InputError, unknown
 from ..core.files import CHECKOUT
 from ..methods.registry import METHODS
 from ..recipe.legacy import upgrade
-from .compare import uses_labels
+from ..recipe.recipe import Recipe
 
 KEPT = CHECKOUT / "data" / "runs"  # the records that come with a checkout
 ROW = ("epoch", "step", "seconds", "loss")  # what every line of history.jsonl has
 RESULT = ("dataset", "on", "queries", "bank", "hardware", "protocols")  # what it takes to read an accuracy
+# A line a run: its folder's name, recipe and history; its result where that is not in compare.json
+PACKED = "runs.jsonl"
 
 
 @dataclass(frozen=True, eq=False)
 class Record:
     """What one run left in its folder; a run that is not finished, or not evaluated, has less to tell."""
 
-    folder: Path
+    folder: Path  # where the run was made; of a packed run it need not exist
     group: str  # the folder that it lies in, seen from the shelf
     name: str  # of what was trained: the folder's name without its -seedN
     recipe: dict[str, Any]  # recipe.json under today's names (`recipe.legacy`): older ones lack later settings
@@ -72,7 +77,7 @@ class Record:
 
 
 def load_records(folder: str | Path = KEPT) -> list[Record]:
-    """Every folder at or below `folder` that holds a run (recipe.json, history.jsonl), in the order of `groups`.
+    """Every run at or below `folder`, in the order of `groups`. Where a run lies there twice, its folder counts.
 
     Raises `InputError` where there is no run at all, and for a file that is damaged, by its name.
     """
@@ -81,18 +86,53 @@ def load_records(folder: str | Path = KEPT) -> list[Record]:
         raise InputError(
             f"there is no folder {root}: give one that holds runs (`mnclglf-lite train --out FOLDER` makes one)"
         )
-    found = [path.parent for path in root.rglob("recipe.json") if (path.parent / "history.jsonl").is_file()]
+    found = {run: files for path in root.rglob(PACKED) for run, files in _packed(path).items()}
+    for path in root.rglob("recipe.json"):
+        if (path.parent / "history.jsonl").is_file():
+            found[path.parent] = _loose(path.parent)
     if not found:
         raise InputError(f"there is no run in {root}: a run is a folder with recipe.json and history.jsonl")
-    beside: dict[Path, tuple[dict[str, Any], dict[str, Any]]] = {}
+    beside = {place: _comparison(place) for place in {run.parent for run in found}}
     records = []
-    for run in found:
-        if run.parent not in beside:
-            beside[run.parent] = _beside(run.parent)
+    for run, files in found.items():
         where = Path() if run == root else run.parent.relative_to(root)
         group = where.as_posix() if where.parts else f"{root.resolve().name}/"
-        records.append(_record(run, group, *beside[run.parent]))
+        records.append(_record(run, group, files, beside[run.parent]))
     return sorted(records, key=lambda r: (r.group, _rank(r), r.name, r.seed, r.folder))
+
+
+def recipe_of_record(path: str | Path) -> dict[str, Any]:
+    """The recipe of one run as it was written down: of its folder, or of the packed run that would have this folder."""
+    folder = Path(path).expanduser()
+    if (found := find_recipe(folder)) is not None:
+        return found
+    names = [each.parent.name for each in folder.parent.glob("*/recipe.json")] + [
+        run.name for run in _packed(folder.parent / PACKED)
+    ]
+    if not names:
+        raise InputError(f"there is no run {folder}: give a folder with recipe.json, or the name of a run in {PACKED}")
+    raise unknown(f"run in {folder.parent}", folder.name, sorted(set(names)))
+
+
+def find_recipe(folder: Path) -> dict[str, Any] | None:
+    """The same, or None where there is no such run."""
+    if (folder / "recipe.json").is_file():
+        return _json(folder / "recipe.json", ())
+    packed = _packed(folder.parent / PACKED).get(folder)
+    return packed.recipe if packed else None
+
+
+def budget_of(folder: Path) -> dict[str, Any]:
+    """What the runs of a comparison were given alike: {"minutes": ..., "image_views": ...}; {} where there is none."""
+    return _comparison(folder).budget
+
+
+def uses_labels(recipe: dict[str, Any]) -> bool:
+    """Whether a recipe, as a record has it, trains with labels. Of a method that is not known here: no."""
+    try:
+        return recipe["method"] in METHODS and Recipe.from_dict(recipe).uses_labels
+    except InputError:  # a method of one's own that has changed since
+        return False
 
 
 def groups(records: Sequence[Record]) -> dict[str, list[Record]]:
@@ -121,33 +161,85 @@ def _rank(record: Record) -> int:
     return order.index(record.recipe["method"]) if record.recipe["method"] in order else len(order)
 
 
-def _record(folder: Path, group: str, baselines: dict[str, Any], budget: dict[str, Any]) -> Record:
-    kept = _json(folder / "recipe.json", ("method", "dataset", "seed", "steps", "epochs"))
-    recipe = upgrade(kept)
-    _check(folder / "recipe.json", recipe, ("batch_size",))
-    name = re.sub(r"-seed\d+$", "", folder.resolve().name)
-    result = None
-    if (folder / "result.json").exists():
-        result = _json(folder / "result.json", ())
+class _Files(NamedTuple):
+    """What one run left, not yet checked, and which file (or line) to name where something is missing in it."""
+
+    recipe: Any
+    recipe_at: str
+    history: list[dict[str, Any]]
+    result: Any  # None: not evaluated
+    result_at: str
+
+
+class _Comparison(NamedTuple):
+    """What a comparison says of the runs in its folder."""
+
+    baselines: dict[str, Any]
+    budget: dict[str, Any]
+    results: dict[str, Any]  # by the name of the run's folder
+
+
+def _record(folder: Path, group: str, files: _Files, beside: _Comparison) -> Record:
+    _check(files.recipe_at, files.recipe, ("method", "dataset", "seed", "steps", "epochs"))
+    recipe = upgrade(files.recipe)
+    _check(files.recipe_at, recipe, ("batch_size",))
+    baselines, result = beside.baselines, files.result
+    if result is not None:
+        _check(files.result_at, result, ())
         if "rows" in result:  # `mnclglf-lite evaluate`: the run's row is the last, baselines before it
-            *others, (_, row) = _items(folder / "result.json", result["rows"])
+            *others, (_, row) = _items(files.result_at, result["rows"])
             more = {key: result[key] for key in ("few_labels", "paper_linear") if key in result}
             baselines, result = baselines | dict(others), row | more
-        _check(folder / "result.json", result, RESULT)
-        if result["dataset"] == kept["dataset"]:
+        _check(files.result_at, result, RESULT)
+        if result["dataset"] == files.recipe["dataset"]:
             result = result | {"dataset": recipe["dataset"]}  # which may have another name by now
-    return Record(folder, group, name, recipe, _history(folder / "history.jsonl"), result, baselines, budget)
+    name = re.sub(r"-seed\d+$", "", folder.resolve().name)
+    return Record(folder, group, name, recipe, files.history, result, baselines, beside.budget)
 
 
-def _beside(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Baselines and budget of the comparison that runs are part of, if they are."""
-    baselines, budget = {}, {}
-    if (folder / "budget.json").exists():
-        budget = _json(folder / "budget.json", ())
-    if (folder / "compare.json").exists():
-        whole = _json(folder / "compare.json", ("baselines", "budget"))
-        baselines, budget = dict(_items(folder / "compare.json", whole["baselines"])), whole["budget"]
-    return baselines, budget
+def _loose(folder: Path) -> _Files:
+    """A run that lies in a folder of its own."""
+    recipe, result = folder / "recipe.json", folder / "result.json"
+    kept = _json(result, ()) if result.exists() else None
+    return _Files(_json(recipe, ()), str(recipe), _history(folder / "history.jsonl"), kept, str(result))
+
+
+def _packed(path: Path) -> dict[Path, _Files]:
+    """The runs in a runs.jsonl by the folders that they come from; none where there is no such file."""
+    if not path.is_file():
+        return {}
+    found, results = {}, _comparison(path.parent).results
+    for number, line in enumerate(_text(path).splitlines(), start=1):
+        at = f"{path}, line {number},"
+        try:
+            run = json.loads(line)
+        except json.JSONDecodeError:
+            raise _damaged(at, "is no JSON") from None
+        _check(at, run, ("name", "recipe", "history"))
+        if not isinstance(run["name"], str) or not isinstance(run["history"], list):
+            raise _damaged(at, "has something else than a name and a list of epochs")
+        result = run.get("result")
+        if result is None and run["name"] in results:
+            result = {"recipe": run["recipe"], **results[run["name"]]}  # as result.json has it
+        history = [_row(f"{at} epoch {i} of its history,", row) for i, row in enumerate(run["history"], start=1)]
+        found[path.parent / run["name"]] = _Files(run["recipe"], f"{at} in its recipe,", history, result, f"{at} its result")
+    return found
+
+
+def _comparison(folder: Path) -> _Comparison:
+    """Baselines, budget and results of the comparison that the runs in a folder are part of, if they are."""
+    budget = _json(folder / "budget.json", ()) if (folder / "budget.json").exists() else {}
+    path = folder / "compare.json"
+    if not path.exists():
+        return _Comparison({}, budget, {})
+    whole = _json(path, ("baselines", "budget"))
+    results = {}
+    for name, row in whole.get("rows", {}).items():
+        _check(f"{path}, under {name!r},", row, ("runs",))
+        for run in row["runs"]:
+            _check(f"{path}, under {name!r},", run, ("seed",))
+            results[f"{name}-seed{run['seed']}"] = run
+    return _Comparison(dict(_items(path, whole["baselines"])), whole["budget"], results)
 
 
 def _history(path: Path) -> list[dict[str, Any]]:
@@ -155,16 +247,19 @@ def _history(path: Path) -> list[dict[str, Any]]:
     rows, lines = [], _text(path).splitlines()
     for number, line in enumerate(lines, start=1):
         try:
-            row = json.loads(line)
+            rows.append(_row(f"{path}, line {number},", json.loads(line)))
         except json.JSONDecodeError:
-            if number == len(lines):
-                break
-            raise _damaged(f"{path}, line {number},", "is no JSON") from None
-        _check(f"{path}, line {number},", row, ROW)
-        if not all(isinstance(row[key], int | float) for key in ROW):
-            raise _damaged(f"{path}, line {number},", f"has something else than numbers under {', '.join(ROW)}")
-        rows.append(row)
+            if number < len(lines):
+                raise _damaged(f"{path}, line {number},", "is no JSON") from None
     return rows
+
+
+def _row(where: object, row: Any) -> dict[str, Any]:
+    """One epoch of a history, which can be read."""
+    _check(where, row, ROW)
+    if not all(isinstance(row[key], int | float) for key in ROW):
+        raise _damaged(where, f"has something else than numbers under {', '.join(ROW)}")
+    return row
 
 
 def _json(path: Path, names: Sequence[str]) -> dict[str, Any]:
@@ -176,7 +271,7 @@ def _json(path: Path, names: Sequence[str]) -> dict[str, Any]:
     return value
 
 
-def _items(path: Path, rows: Any) -> list[tuple[str, dict[str, Any]]]:
+def _items(path: object, rows: Any) -> list[tuple[str, dict[str, Any]]]:
     """The results in a table of them, each of which can be read."""
     if not isinstance(rows, dict) or not rows:
         raise _damaged(path, "has no table of results where one belongs")

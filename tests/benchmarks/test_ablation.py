@@ -6,7 +6,7 @@ import pytest
 import torch
 from conftest import tiny
 
-from benchmarks import ablation
+from benchmarks.experiments import ablation
 from mnclglf_lite.core.errors import InputError
 from mnclglf_lite.recipe.recipe import build_method
 from mnclglf_lite.training import train

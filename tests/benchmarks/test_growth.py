@@ -6,7 +6,7 @@ import json
 import pytest
 import torch
 
-from benchmarks import growth
+from benchmarks.speed import growth
 
 
 def test_a_known_power_law_is_found():

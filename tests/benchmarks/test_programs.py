@@ -11,13 +11,26 @@ from benchmarks import timing
 from mnclglf_lite.core.errors import InputError, TrainingError
 
 WRONG = [  # module, flags, words that name what was wrong
-    ("race", ["--knn", "2"], "targets are shares in (0, 1]"),
-    ("race", ["--whole", "--no-test"], "give one of the two"),
+    ("experiments.race", ["--knn", "2"], "targets are shares in (0, 1]"),
+    ("experiments.race", ["--whole", "--no-test"], "give one of the two"),
     ("speed", ["--sample", "1", "--methods", "simclear"], "did you mean 'simclr'"),
-    ("ablation", ["forms", "--data", "nowhere"], "nowhere"),
-    ("growth", ["--device", "nowhere"], "nowhere"),
-    ("maps", ["nowhere"], "no run with its checkpoint lies in nowhere"),
+    ("experiments.ablation", ["forms", "--data", "nowhere"], "nowhere"),
+    ("speed.growth", ["--device", "nowhere"], "nowhere"),
+    ("experiments.maps", ["nowhere"], "no run with its checkpoint lies in nowhere"),
 ]
+
+
+PROGRAMS = [
+    f"benchmarks.{path.relative_to(timing.ROOT / 'benchmarks').with_suffix('').as_posix().replace('/', '.')}"
+    for path in sorted((timing.ROOT / "benchmarks").rglob("*.py"))
+    if 'if __name__ == "__main__":' in path.read_text()
+]
+
+
+@pytest.mark.parametrize("module", PROGRAMS)
+def test_every_program_stands_in_the_table_of_the_readme(module):
+    command = f"| `python -m {module.removesuffix('.__main__')}"
+    assert command in (timing.ROOT / "benchmarks" / "README.md").read_text()
 
 
 @pytest.mark.parametrize(("name", "flags", "words"), WRONG, ids=[f"{name} {' '.join(flags)}" for name, flags, _ in WRONG])
@@ -25,12 +38,13 @@ def test_what_is_asked_wrongly_is_one_line(name, flags, words, monkeypatch, caps
     monkeypatch.chdir(tmp_path)
     kept = sorted((timing.ROOT / "data").rglob("*"))
     monkeypatch.setattr("sys.argv", [name, *flags])
-    monkeypatch.delitem(sys.modules, f"benchmarks.{name}", raising=False)  # run anew, as a program
+    for module in (f"benchmarks.{name}", f"benchmarks.{name}.__main__"):  # run anew, as a program
+        monkeypatch.delitem(sys.modules, module, raising=False)
     with pytest.raises(SystemExit) as ended:
         runpy.run_module(f"benchmarks.{name}", run_name="__main__")
     said = capsys.readouterr().err.strip()
     assert ended.value.code == 2
-    assert said.startswith(f"{name}: ") and words in said and "\n" not in said, said
+    assert said.startswith(f"{name.split('.')[-1]}: ") and words in said and "\n" not in said, said
     assert not any(tmp_path.iterdir()) and kept == sorted((timing.ROOT / "data").rglob("*")), "it left something behind"
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from conftest import tiny
 
-from benchmarks import race
+from benchmarks.experiments import race
 from mnclglf_lite.core.errors import InputError
 from mnclglf_lite.data import dataset
 from mnclglf_lite.evaluation import evaluate

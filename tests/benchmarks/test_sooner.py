@@ -5,7 +5,8 @@ from statistics import median
 
 import pytest
 
-from benchmarks import sooner, timing
+from benchmarks import timing
+from benchmarks.experiments import sooner
 
 
 @pytest.mark.parametrize("guess", [50, 200, 350, 600])
@@ -23,7 +24,7 @@ def test_the_shortest_length_is_found_from_any_guess(guess, reached, capsys):
 
 
 def test_the_record_is_what_its_lengths_and_paces_say():
-    found = json.loads((timing.ROOT / "data" / "runs" / "sooner-cpu.json").read_text())
+    found = json.loads((timing.RUNS / "sooner-cpu.json").read_text())
     assert (found["target"], found["grid"], found["split"]) == (sooner.TARGET, sooner.GRID, "holdout")
     for variant in sooner.VARIANTS:
         rows, steps = found["lengths"][variant], found["steps"][variant]

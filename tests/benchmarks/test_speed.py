@@ -10,7 +10,8 @@ import torch
 from conftest import WEAK, tiny
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import bare, peers, report, speed, speed_rows
+from benchmarks.speed import __main__ as speed
+from benchmarks.speed import bare, peers, speed_rows
 from mnclglf_lite.methods.registry import METHODS
 from mnclglf_lite.recipe.recipe import build_method
 from mnclglf_lite.training.run import new_run
@@ -129,16 +130,14 @@ def test_the_shares_of_a_step_sum_to_one(measured):
     assert made["shares"]["loss"] == 0 and made["sum_over_whole"] == 3
 
 
-def test_the_table_and_the_section_say_what_the_file_says(measured, tmp_path):
+def test_the_table_and_the_section_say_what_the_file_says(measured):
     found, _ = measured
     lines = speed.table(found)
     assert [line[0] for line in lines] == [speed.TITLES[name] for name in found["summary"]["rates"]]
     assert all(len(line) == len(speed.HEADER) for line in lines)
     kept = {"command": "python -m benchmarks.speed", "protocol": "as said", "pictures": "toybox", "minutes": 1.0,
             "methods": {"simclr": found}}  # fmt: skip
-    path = tmp_path / "tiny.json"
-    path.write_text(json.dumps(kept))
-    text = report.speed_section(path)
+    text = speed.render(kept, "speed/tiny.json")
     assert "python -m benchmarks.speed" in text and "whole step / bare networks" in text
     assert f"{found['summary']['rates']['ours']['images_per_s']['median']:,.0f}" in text
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmarks import trials
+from benchmarks.experiments import trials
 from mnclglf_lite.methods.registry import METHODS
 from mnclglf_lite.recipe.presets import preset
 from mnclglf_lite.recipe.recipe import Recipe

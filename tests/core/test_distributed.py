@@ -1,6 +1,5 @@
 """Many processes against one: gradients, statistics, files; and what happens when one of them is killed or interrupted."""
 
-import importlib.util
 import json
 import os
 import re
@@ -31,8 +30,6 @@ from mnclglf_lite.core.errors import InputError
 from mnclglf_lite.methods import simclr
 from mnclglf_lite.methods.registry import METHODS
 from mnclglf_lite.models.batchnorm import sync_batchnorm
-from mnclglf_lite.recipe.presets import preset
-from mnclglf_lite.recipe.recipe import build_method
 from mnclglf_lite.training import checkpoint, train
 from mnclglf_lite.training.run import load_run
 from mnclglf_lite.training.step import Step
@@ -303,29 +300,3 @@ def test_rows_are_dealt_out_without_gap_or_overlap(monkeypatch):
         dealt += range(24)[local_rows(24)]
         assert own_places(6, torch.device("cpu")).tolist() == dealt[-6:]
     assert dealt == list(range(24))
-
-
-def test_the_paper_counts_what_the_methods_send():
-    spec = importlib.util.spec_from_file_location("ranks_on_paper", ROOT / "benchmarks" / "ranks_on_paper.py")
-    paper = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(paper)
-    found = paper.count("simclr")
-    method = build_method(preset("standard", "simclr", "cifar10"), 10)
-    assert found["parameters"] == sum(p.numel() for p in method.parameters())
-    # two sides, each gathered, and the sum of its gradients sent to all
-    assert found["gathered_bytes_an_image"] == 2 * 128 * 4 * (1 + 2) and found["gathers"] == 2 * 2
-    layers = sum(isinstance(m, torch.nn.modules.batchnorm._BatchNorm) for m in method.modules())
-    assert found["norm_messages"] == 2 * 2 * layers  # two views, forward and backward
-    images, keys = 2 * 3 * 32 * 32, 2 * 128  # images and keys in another order and back; the keys, to the queue
-    assert paper.count("moco")["gathered_bytes_an_image"] == 4 * (images + 2 * keys)
-    n, d = 512, 128  # NT-Xent: a product of (2n, D) with (2N, D), and two such for the gradient
-    recipe = paper.recipe_for("simclr", 1, n)
-    assert paper.loss_flops(recipe, n, n) == pytest.approx(3 * 2 * (2 * n) ** 2 * d, rel=0.01)
-    assert paper.loss_flops(recipe, n, 8 * n) == 8 * paper.loss_flops(recipe, n, n)
-    assert paper.predict("simclr", 0.03, 8, n)["loss"] == 0  # ranks that share a GPU's batch share its losses
-    kept = json.loads((ROOT / "benchmarks" / "ranks_on_paper.json").read_text())
-    assert "predictions" in kept["what"] and len(kept["rows"]) == 16
-    page = (ROOT / "docs" / "many_gpus.md").read_text(encoding="utf-8")
-    told = {(row["method"], row["world"]): row["speedup_worst"] for row in kept["rows"] if row["scaling"] == "weak"}
-    for name in ("simclr", "mnclglf"):
-        assert f"{told[name, 8]:.1f} times" in page and re.search(rf"\b{told[name, 64]:.0f}\b", page)

@@ -16,7 +16,7 @@ from mnclglf_lite.recipe.presets import preset, presets_of
 from mnclglf_lite.recipe.recipe import Recipe
 from mnclglf_lite.results import records as kept_records
 from mnclglf_lite.results import summary
-from mnclglf_lite.results.records import group_by_method, load_records
+from mnclglf_lite.results.records import group_by_method, load_records, recipe_of_record
 
 RUNS = Path(__file__).resolve().parents[2] / "data" / "runs"
 
@@ -27,15 +27,18 @@ def kept():
 
 
 def test_every_kept_run_is_found_with_what_its_files_say(kept):
-    assert {r.folder for r in kept} == {path.parent for path in RUNS.glob("**/recipe.json")} and len(kept) >= 63
+    lines = {
+        path.parent / line["name"]: line for path in RUNS.glob("**/runs.jsonl") for line in map(json.loads, path.open())
+    }
+    assert {r.folder for r in kept} == set(lines) and len(kept) == len(lines) >= 63
     for r in kept:
-        recipe, found = (json.loads((r.folder / f"{name}.json").read_text()) for name in ("recipe", "result"))
-        rows = [json.loads(line) for line in (r.folder / "history.jsonl").read_text().splitlines()]
-        row = list(found["rows"].values())[-1] if "rows" in found else found
+        recipe, rows = lines[r.folder]["recipe"], lines[r.folder]["history"]
+        table = json.loads((r.folder.parent / "compare.json").read_text())["rows"]
+        (row,) = [run for run in table[r.name]["runs"] if run["seed"] == r.seed]
         dataset = "toybox-v1" if recipe["dataset"] == "toybox" and recipe.get("format", 1) < 3 else recipe["dataset"]
         assert (r.seed, r.dataset, r.result["dataset"], r.history) == (recipe["seed"], dataset, dataset, rows)
         # half a tenth for rounding, and as much for what a busy machine does between the last line and the end
-        assert r.seconds == rows[-1]["seconds"] == pytest.approx(found["train_seconds"], abs=0.1)
+        assert r.seconds == rows[-1]["seconds"] == pytest.approx(row["train_seconds"], abs=0.1)
         assert r.step == r.steps == recipe["steps"] and r.finished
         assert r.result["linear"] == row["linear"] and r.result["hardware"] == row["hardware"]
         started = {"random encoder, data start"} if recipe.get("first_layer") == "data" else set()
@@ -105,6 +108,49 @@ def test_a_damaged_file_is_named(tmp_path, name, text, words):
         load_records(tmp_path)
 
 
+LINE = {"name": "a", "recipe": {}, "history": [{"epoch": 1.0, "step": 3, "seconds": 1.0, "loss": 0.1}]}
+
+
+@pytest.mark.parametrize(
+    "line, words",
+    [
+        ("{", "is no JSON"),
+        ("[]", "no table of names"),
+        ({"name": "a"}, "has no recipe, history"),
+        (LINE | {"name": 3}, "else than a name"),
+        (LINE, "in its recipe, has no method, dataset"),
+        (LINE | {"history": [*LINE["history"], {"epoch": 1.0}]}, "epoch 2 of its history, has no step"),
+        (LINE | {"recipe": tiny().to_dict(), "result": {"on": "test"}}, "its result has no dataset"),
+    ],
+)
+def test_a_damaged_line_is_named(tmp_path, line, words):
+    good = LINE | {"recipe": tiny().to_dict()}
+    (tmp_path / "runs.jsonl").write_text(f"{json.dumps(good)}\n{line if isinstance(line, str) else json.dumps(line)}\n")
+    with pytest.raises(InputError, match=f"runs.jsonl, line 2,.*{words}.*mend it or move"):
+        load_records(tmp_path)
+
+
+def test_of_a_run_that_lies_twice_its_folder_counts(tmp_path):
+    put(tmp_path / "a-seed0", rows=history(1))
+    (tmp_path / "runs.jsonl").write_text(json.dumps(LINE | {"name": "a-seed0", "recipe": tiny().to_dict()}) + "\n")
+    (found,) = load_records(tmp_path)
+    assert found.history == history(1) and found.result["on"] == "test"
+
+
+def test_the_recipe_of_a_record_is_the_one_that_was_written_down(tmp_path):
+    packed = RUNS / "one-minute" / "simclr-seed0"
+    lines = map(json.loads, (RUNS / "one-minute" / "runs.jsonl").open())
+    assert not packed.exists() and recipe_of_record(packed) == {line["name"]: line["recipe"] for line in lines}[packed.name]
+    loose = put(tmp_path / "byol-seed0", "byol")
+    assert recipe_of_record(str(loose)) == json.loads((loose / "recipe.json").read_text())
+    with pytest.raises(InputError, match="did you mean 'simclr-seed0'"):
+        recipe_of_record(packed.with_name("simcrl-seed0"))
+    with pytest.raises(InputError, match=r"'byol-seed1'.*did you mean 'byol-seed0'"):
+        recipe_of_record(tmp_path / "byol-seed1")
+    with pytest.raises(InputError, match="there is no run"):
+        recipe_of_record(tmp_path / "nowhere" / "byol-seed1")
+
+
 def test_bytes_that_are_no_text_are_damage_too(tmp_path):
     (put(tmp_path / "a") / "history.jsonl").write_bytes(b"\xff\xfe\x00\x80")
     with pytest.raises(InputError, match="history.jsonl is no text"):
@@ -122,7 +168,7 @@ def test_no_folder_and_no_run_are_said(tmp_path):
 
 
 def test_accuracies_have_the_names_and_the_protocols_of_the_file():
-    row = json.loads((RUNS / "one-minute" / "simclr-seed0" / "result.json").read_text())
+    row = json.loads((RUNS / "one-minute" / "compare.json").read_text())["rows"]["simclr"]["runs"][0]
     row |= {"few_labels": {"10": [0.2, 0.3, 0.4]}}
     row |= {"paper_linear": {"last": {"top1": 0.7}, "tests": [{"epoch": 5}, {"epoch": 90}]}}
     found = summary.accuracies(row)
