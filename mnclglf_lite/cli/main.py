@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -331,7 +332,7 @@ def overview() -> str:
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace | None:
-    """A command's words as its arguments, with `run`; None where help was asked for and given. Leaves for what is wrong."""
+    """A command's words as its arguments, with `run`; None where help was asked for and given."""
     name, *rest = words or ["--help"]
     if name in ("-h", "--help", "--version"):
         print(__version__ if name == "--version" else overview())
@@ -368,8 +369,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return doctor(argparse.Namespace(data=None))
     try:
         args = parse(words)
-        if args is None:
-            return 0
+    except InputError as error:
+        if os.environ.get("RANK", "0") == "0":  # torchrun's processes all read the same words: one says what is wrong
+            print(f"mnclglf-lite: {error}", file=sys.stderr)
+        return 2
+    if args is None:
+        return 0
+    try:
         if words[0] != "train":
             from ..core.distributed import refuse_many
 

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from ..core.errors import did_you_mean
+from ..core.errors import InputError, did_you_mean
 
 WIDTH = 120  # characters of a line of help, at most
 
@@ -20,7 +20,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         message = message.removeprefix("argument ").replace(": takes", " takes").rstrip("? ")
-        self.exit(2, f"mnclglf-lite: {message}; see {self.prog} --help\n")
+        raise InputError(f"{message}; see {self.prog} --help")
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> argparse.Namespace:
         found, rest = self.parse_known_args(args, namespace)

@@ -36,7 +36,7 @@ def cli(*argv):
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
             code = main([str(part) for part in argv])
-        except SystemExit as leaving:  # argparse's own way out
+        except SystemExit as leaving:  # argparse's own way out of --help
             code = leaving.code or 0
     return code, out.getvalue(), err.getvalue()
 
