@@ -2,26 +2,13 @@
 
     python -m benchmarks.experiments.race --batch-size 512 --epochs 500 --folder runs/race --out data/runs/race.json
 
-kNN is that of the public race (dkobak/simclr-cifar10, whose entry is 99 minutes on an A100): cosine, 10 neighbours, every
-neighbour one vote, bank the 50,000 training pictures, queries the 10,000 test pictures. Linear is a classifier fitted on
-the features of the same bank (`linear.linear_probe`); 90.18 is the figure that MNCLGLF's authors print.
-
-The rule here keeps the test pictures out of every choice. The network trains on 45,000 pictures. Every few epochs the 5,000
-of the hold-out are asked, with those 45,000 as bank. The first time that a measure reaches its target there, or at the end
-of the epochs, the test set is asked by that measure: once in a run, whatever it says. When all targets are reached the run
-is over. The bank then has all 50,000 pictures; the labels of the hold-out speak there, but the network has never seen its
-pictures. Settings (`--lr`, `--epochs` and so on) are chosen on the hold-out too: `--no-test` leaves the test set unasked
-altogether. `--whole` is the last run, when all is chosen: it trains on all 50,000, looks at nothing on the way, and asks the
-test set at its end.
-
-The clock counts seconds of training: compiling, drawing the views, everything in the loop; not reading the pictures, which
-lie on disk, nor measuring, whose seconds stand apart. An interrupt is obeyed between two steps; the same command goes on
-from the checkpoint in --folder, and the clock with it.
+The rule keeps test images out of every choice (benchmarks/README.md): settings are chosen with `--no-test`; the test set is
+evaluated once a measure; `--whole` is the last run, which trains on all 50,000 images. An interrupt is obeyed between two
+steps; the same command goes on from the checkpoint in --folder, and the clock with it.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 from collections.abc import Iterable
@@ -71,7 +58,7 @@ def race(
 ) -> dict[str, Any]:  # fmt: skip
     """Run, or go on with, one attempt that lives in `folder`; returns what `race.json` there says.
 
-    `recipe.data.holdout` False is the last run: all pictures are trained on, and nothing is asked on the way.
+    `recipe.data.holdout` False is the last run: all images are trained on, and nothing is asked on the way.
     """
     path, everything = folder / "race.json", dataset.joined(splits.train, splits.holdout)
     kept = json.loads(path.read_text()) if path.exists() else {}
@@ -170,12 +157,10 @@ def race(
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = timing.parser(__doc__, data=True, device=True)
     parser.add_argument("--method", default="simclr", help="(default: simclr)")
     parser.add_argument("--preset", default="standard", help="(default: standard)")
     parser.add_argument("--dataset", default="cifar10", help="the race's is cifar10 (default: cifar10)")
-    parser.add_argument("--data", type=Path, metavar="DIR", help="where image sets are kept (default: see doctor)")
-    parser.add_argument("--device", default="auto", help="auto, cuda, mps or cpu (default: auto)")
     parser.add_argument("--engine", default="auto", help="how a step is run (default: auto)")
     for name, share in TARGETS.items():
         parser.add_argument(f"--{name}", type=float, default=share, help=f"target: share of the queries (default: {share})")

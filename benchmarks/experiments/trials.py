@@ -170,8 +170,7 @@ def render_minutes(rows: list[dict[str, Any]]) -> str:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, metavar="DIR", help="where the image sets lie")
+    parser = timing.parser(__doc__, data=True)
     parser.add_argument("--jobs", type=int, default=2, help="trials side by side, one thread each (2)")
     parser.add_argument("--one", metavar="LINE", help="make this trial alone and print its row")
     args = parser.parse_args(argv)

@@ -164,12 +164,12 @@ def test_a_missing_package_is_a_reason(monkeypatch, tmp_path):
     path = speed.pictures_file(torch.zeros(8, 3, 16, 16, dtype=torch.uint8), torch.zeros(8).long(), 4, tmp_path)
     spec = speed.Plan(tiny("simclr", view=VIEW), []).spec(path)
     with pytest.raises(peers.Unavailable, match="CUDA alone"):
-        speed_rows.BUILD["ours-captured"][1](spec)
+        speed_rows.BUILD["ours-captured"](spec)
     for name, package in (("lightly-tuned", "lightly"), ("torchvision", "torchvision.transforms.v2")):
         with pytest.raises(peers.Unavailable, match=f"{package} cannot be imported"):
-            speed_rows.BUILD[name][1](spec)
+            speed_rows.BUILD[name](spec)
     with pytest.raises(peers.Unavailable, match="SimCLR alone"):
-        speed_rows.BUILD["torchvision"][1]({**spec, "recipe": tiny("moco", view=VIEW).to_dict()})
+        speed_rows.BUILD["torchvision"]({**spec, "recipe": tiny("moco", view=VIEW).to_dict()})
 
 
 def test_their_forward_pass_is_ours_or_nothing_is_timed():

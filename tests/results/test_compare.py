@@ -154,7 +154,7 @@ def test_the_table_says_what_was_measured(compared):
 def test_the_note_says_protocol_budget_seeds_labels_and_hardware(compared):
     result = copy.deepcopy(compared[0])
     text = compare.note(result)
-    for part in ("toybox, asked on holdout (40 pictures, bank 320)", "weighted, T 0.1", "L-BFGS", "400 whole views each",
+    for part in ("toybox, evaluated on holdout (40 images, bank 320)", "weighted, T 0.1", "L-BFGS", "400 whole views each",
                  "seeds 0, 1, mean ± half the range", "with labels: supervised", result["rows"]["simclr"]["runs"][0]["hardware"]):  # fmt: skip  # noqa: E501
         assert part in text, part
     result["budget"] = {"minutes": 1.5, "image_views": None}

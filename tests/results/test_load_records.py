@@ -220,11 +220,11 @@ def test_the_leaders_of_the_toy_box_are_those_of_the_table(kept):
         assert part in facts
 
 
-def test_runs_that_were_asked_differently_do_not_stand_side_by_side(tmp_path):
+def test_runs_that_were_evaluated_differently_do_not_stand_side_by_side(tmp_path):
     put(tmp_path / "a-seed0", value=0.5)
     put(tmp_path / "b-seed0", found=result(0.9, on="holdout", queries=10))
     records = load_records(tmp_path)
-    with pytest.raises(InputError, match=r"a seed 0 asked on test \(40.*b seed 0 asked on holdout \(10.*choose runs"):
+    with pytest.raises(InputError, match=r"a seed 0 .*test \(40.*b seed 0 .*holdout \(10.*choose runs"):
         summary.measured(records, "linear")
     assert summary.measured(records[:1], "linear")[0] == {"a": [pytest.approx(0.53)]}
 
@@ -246,8 +246,8 @@ def test_facts_tell_seeds_apart_where_they_differ_and_the_budget_that_was_given(
     assert "seeds: simclr 0, 1; moco 0" in summary.facts(records, "p") and "960 whole views each" in summary.facts(
         records, "p"
     )
-    assert summary.equal({"minutes": 2.5, "image_views": None}) == "2.5 min each"
-    assert summary.equal({}) == "as long as each recipe says"
+    assert summary.budget_in_words({"minutes": 2.5, "image_views": None}) == "2.5 min each"
+    assert summary.budget_in_words({}) == "as long as each recipe says"
     assert "hardware not told" in summary.facts([load_records(put(tmp_path / "new", found=False))[0]], "p")
 
 

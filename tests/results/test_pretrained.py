@@ -96,12 +96,12 @@ def test_what_is_not_there_is_told(tmp_path):
         load_features(tmp_path)
 
 
-def test_pictures_are_the_learners_own_or_none(points, tmp_path):
-    assert points.pictures(tmp_path) is None
+def test_images_are_the_learners_own_or_none(points, tmp_path):
+    assert points.images(tmp_path) is None
 
 
-def test_the_pictures_fit_the_points(points, cifar):
-    found = points.pictures()
+def test_the_images_fit_the_points(points, cifar):
+    found = points.images()
     assert torch.equal(found.labels, points.labels) and found.classes == points.classes
     for name in ROWS:
         again = extract_features(export.load_backbone(weights_path(name)), found)
