@@ -42,7 +42,7 @@ BATCH = 512  # that of the standing entry
 STANDING = {"who": "dkobak/simclr-cifar10", "seconds": 99 * 60, "knn": 0.903, "hardware": "A100", "epochs": 500}
 
 
-def asked(run: Run, bank: dataset.ImageSet, queries: dataset.ImageSet, measures: Iterable[str]) -> dict[str, float]:
+def accuracies(run: Run, bank: dataset.ImageSet, queries: dataset.ImageSet, measures: Iterable[str]) -> dict[str, float]:
     """Share of the queries that each measure names: ten neighbours with one vote each, a linear classifier."""
     known, found = (
         extract_features(run.backbone, part, size=run.recipe.views.eval_size or None) for part in (bank, queries)
@@ -58,7 +58,7 @@ def race(
 ) -> dict[str, Any]:  # fmt: skip
     """Run, or go on with, one attempt that lives in `folder`; returns what `race.json` there says.
 
-    `recipe.data.holdout` False is the last run: all images are trained on, and nothing is asked on the way.
+    `recipe.data.holdout` False is the last run: all images are trained on, and nothing is evaluated on the way.
     """
     path, everything = folder / "race.json", dataset.joined(splits.train, splits.holdout)
     kept = json.loads(path.read_text()) if path.exists() else {}
@@ -67,17 +67,17 @@ def race(
     if kept.get("complete"):
         check_recipe(folder, Recipe.from_dict(kept["recipe"]), recipe)
         return kept
-    pictures = splits.train if recipe.data.holdout else everything
-    run = open_run(recipe, splits._replace(train=pictures), folder, True, device)
+    images = splits.train if recipe.data.holdout else everything
+    run = open_run(recipe, splits._replace(train=images), folder, True, device)
     curve = [row for row in kept.get("curve", []) if row["step"] <= run.step]
     marks = {name: mark for name, mark in kept.get("marks", {}).items() if mark["step"] <= run.step}
     spent = kept.get("evaluation_seconds", 0.0)  # on measuring
     batch = recipe.optim.batch_size
-    per_epoch = len(pictures) // batch
+    per_epoch = len(images) // batch
     going = f"{run.total_steps} steps, {per_epoch} an epoch, from step {run.step}"
     print(f"{recipe.method.name}: {going}; {describe_device(device)}")
     run.method.train()
-    one = Step(run, pictures.images, pictures.labels, engine)
+    one = Step(run, images.images, images.labels, engine)
     counted_at = saved_at = time.perf_counter()
     shuffled = -1
 
@@ -95,7 +95,7 @@ def race(
 
     def mark(measures: list[str], reached: bool) -> None:
         """Stop the clock of some measures, and ask the test set by them."""
-        said = asked(run, everything, splits.test, measures) if ask_test and measures else {}
+        said = accuracies(run, everything, splits.test, measures) if ask_test and measures else {}
         for name in measures:
             marks[name] = {"reached_on_holdout": reached, "step": run.step, "epoch": round(run.step / per_epoch, 2)}
             marks[name] |= {"seconds": round(run.seconds, 2)}
@@ -119,7 +119,7 @@ def race(
         while not run.finished and len(marks) < len(targets) and not interrupted():
             (epoch, position), reached = divmod(run.step, per_epoch), []
             if epoch != shuffled:
-                order, shuffled = batch_order(recipe.seed, epoch, len(pictures)).to(device), epoch
+                order, shuffled = batch_order(recipe.seed, epoch, len(images)).to(device), epoch
             run.meter.add(one(order[position * batch : (position + 1) * batch]), run.step)
             if run.step % (per_epoch * every) == 0 or run.finished:
                 count_time()
@@ -128,7 +128,7 @@ def race(
                 row |= run.meter.means()
                 if recipe.data.holdout:
                     open_yet = [name for name in targets if name not in marks]
-                    row["holdout"] = shares = asked(run, splits.train, splits.holdout, open_yet)
+                    row["holdout"] = shares = accuracies(run, splits.train, splits.holdout, open_yet)
                     reached = [name for name in open_yet if shares[name] >= targets[name]]
                     mark(reached, True)
                 curve.append(row)
@@ -176,7 +176,7 @@ def main(argv: list[str] | None = None) -> int:
     if not all(0 < share <= 1 for share in targets.values()) or args.every < 1:
         raise InputError(f"targets are shares in (0, 1], every at least 1 epoch; got {targets} and {args.every}")
     if args.whole and args.no_test:
-        raise InputError("--whole asks the test set alone, which --no-test forbids: give one of the two")
+        raise InputError("--whole evaluates on the test set alone, which --no-test forbids: give one of the two")
     recipe = recipe_from(args, args.method, holdout=not args.whole)
     device = pick_device(args.device)
     splits = load_dataset(recipe.data.dataset, root=args.data, device=device)

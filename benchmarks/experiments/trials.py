@@ -49,7 +49,7 @@ TURNS = 12  # of which the first three are not counted (ours)
 
 
 def plan() -> list[str]:
-    """The trials that are asked for, one line each, blanks single."""
+    """The planned trials, one line each, blanks single."""
     lines = (" ".join(line.split("#")[0].split()) for line in PLAN.read_text().splitlines())
     return [line for line in lines if line]
 

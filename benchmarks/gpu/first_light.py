@@ -139,7 +139,7 @@ def learn(job: Job) -> None:
 
     def look(run: Run) -> None:
         if run.finished or run.seconds >= 10 * len(curve):
-            found = race.asked(run, splits.train, splits.holdout, ["knn"])  # 10 neighbours, one vote each
+            found = race.accuracies(run, splits.train, splits.holdout, ["knn"])  # 10 neighbours, one vote each
             curve.append({"seconds": run.seconds, "epoch": run.step / run.per_epoch, "knn10_holdout": found["knn"]})
             job.keep(recipe=run.recipe.to_dict(), train_seconds=run.seconds, epochs=run.step / run.per_epoch, curve=curve)
 

@@ -263,8 +263,8 @@ def block(name: str, workers: dict[str, Worker], rows: dict, found: dict, plan: 
         workers.pop(name).end()
 
 
-def spread(values: list[float]) -> dict[str, float]:
-    """Median, lowest and highest."""
+def median_and_range(values: list[float]) -> dict[str, float]:
+    """{"median", "low", "high"}."""
     rounded = [float(f"{value:.6g}") for value in (statistics.median(values), min(values), max(values))]
     return dict(zip(("median", "low", "high"), rounded, strict=True))
 
@@ -278,7 +278,7 @@ def summary(found: dict[str, Any]) -> dict[str, Any]:
     seconds = {name: [b["seconds"] / b["steps"] for b in row["blocks"]] for name, row in measured.items()}
     made: dict[str, Any] = {"rates": {}, "views_a_picture": views}
     for name, values in seconds.items():
-        rate = spread([recipe.optim.batch_size / value for value in values])
+        rate = median_and_range([recipe.optim.batch_size / value for value in values])
         made["rates"][name] = {"images_per_s": rate, "views_per_s": {key: value * views for key, value in rate.items()}}
 
     def ratio(slow: str, fast: str) -> dict[str, float] | None:
@@ -297,7 +297,7 @@ def summary(found: dict[str, Any]) -> dict[str, Any]:
     made["fp32_over_ours"] = ratio("ours-fp32", "ours")
     blocks = found.get("ceilings", {}).get("blocks")
     if blocks:
-        made["ceilings"] = {name: spread([b[name] for b in blocks]) for name in blocks[0]}
+        made["ceilings"] = {name: median_and_range([b[name] for b in blocks]) for name in blocks[0]}
     if "ours" in seconds:
         made["tflops"] = round(found["flops_a_step"] / statistics.median(seconds["ours"]) / 1e12, 4)
         if blocks:

@@ -187,7 +187,7 @@ def main(argv: list[str] | None = None) -> None:
                 hover, lasso = found["hover_ms"], found["lasso_ms"]
                 print(
                     f"{name}: {found['page_bytes'] / 1e6:.2f} MB, first paint {found['first_paint_ms']['median']:.0f} ms, "
-                    f"pictures {found['pictures_ready_ms']['median']:.0f} ms, hover {hover['median']:.2f} ms (p95 "
+                    f"images {found['pictures_ready_ms']['median']:.0f} ms, hover {hover['median']:.2f} ms (p95 "
                     f"{hover['p95']:.2f}), lasso of {lasso['points']:,} points {lasso['median']:.0f} ms, frame of a zoom "
                     f"{found['zoom_frame_ms']['median']:.1f} ms, of a layout {found['layout_frame_ms']['median']:.1f} ms"
                 )

@@ -252,8 +252,8 @@ def flat(n: int, side: int) -> Tensor:
 def ramp(n: int, side: int) -> Tensor:
     """N images in which red says how far right a pixel is and green how far down, uint8 (N, 3, H, W)."""
     along = (torch.arange(side) * 255 / (side - 1)).round().to(torch.uint8)
-    picture = torch.stack([along.expand(side, side), along[:, None].expand(side, side), torch.zeros(side, side).byte()])
-    return picture.expand(n, 3, side, side).contiguous()
+    image = torch.stack([along.expand(side, side), along[:, None].expand(side, side), torch.zeros(side, side).byte()])
+    return image.expand(n, 3, side, side).contiguous()
 
 
 def colour_traits(images: Tensor, made: Tensor) -> dict[str, Tensor]:

@@ -55,7 +55,7 @@ class Row:
     def note(self, text: str) -> None:
         self.told["notes"].append(text)
 
-    def pictures(self) -> tuple[Tensor, Tensor, int]:
+    def images(self) -> tuple[Tensor, Tensor, int]:
         """uint8 (M, 3, H, W) and labels (M,) on the CPU, and the number of classes."""
         kept = torch.load(self.spec["pictures"], weights_only=True)
         return kept["images"], kept["labels"], kept["classes"]
@@ -109,7 +109,7 @@ class Ours(Row):
             raise Unavailable("a graph is recorded on CUDA alone")
         if precision:
             self.recipe = self.recipe.replace(precision=precision)
-        images, labels, classes = (x.to(self.device) if isinstance(x, Tensor) else x for x in self.pictures())
+        images, labels, classes = (x.to(self.device) if isinstance(x, Tensor) else x for x in self.images())
         self.run: Run = new_run(self.recipe, len(images), classes, self.device)
         self.run.method.train()
         self.one = Step(self.run, images, labels, engine, self.note)
@@ -118,12 +118,12 @@ class Ours(Row):
         self.step = self.whole
         self.told |= {"dtype": str(self.dtype or torch.float32).removeprefix("torch.")}
 
-    def order(self, pictures: int) -> Iterator[Tensor]:
+    def order(self, count: int) -> Iterator[Tensor]:
         """The rows of each batch (N,), as the training loop has them."""
         batch, epoch = self.recipe.optim.batch_size, 0
         while True:
-            order = batch_order(self.recipe.seed, epoch, pictures)
-            yield from order[: pictures // batch * batch].split(batch)
+            order = batch_order(self.recipe.seed, epoch, count)
+            yield from order[: count // batch * batch].split(batch)
             epoch += 1
 
     def whole(self) -> None:
@@ -204,7 +204,7 @@ class Networks(Row):
 
     def __init__(self, spec: dict[str, Any], loss: bool = False):
         super().__init__(spec)
-        images, _, classes = self.pictures()
+        images, _, classes = self.images()
         run = new_run(self.recipe, len(images), classes, self.device)
         method, dtype = run.method.train(), autocast_dtype(self.recipe.optim.precision, self.device)
         torch.backends.cudnn.benchmark = self.device.type == "cuda"  # as in `Step`
@@ -260,7 +260,7 @@ class Peer(Row):
         transform = make(self.recipe.views.view)
         if self.device.type == "cuda" and tuned:
             torch.backends.cudnn.benchmark = True  # in their favour
-        images, _, classes = self.pictures()
+        images, _, classes = self.images()
         self.tuned, self.cuda = tuned, self.device.type == "cuda"
         dtype = autocast_dtype(precision or self.recipe.optim.precision, self.device) if tuned else None
         ours = new_run(self.recipe, len(images), classes, torch.device("cpu")).method

@@ -68,7 +68,7 @@ def compare(
         raise InputError("minutes and image_views each size the runs: give one of the two")
     out, classes, where = Path(out), len(splits.train.classes), pick_device(device)
     splits = dataset.Splits(*(part.to(where) for part in splits))
-    for recipe in recipes.values():  # refuses what cannot be asked before anything is trained
+    for recipe in recipes.values():  # refuses a split that a recipe trains on before anything is trained
         check_holdout_unseen(recipe, split)
     sized, costs = sized_by_views(recipes, splits, image_views)
     budget = {"minutes": minutes, "image_views": image_views}
@@ -117,7 +117,7 @@ def run_of(
 ) -> dict[str, Any]:  # fmt: skip
     """One run of a comparison: trained in `folder` and evaluated, or read from there where an earlier call did both.
 
-    `views` is how many whole views a step shows of a picture (`cost`). An interrupt is raised again, when all is kept.
+    `views` is how many whole views a step shows of an image (`cost`). An interrupt is raised again, when all is kept.
     """
     if minutes is None and (found := measured(folder, recipe, splits, split)):
         return found
@@ -133,7 +133,7 @@ def run_of(
 
 
 def measured(folder: Path, recipe: Recipe, splits: dataset.Splits, split: str) -> dict[str, Any] | None:
-    """What an earlier call found out about this very run, if the run is still there and the same was asked."""
+    """What an earlier call found out about this very run, if the run is still there under the same protocols."""
     path = folder / "result.json"
     if not path.exists() or not (folder / "checkpoint.pt").exists():
         return None

@@ -149,7 +149,7 @@ def picture(result: dict[str, Any]) -> Figure:
             axes.plot([one.low, one.high], [place, place], color=colour, linewidth=1.6, alpha=0.7)
             axes.plot([one.mean] * 2, [place - 0.25, place + 0.25], color=colour, linewidth=2.2)
             axes.scatter(one.each, [place] * len(one.each), s=26, color=colour, edgecolor="white", linewidth=0.8, zorder=3)
-        axes.set(ylim=(-0.6, len(order) - 0.4), yticks=range(len(order)), xlabel=f"{what}, points, minus as drawn")
+        axes.set(ylim=(-0.6, len(order) - 0.4), yticks=range(len(order)), xlabel=f"{what}: points above as drawn")
         axes.tick_params(axis="y", length=0, labelleft=i == 0, labelsize=10.5, labelcolor=INK)
         if i == 0:
             axes.set_yticklabels([TITLES.get(name, name) for name in order])
