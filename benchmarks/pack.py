@@ -9,7 +9,6 @@ Where something would be lost, nothing is packed.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import shutil
@@ -74,7 +73,7 @@ def pack(folder: Path) -> int:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = timing.parser(__doc__)
     parser.add_argument("folder", type=Path, help="of a comparison")
     folder = parser.parse_args(argv).folder
     print(f"{pack(folder)} runs packed into {folder / PACKED}")

@@ -28,7 +28,7 @@ the toy box: its settings go back to trials that looked at test images.
 MAPS = "python -m benchmarks.experiments.maps"
 COMPARE = "mnclglf-lite compare"
 ABLATION = {name: (title, f"python -m {ablation.__name__} {name}") for name, title in ablation.SECTIONS.items()}
-# What each folder answers, and the commands that fill it (some take --data FOLDER where the pictures lie elsewhere)
+# What each folder answers, and the commands that fill it (some take --data FOLDER where the images lie elsewhere)
 COMPARISONS = {
     "toybox": (
         "The toy box, 45 seconds of two cores: eleven methods and MNCLGLF as released, three seeds",
@@ -57,7 +57,7 @@ COMPARISONS = {
             f"--out data/runs/precision-{kind}",
         )
         for kind, title in {
-            "bf16": "bf16 against fp32 on the toy box, version 1, three seeds, asked on the hold-out: here bf16",
+            "bf16": "bf16 against fp32 on the toy box, version 1, three seeds, evaluated on the hold-out: here bf16",
             "fp32": "bf16 against fp32: here fp32",
         }.items()
     },

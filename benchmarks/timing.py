@@ -1,7 +1,8 @@
-"""What the benchmarks share: running as a program, waiting, random pictures, peak memory, where a number was measured."""
+"""What the benchmarks share: running as a program, waiting, random images, peak memory, where a number was measured."""
 
 from __future__ import annotations
 
+import argparse
 import gc
 import os
 import platform
@@ -9,7 +10,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -20,9 +21,24 @@ from mnclglf_lite import __version__
 from mnclglf_lite.core.device import describe_device
 from mnclglf_lite.core.errors import InputError, TrainingError
 from mnclglf_lite.core.files import save_json
+from mnclglf_lite.recipe.recipe import Recipe
+from mnclglf_lite.training.run import new_run
+from mnclglf_lite.training.step import Step
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNS = ROOT / "data" / "runs"  # the records
+
+
+def parser(doc: str, data: bool = False, device: bool = False, out: str = "") -> argparse.ArgumentParser:
+    """A command line that shows a program's docstring, with the flags that several have; `out`: the default of --out."""
+    made = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    if data:
+        made.add_argument("--data", type=Path, metavar="DIR", help="where the image sets are (default: see doctor)")
+    if device:
+        made.add_argument("--device", default="auto", help="auto, cuda, mps or cpu (default: auto)")
+    if out:
+        made.add_argument("--out", type=Path, default=RUNS / out, metavar="FILE", help=f"(default: data/runs/{out})")
+    return made
 
 
 def program(main: Callable[[], object], name: str) -> NoReturn:
@@ -67,6 +83,19 @@ def pace(work: Callable[[], Any], seconds: float, device: torch.device) -> float
     return statistics.median(timed(work, count, device) for _ in range(3))
 
 
+def in_turn(
+    work: Mapping[str, Callable[[], Any]], rounds: int, device: torch.device, uncounted: int = 0
+) -> dict[str, list[float]]:
+    """Seconds of a call of each, one after the other, every second round backwards: a busy moment hits all alike."""
+    seconds: dict[str, list[float]] = {name: [] for name in work}
+    for turn in range(-uncounted, rounds):
+        for name in list(work)[:: 1 - 2 * (turn % 2)]:
+            took = timed(work[name], 1, device)
+            if turn >= 0:
+                seconds[name].append(took)
+    return seconds
+
+
 def no_sync(work: Callable[[], Any], device: torch.device) -> bool | str | None:
     """True where three more calls never make the host wait, or what torch said; None where it cannot tell (not CUDA)."""
     if device.type != "cuda":
@@ -101,11 +130,20 @@ def measured(work: Callable[[], Any], seconds: float, device: torch.device) -> d
     return {"seconds": spent, "peak_bytes": peak(device), "no_sync": no_sync(work, device)}
 
 
-def pictures(count: int, side: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Random uint8 pictures (count, 3, side, side) and ten classes in turn: what they show costs nothing."""
+def random_images(count: int, side: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Random uint8 images (count, 3, side, side) and ten classes in turn: what they show costs nothing."""
     draws = torch.Generator(device).manual_seed(0)
     shown = torch.randint(0, 256, (count, 3, side, side), dtype=torch.uint8, device=device, generator=draws)
     return shown, torch.arange(count, device=device) % 10
+
+
+def new_step(
+    recipe: Recipe, count: int, device: torch.device, engine: str = "eager", log: Callable[[str], None] = print
+) -> Step:
+    """The step of a new run on `count` random images."""
+    run = new_run(recipe, count, 10, device)
+    run.method.train()
+    return Step(run, *random_images(count, 32, device), engine, log)
 
 
 def resident(what: str = "VmHWM") -> int:

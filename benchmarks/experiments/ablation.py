@@ -1,4 +1,4 @@
-"""What is each part of MNCLGLF worth? The slim net on CIFAR-10, two CPU cores, one thing changed at a time.
+"""Ablation of MNCLGLF: the slim net on CIFAR-10, two CPU cores, one thing changed at a time.
 
     python -m benchmarks.experiments.ablation STAGE --data DIR
 
@@ -8,24 +8,15 @@
     long       both forms, and no swap, for twice as many steps: early on a neighbour is often of another class
     family     every method as it comes beside both forms, one seed
 
-Every variant has the settings of the drawn form: what is compared is the part, not the tuning. The released form has its
-own, so that neither is compared at the other's best. The rows of `forms` and `long` were chosen after `ask` had been seen:
-their intervals are not those of a plan made beforehand.
-
 Two runs with a core each do more than one with two: `OMP_NUM_THREADS=1 ... ask --share 1/2`, and 2/2 beside it, make every
 second run each. Without a share the table of what they left is made. All go on where they were stopped.
-
-Weights are kept at one sum, so that a learning rate means the same: as drawn 1 and 1, the release's 1 and 6 as 2/7 and 12/7,
-one term alone 2. Left out is *global only*: the same run as *released* (`tests/benchmarks/test_ablation.py`).
 """
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
 from dataclasses import replace
-from pathlib import Path
 from statistics import mean
 from typing import Any
 
@@ -50,16 +41,13 @@ FAMILY = timing.RUNS / "cifar10-slim"
 TEMPERATURES, RATES = (0.1, 0.2, 0.5, 1.0), (0.18, 0.36, 0.9)
 CHOOSING_SEED, SEEDS, SEEDS_OF_FORMS = 100, [0, 1, 2], [0, 1, 2, 3, 4, 5]
 CHOOSING_VIEWS, VIEWS = 150_000, 600_000  # whole views a run: one minute and four on two cores
-STEPS = 1562  # as many views: three a picture, 128 pictures a step
+STEPS = 1562  # as many views: three an image, 128 images a step
 LONG_STEPS = 2 * STEPS  # ten minutes a run on one core
 LONG = ("drawn", "released", "no-swap")
-# As many pixels as a patch of the grid, as much of the picture (a quarter of what a whole view may show), and the colour
+# As many pixels as a patch of the grid, as much of the image (a quarter of what a whole view may show), and the colour
 # changes of whole views. What differs: they lie anywhere, in any aspect, each mirrored and coloured on its own.
 SMALL_CROPS = replace(MNCLGLFConfig.small_view, size=12, scale=(0.05, 0.25), gray_p=0.1, blur_p=0.0)
-FORMS: dict[str, dict[str, Any]] = {
-    "drawn": {},
-    "released": {"local_gradient": False, "global_weight": 2.0},
-}
+FORMS: dict[str, dict[str, Any]] = {"drawn": {}, "released": {"local_gradient": False, "global_weight": 2.0}}
 VARIANTS: dict[str, dict[str, Any]] = {
     **FORMS,
     "local-only": {"local_weight": 2.0, "global_weight": 0.0},
@@ -131,18 +119,18 @@ def answer(found: dict[str, Any]) -> str:
     for form, row in found["rows"].items():
         means = [f"{what} {100 * mean(read(run) for run in row['runs']):.1f}" for _, (what, read) in measures]
         recipe, seconds = upgrade(row["recipe"]), mean(run["train_seconds"] for run in row["runs"])
-        settings = f"temperature {recipe['temperature']:g}, rate {recipe['lr']:g}, "
+        settings = f"temperature {recipe['temperature']:g}, learning rate {recipe['lr']:g}, "
         settings += f"weights {recipe['local_weight']:g} (local) and {recipe['global_weight']:g}"
         lines.append(f"* as {form}: {', '.join(means)} %, the mean of {len(seeds)} seeds; {settings}; {seconds:.0f} s a run")
     lines += [
         f"* {runs[0]['steps']:,} steps of {recipe['batch_size']}; kNN: weighted, T 0.1, bank {runs[0]['bank']:,}; "
-        f"{runs[0]['queries']:,} test pictures; {runs[0]['hardware']}, two runs side by side, at times with other work",
-        f"* settings: the best of {len(TEMPERATURES)} temperatures and {len(RATES)} rates for each form, "
+        f"{runs[0]['queries']:,} test images; {runs[0]['hardware']}, two runs side by side, at times with other work",
+        f"* settings: the best of {len(TEMPERATURES)} temperatures and {len(RATES)} learning rates for each form, "
         f"on the hold-out, one other seed, a quarter of the views; {min(TEMPERATURES):g} is the lowest tried",
         f"* seeds {', '.join(map(str, seeds))}; {', '.join(map(str, added))} were added when the first had left the "
         f"question open, and say alone: {paired.gaps(found, 'drawn', 'released', added)}",
         *longer(),
-        "* the intervals are about other seeds; test pictures, settings and length are held still",
+        "* the intervals are about other seeds; test images, settings and length stay the same",
     ]
     return "\n".join(lines)
 
@@ -160,8 +148,8 @@ def longer() -> list[str]:
     return [
         f"* twice as long ({runs[0]['steps']:,} steps, {runs[0]['image_views']:,} whole views, seeds {seeds}, "
         f"{seconds:.0f} s a run as drawn):",
-        f"  as drawn less as released {paired.gaps(found, 'drawn', 'released')};",
-        "  without the swap (asked because it was ahead in the ablation) less with it "
+        f"  as drawn minus as released {paired.gaps(found, 'drawn', 'released')};",
+        "  without the swap (compared because it was ahead in the ablation) minus with it "
         f"{paired.gaps(found, 'no-swap', 'drawn')};",
         f"  neighbours of the right class, as drawn: {ends[0]} % in the first epoch, {ends[1]} % in the last, by chance 10",
     ]
@@ -176,9 +164,8 @@ def share(text: str) -> tuple[int, int]:
 
 
 def main(words: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = timing.parser(__doc__, data=True)
     parser.add_argument("what", choices=("choose", "ask", "forms", "long", "family"))
-    parser.add_argument("--data", type=Path, metavar="DIR", help="where CIFAR-10 lies")
     parser.add_argument("--share", type=share, default=(1, 1), metavar="K/N", help="of N processes' runs those of the Kth")
     args = parser.parse_args(words)
     if args.what == "choose" and args.share != (1, 1):

@@ -2,36 +2,30 @@
 
     python -m benchmarks.experiments.glnet_location
 
-The pictures are a toy box with a fixed layout: every toy upright in the middle, the light from above. So a quadrant can be
-told from what it shows. On CIFAR-10, whose objects fill the picture, a thousand steps of the slim net
+The images are a toy box with a fixed layout: every toy upright in the middle, the light from above. So a quadrant can be
+told from what it shows. On CIFAR-10, whose objects fill the image, a thousand steps of the slim net
 fell short of the bars.
 
 Four short runs, on MoCo v3's frame and on SimCLR's: patches mirrored after the cut (published: left and right cannot be told
-apart, so half right is the most) and pictures mirrored before it (all four places can be told). The accuracy is that of the
+apart, so half right is the most) and images mirrored before it (all four places can be told). The accuracy is that of the
 hold-out, under the same views, BatchNorm in evaluation mode. The bars: 45 to 55 % after the cut, at least 65 % before it.
 
 These are *labelled variants* of the quick recipe, made to show the location task in minutes: see VIEW and CHANGES. Then the
-time of a step against SimCLR on whole views, the same pictures, width and view size: all in turn, step by step, medians.
+time of a step against SimCLR on whole views, the same images, width and view size: all in turn, step by step, medians.
 
 Writes data/runs/glnet-location.json.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import platform
 import statistics
-import time
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from benchmarks import page, timing
-from mnclglf_lite import __version__
-from mnclglf_lite.core.device import describe_device
-from mnclglf_lite.core.files import save_json
 from mnclglf_lite.data import dataset, toybox
 from mnclglf_lite.recipe.presets import preset
 from mnclglf_lite.recipe.recipe import Recipe
@@ -51,13 +45,13 @@ ROUNDS = 20  # timed steps of each method
 
 
 def recipe_of(base: str, flip: str, steps: int) -> Recipe:
-    """The quick recipe with whole pictures' pixels, a scale floor and a heavier location loss."""
+    """The quick recipe with as many pixels as the images have, a scale floor and a heavier location loss."""
     recipe = preset("quick", "glnet", "toybox", framework=base, flip_patches=flip, steps=steps, **CHANGES)
     return recipe.replace(view=dataclasses.replace(recipe.views.view, **VIEW))
 
 
-def pictures_of(seed: int) -> dataset.Splits:
-    """12,000 pictures of the fixed layout: 10,000 to train on, 1,000 each for the hold-out and the test part."""
+def images_of(seed: int) -> dataset.Splits:
+    """12,000 images of the fixed layout: 10,000 to train on, 1,000 each for the hold-out and the test part."""
     whole = dataset.ImageSet(*toybox.draw(12_000, seed, fixed=FIXED)[:2], toybox.CLASSES, "toybox", "train")
     return dataset.Splits(*(whole.subset(part) for part in torch.arange(12_000).split([10_000, 1_000, 1_000])))
 
@@ -78,20 +72,14 @@ def on_holdout(run: Run, holdout: dataset.ImageSet) -> dict[str, float]:
     return dict(zip(("quadrant", "top_or_bottom", "left_or_right"), shares, strict=True))
 
 
-def seconds_a_step(recipes: dict[str, Recipe], pictures: dataset.ImageSet) -> dict[str, float]:
+def seconds_a_step(recipes: dict[str, Recipe], images: dataset.ImageSet) -> dict[str, float]:
     """Median seconds of one training step of each recipe, one step of each in turn."""
     steps = {}
     for name, recipe in recipes.items():
-        run = new_run(recipe, len(pictures), len(pictures.classes), CPU)
-        steps[name] = Step(run, pictures.images, pictures.labels, "eager")
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    for at in range(ROUNDS + 3):
-        for name, step in steps.items():
-            begun = time.perf_counter()
-            step(torch.arange(step.run.recipe.optim.batch_size))
-            if at >= 3:
-                times[name].append(time.perf_counter() - begun)
-    return {name: statistics.median(values) for name, values in times.items()}
+        one = Step(new_run(recipe, len(images), len(images.classes), CPU), images.images, images.labels, "eager")
+        steps[name] = lambda one=one, batch=recipe.optim.batch_size: one(torch.arange(batch))
+    seconds = timing.in_turn(steps, ROUNDS, CPU, uncounted=3)
+    return {name: statistics.median(values) for name, values in seconds.items()}
 
 
 def render(found: dict[str, Any], name: str) -> str:
@@ -112,11 +100,11 @@ def render(found: dict[str, Any], name: str) -> str:
 
 def main() -> None:
     """Train, measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = timing.parser(__doc__)
     parser.add_argument("--steps", type=int, default=500, help="optimiser steps of each run (default: 500)")
     parser.add_argument("--seed", type=int, default=0, help="whole number (default: 0)")
     args = parser.parse_args()
-    splits = pictures_of(args.seed)
+    splits = images_of(args.seed)
 
     rows: list[dict[str, Any]] = []
     for base in BASES:
@@ -150,13 +138,10 @@ def main() -> None:
         "runs": rows,
         "seconds_a_step": medians,
         "time_ratio": ratios,
-        "hardware": describe_device(CPU),
-        "versions": {"python": platform.python_version(), "torch": torch.__version__, "mnclglf_lite": __version__},
+        **timing.stamp(CPU),
     }
-    OUT.parent.mkdir(parents=True, exist_ok=True)
-    save_json(OUT, result)
-    print(f"written to {OUT}")
+    timing.save(OUT, result)
 
 
 if __name__ == "__main__":
-    main()
+    timing.program(main, "glnet_location")

@@ -8,7 +8,6 @@ accuracy (k 20, T 0.1, raw, bank: the training part) on validation images, which
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 from statistics import mean
@@ -43,9 +42,8 @@ def on_the_map(folder: Path, data: Path | None) -> dict[str, float]:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = timing.parser(__doc__, data=True)
     parser.add_argument("folder", type=Path, help="of runs")
-    parser.add_argument("--data", type=Path, metavar="DIR", help="where the image sets lie")
     args = parser.parse_args(argv)
     path, rows = args.folder / "maps.json", {}
     checkpoints = sorted(args.folder.glob("*/checkpoint.pt"))

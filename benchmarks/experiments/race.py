@@ -2,26 +2,13 @@
 
     python -m benchmarks.experiments.race --batch-size 512 --epochs 500 --folder runs/race --out data/runs/race.json
 
-kNN is that of the public race (dkobak/simclr-cifar10, whose entry is 99 minutes on an A100): cosine, 10 neighbours, every
-neighbour one vote, bank the 50,000 training pictures, queries the 10,000 test pictures. Linear is a classifier fitted on
-the features of the same bank (`linear.linear_probe`); 90.18 is the figure that MNCLGLF's authors print.
-
-The rule here keeps the test pictures out of every choice. The network trains on 45,000 pictures. Every few epochs the 5,000
-of the hold-out are asked, with those 45,000 as bank. The first time that a measure reaches its target there, or at the end
-of the epochs, the test set is asked by that measure: once in a run, whatever it says. When all targets are reached the run
-is over. The bank then has all 50,000 pictures; the labels of the hold-out speak there, but the network has never seen its
-pictures. Settings (`--lr`, `--epochs` and so on) are chosen on the hold-out too: `--no-test` leaves the test set unasked
-altogether. `--whole` is the last run, when all is chosen: it trains on all 50,000, looks at nothing on the way, and asks the
-test set at its end.
-
-The clock counts seconds of training: compiling, drawing the views, everything in the loop; not reading the pictures, which
-lie on disk, nor measuring, whose seconds stand apart. An interrupt is obeyed between two steps; the same command goes on
-from the checkpoint in --folder, and the clock with it.
+The rule keeps test images out of every choice (benchmarks/README.md): settings are chosen with `--no-test`; the test set is
+evaluated once a measure; `--whole` is the last run, which trains on all 50,000 images. An interrupt is obeyed between two
+steps; the same command goes on from the checkpoint in --folder, and the clock with it.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import time
@@ -56,7 +43,7 @@ BATCH = 512  # that of the standing entry
 STANDING = {"who": "dkobak/simclr-cifar10", "seconds": 99 * 60, "knn": 0.903, "hardware": "A100", "epochs": 500}
 
 
-def asked(run: Run, bank: dataset.ImageSet, queries: dataset.ImageSet, measures: Iterable[str]) -> dict[str, float]:
+def accuracies(run: Run, bank: dataset.ImageSet, queries: dataset.ImageSet, measures: Iterable[str]) -> dict[str, float]:
     """Share of the queries that each measure names: ten neighbours with one vote each, a linear classifier."""
     known, found = (
         extract_features(run.backbone, part, size=run.recipe.views.eval_size or None) for part in (bank, queries)
@@ -72,7 +59,7 @@ def race(
 ) -> dict[str, Any]:  # fmt: skip
     """Run, or go on with, one attempt that lives in `folder`; returns what `race.json` there says.
 
-    `recipe.data.holdout` False is the last run: all pictures are trained on, and nothing is asked on the way.
+    `recipe.data.holdout` False is the last run: all images are trained on, and nothing is evaluated on the way.
     """
     path, everything = folder / "race.json", dataset.joined(splits.train, splits.holdout)
     kept = json.loads(path.read_text()) if path.exists() else {}
@@ -81,17 +68,17 @@ def race(
     if kept.get("complete"):
         check_recipe(folder, Recipe.from_dict(kept["recipe"]), recipe)
         return kept
-    pictures = splits.train if recipe.data.holdout else everything
-    run = open_run(recipe, splits._replace(train=pictures), folder, True, device)
+    images = splits.train if recipe.data.holdout else everything
+    run = open_run(recipe, splits._replace(train=images), folder, True, device)
     curve = [row for row in kept.get("curve", []) if row["step"] <= run.step]
     marks = {name: mark for name, mark in kept.get("marks", {}).items() if mark["step"] <= run.step}
     spent = kept.get("evaluation_seconds", 0.0)  # on measuring
     batch = recipe.optim.batch_size
-    per_epoch = len(pictures) // batch
+    per_epoch = len(images) // batch
     going = f"{run.total_steps} steps, {per_epoch} an epoch, from step {run.step}"
     print(f"{recipe.method.name}: {going}; {describe_device(device)}")
     run.method.train()
-    one = Step(run, pictures.images, pictures.labels, engine)
+    one = Step(run, images.images, images.labels, engine)
     counted_at = saved_at = time.perf_counter()
     shuffled = -1
 
@@ -109,7 +96,7 @@ def race(
 
     def mark(measures: list[str], reached: bool) -> None:
         """Stop the clock of some measures, and ask the test set by them."""
-        said = asked(run, everything, splits.test, measures) if ask_test and measures else {}
+        said = accuracies(run, everything, splits.test, measures) if ask_test and measures else {}
         for name in measures:
             marks[name] = {"reached_on_holdout": reached, "step": run.step, "epoch": round(run.step / per_epoch, 2)}
             marks[name] |= {"seconds": round(run.seconds, 2)}
@@ -133,7 +120,7 @@ def race(
         while not run.finished and len(marks) < len(targets) and not interrupted():
             (epoch, position), reached = divmod(run.step, per_epoch), []
             if epoch != shuffled:
-                order, shuffled = batch_order(recipe.seed, epoch, len(pictures)).to(device), epoch
+                order, shuffled = batch_order(recipe.seed, epoch, len(images)).to(device), epoch
             run.meter.add(one(order[position * batch : (position + 1) * batch]), run.step)
             if run.step % (per_epoch * every) == 0 or run.finished:
                 count_time()
@@ -142,7 +129,7 @@ def race(
                 row |= run.meter.means()
                 if recipe.data.holdout:
                     open_yet = [name for name in targets if name not in marks]
-                    row["holdout"] = shares = asked(run, splits.train, splits.holdout, open_yet)
+                    row["holdout"] = shares = accuracies(run, splits.train, splits.holdout, open_yet)
                     reached = [name for name in open_yet if shares[name] >= targets[name]]
                     mark(reached, True)
                 curve.append(row)
@@ -171,16 +158,11 @@ def race(
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    told, usual = (
-        choose(sys.argv[1:] if argv is None else argv),
-        {"method": "simclr", "preset": "standard", "dataset": "cifar10"},
-    )
-    for name, value in usual.items():
+    parser = timing.parser(__doc__, data=True, device=True)
+    told = choose(sys.argv[1:] if argv is None else argv)
+    for name, value in (("method", "simclr"), ("preset", "standard"), ("dataset", "cifar10")):
         parser.add_argument(f"--{name}", default=value, help=f"(default: {value})")
         setattr(told, name, getattr(told, name) or value)
-    parser.add_argument("--data", type=Path, metavar="DIR", help="where image sets are kept (default: see doctor)")
-    parser.add_argument("--device", default="auto", help="auto, cuda, mps or cpu (default: auto)")
     parser.add_argument("--engine", default="auto", help="how a step is run (default: auto)")
     for name, share in TARGETS.items():
         parser.add_argument(f"--{name}", type=float, default=share, help=f"target: share of the queries (default: {share})")
@@ -196,7 +178,7 @@ def main(argv: list[str] | None = None) -> int:
     if not all(0 < share <= 1 for share in targets.values()) or args.every < 1:
         raise InputError(f"targets are shares in (0, 1], every at least 1 epoch; got {targets} and {args.every}")
     if args.whole and args.no_test:
-        raise InputError("--whole asks the test set alone, which --no-test forbids: give one of the two")
+        raise InputError("--whole evaluates on the test set alone, which --no-test forbids: give one of the two")
     recipe = recipe_from(args, holdout=not args.whole)
     device = pick_device(args.device)
     splits = load_dataset(recipe.data.dataset, root=args.data, device=device)

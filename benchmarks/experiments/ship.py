@@ -3,7 +3,7 @@
     python -m benchmarks.experiments.ship --data DIR
 
     NAME.safetensors    the run's backbone in half precision
-    points.npz          of all runs: features, labels, numbers and UMAPs of 2,000 test pictures
+    points.npz          of all runs: features, labels, numbers and UMAPs of 2,000 test images
 
 Every exported backbone is measured again as `mnclglf-lite evaluate --weights` would; where one figure is further than 0.1
 points from the run's own, nothing more is written and the difference is told. Needs the runs' checkpoint.pt, so the machine
@@ -12,10 +12,8 @@ they were trained on: `python -m benchmarks.experiments.ablation family` makes t
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -46,8 +44,7 @@ def apart(found: dict, kept: dict) -> dict[str, float]:
 
 
 def main(words: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, metavar="DIR", help="where CIFAR-10 lies")
+    parser = timing.parser(__doc__, data=True)
     args = parser.parse_args(words)
     splits = load_dataset("cifar10", root=args.data)
     index = subsample(len(splits.test))
@@ -73,7 +70,7 @@ def main(words: list[str] | None = None) -> None:
         runs[name] = {"steps": run.step, "train_seconds": round(run.seconds, 1), "furthest": round(far[worst], 5)}
     about = {
         "command": "python -m benchmarks.experiments.ship",
-        "what": f"features (half precision) and UMAPs of {len(index):,} test pictures of CIFAR-10",
+        "what": f"features (half precision) and UMAPs of {len(index):,} test images of CIFAR-10",
         "runs": runs,
         "seed": SEED,
         "map": layouts.describe("umap", seed=SEED),

@@ -2,21 +2,12 @@
 
     python -m benchmarks.experiments.sooner --data DIR --out data/runs/sooner-cpu.json        an hour on two cores
 
-A run that is to reach a target soon must be as long as it needs and no longer, since its learning rate ends at zero. So of
-each variant runs of different lengths are trained, in steps of `GRID`, until the shortest is found whose kNN accuracy (k 20,
-T 0.1, raw, validation images, bank the 45,000 training images) reaches the target. Then the steps of all variants are timed
-in turn, on a quiet machine. Seconds are steps times seconds of a step: loading and augmenting included, evaluation and the
-start of processes not.
-
-All variants have the same network, start, views and loss. SGD's settings (`SGD`) were
-chosen in more trials than Muon's, which are those of the quick preset. lightly is tuned as in `benchmarks.speed`: its own
-transforms and loss, bf16, channels last, as many loader processes as are fastest. Nothing is compiled, on either side: that
-takes longer than so few steps win back.
+Of each variant runs of different lengths are trained until the shortest is found whose accuracy reaches the target; then the
+steps of all variants are timed in turn. Seconds are steps times seconds of a step (more in benchmarks/README.md).
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import tempfile
 from collections.abc import Callable
@@ -68,7 +59,7 @@ def accuracy(variant: str, steps: int, splits: Splits, workers: int) -> float:
     else:
         one, rate = peer(recipe, splits)
         torch.manual_seed(0)
-        made = peers.Pictures(splits.train.images, peers.lightly_transform(recipe.views.view), "pillow")
+        made = peers.Images(splits.train.images, peers.lightly_transform(recipe.views.view), "pillow")
         batches, _ = peers.loader(made, recipe.optim.batch_size, workers, True, False)
         for step in range(steps):
             rate(step, steps)
@@ -104,16 +95,13 @@ def paces(splits: Splits, turns: int) -> dict[str, list[float]]:
             recipe = recipe_of(variant)
             spec = {"device": "cpu", "recipe": recipe.to_dict(), "threads": None, "trial_seconds": 2.0, "pictures": path}
             spec |= {"engine": "eager", "compile": False, "workers": None}
-            rows[variant] = row = speed_rows.BUILD["ours" if variant.startswith("ours") else "lightly-tuned"][1](spec)
+            rows[variant] = row = speed_rows.BUILD["ours" if variant.startswith("ours") else "lightly-tuned"](spec)
             if variant.startswith("lightly"):
                 row.one.optimiser = make_optimiser(recipe, row.one.model)
         found: dict[str, list[float]] = {variant: [] for variant in VARIANTS}
         for _ in range(turns):
             for variant, row in rows.items():
-                for _ in range(2 * row.ready_made + 1):  # batches that lay ready were made while others were timed
-                    row.step()
-                found[variant].append(timing.pace(row.step, 6.0, CPU))
-                speed_rows.rest(row)
+                found[variant].append(speed_rows.pace(row, 6.0))
     return found
 
 
@@ -139,8 +127,7 @@ def render(found: dict[str, Any], name: str) -> str:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, metavar="DIR", help="where CIFAR-10 lies")
+    parser = timing.parser(__doc__, data=True)
     parser.add_argument("--out", type=Path, default=timing.RUNS / "sooner-cpu.json", help="the record")
     parser.add_argument("--workers", type=int, default=2, help="lightly's loader processes while accuracy is measured (2)")
     parser.add_argument("--guess", type=int, nargs=2, default=(400, 800), help="steps to begin with: Muon, SGD (400 800)")

@@ -13,7 +13,6 @@ quiet one.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import re
@@ -49,7 +48,7 @@ TURNS = 12  # of which the first three are not counted (ours)
 
 
 def plan() -> list[str]:
-    """The trials that are asked for, one line each, blanks single."""
+    """The planned trials, one line each, blanks single."""
     lines = (" ".join(line.split("#")[0].split()) for line in PLAN.read_text().splitlines())
     return [line for line in lines if line]
 
@@ -167,8 +166,7 @@ def render_minutes(rows: list[dict[str, Any]]) -> str:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, metavar="DIR", help="where the image sets lie")
+    parser = timing.parser(__doc__, data=True)
     parser.add_argument("--jobs", type=int, default=2, help="trials side by side, one thread each (2)")
     parser.add_argument("--one", metavar="LINE", help="make this trial alone and print its row")
     args = parser.parse_args(argv)

@@ -34,7 +34,7 @@ from mnclglf_lite.evaluation.evaluate import evaluate
 from mnclglf_lite.methods.registry import METHODS, variant
 from mnclglf_lite.recipe.presets import preset
 from mnclglf_lite.recipe.recipe import Recipe
-from mnclglf_lite.training.run import Run, new_run
+from mnclglf_lite.training.run import Run
 from mnclglf_lite.training.step import RECORD_AT, Step
 from mnclglf_lite.training.train import train
 from mnclglf_lite.views.batch import make_views
@@ -72,10 +72,7 @@ class Job:
         """A fresh run's step on random images, and a call that takes it on the next batch. Memory is counted anew."""
         timing.forget_peak(self.device)
         batch = recipe.optim.batch_size
-        images, labels = timing.pictures(8 * batch, 32, self.device)
-        run = new_run(recipe.replace(steps=10_000), len(images), 10, self.device)
-        run.method.train()
-        step = Step(run, images, labels, engine, log)
+        step = timing.new_step(recipe.replace(steps=10_000), 8 * batch, self.device, engine, log)
         return step, lambda: step(torch.arange(batch) + batch * (step.done % 8))
 
 
@@ -112,14 +109,14 @@ def engines(job: Job, other: str = "compiled") -> None:
 def speed(job: Job) -> None:
     """SimCLR's whole step beside its bare networks and lightly as shipped and tuned: rows of `benchmarks.speed`, in turn."""
     recipe, cores, rows, pretend = job.recipe("simclr"), os.cpu_count() or 1, {}, job.args.pretend
-    images, labels = timing.pictures(64 if pretend else 50_000, 32, torch.device("cpu"))
+    images, labels = timing.random_images(64 if pretend else 50_000, 32, torch.device("cpu"))
     spec = {"device": str(job.device), "recipe": recipe.to_dict(), "threads": None, "trial_seconds": 0.5}
     spec |= {"engine": "eager" if pretend else "compiled", "compile": not pretend}
     with tempfile.TemporaryDirectory() as folder:
         torch.save({"images": images, "labels": labels, "classes": 10}, path := f"{folder}/images.pt")
         for name, workers in {"ours": 0, "bare": 0, "lightly": min(8, cores), "lightly-tuned": cores}.items():
             try:
-                rows[name] = speed_rows.BUILD[name][1](spec | {"pictures": path, "workers": [0 if pretend else workers]})
+                rows[name] = speed_rows.BUILD[name](spec | {"pictures": path, "workers": [0 if pretend else workers]})
             except Exception as error:  # no lightly: the others are measured
                 print(f"{name} is left out: {error}")
                 job.keep(**{name: {"left_out": str(error)}})
@@ -127,10 +124,7 @@ def speed(job: Job) -> None:
     for turn in range(3):
         for name, row in list(rows.items())[:: 1 - 2 * (turn % 2)]:
             torch.backends.cudnn.benchmark = name != "lightly"  # which does not ask for it
-            for _ in range(2 * row.ready_made + 1):  # batches that lay ready were made while others were timed
-                row.step()
-            found[name].append(timing.pace(row.step, job.seconds(1.0), job.device))
-            speed_rows.rest(row)
+            found[name].append(speed_rows.pace(row, job.seconds(1.0)))
         for name, seconds in found.items():
             rate, ours = 2 * recipe.optim.batch_size / median(seconds), median(found["ours"]) / median(seconds)
             print(f"{name}: {rate:,.0f} views/s; ours takes {ours:.3f} of its time")
@@ -145,7 +139,7 @@ def learn(job: Job) -> None:
 
     def look(run: Run) -> None:
         if run.finished or run.seconds >= 10 * len(curve):
-            found = race.asked(run, splits.train, splits.holdout, ["knn"])  # 10 neighbours, one vote each
+            found = race.accuracies(run, splits.train, splits.holdout, ["knn"])  # 10 neighbours, one vote each
             curve.append({"seconds": run.seconds, "epoch": run.step / run.per_epoch, "knn10_holdout": found["knn"]})
             job.keep(recipe=run.recipe.to_dict(), train_seconds=run.seconds, epochs=run.step / run.per_epoch, curve=curve)
 
@@ -229,9 +223,8 @@ def supervise(args: argparse.Namespace, deadline: float) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = timing.parser(__doc__, data=True)
     parser.add_argument("--minutes", type=float, default=9.0, help="that this call may take (default: 9)")
-    parser.add_argument("--data", type=Path, metavar="DIR", help="where CIFAR-10 is (default: see doctor)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="of the records (default: data/runs/gpu; pretended: new)")
     parser.add_argument("--pretend", action="store_true", help="every line, tiny, on a CPU (default: off)")
     parser.add_argument("--until", type=float, help=argparse.SUPPRESS)  # marks a worker: when to end, by time.monotonic

@@ -1,29 +1,9 @@
 """How fast is a training step: against its own networks, the same step in other libraries, and what the machine can do?
 
     python -m benchmarks.speed --out data/runs/speed/NAME.json
+    python -m benchmarks.speed --methods all --sample 10        every method, ours and bare, about ten timed seconds each
 
-Whole steps are timed: loading, transfer, augmentation, forward, backward, optimiser, moving averages, queues. Every row is a
-process of its own (see `speed_rows`), built and warmed one after the other; then blocks of steps of all rows take turns,
-forwards and backwards, so that a slow moment of the machine hits all alike. One row works at a time. Compiling and the first
-step are told apart and are in no block.
-
-    ours                  the package's step as long runs have it: compiled
-    ours, eager ...       the same step with one thing changed: another engine, or float32
-    bare networks         the method's networks, forward and backward, on views that lie ready: no data, loss or optimiser
-    networks and loss     the method, forward and backward, on views that lie ready: no data, no optimiser
-    lightly as shipped    its transform in a DataLoader, its head and loss, float32, as in its examples
-    lightly tuned         the same in our precision, channels_last, one kernel for SGD, pictures in memory, processes that
-                          stay; the number of processes and torch.compile as was faster in a trial
-    ... fp32, fixed batch tuned in float32; tuned on one batch made beforehand: the network without the loader
-    torchvision v2        the chain of solo-learn's recipes in the same tuned step, with our head and loss
-
-The peers get our encoder and weights, our head's layers, our view's strengths; that their forward pass is ours is checked
-before anything is timed; that their views have the distribution of ours is checked on thousands (`peers.parity`). Where
-that fails, no ratio is claimed. The recipe is CIFAR-10's whatever pictures are shown; the toy box is repeated to 50,000.
-
-MiB: on CUDA the allocator's peak; else what the row's processes hold at the end of a block, shared pages counted once.
-
-    --methods all --sample 10       every method, ours and bare, about ten timed seconds each
+Whole steps are timed; every row is a process of its own (`speed_rows`). benchmarks/README.md says what each row is.
 """
 
 from __future__ import annotations
@@ -37,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +26,7 @@ from torch import Tensor
 
 from benchmarks import page, timing
 from mnclglf_lite.core.errors import unknown
+from mnclglf_lite.core.text import format_table
 from mnclglf_lite.data import dataset
 from mnclglf_lite.data.dataset import load_dataset
 from mnclglf_lite.methods.registry import METHODS
@@ -172,7 +153,7 @@ def paths() -> list[str]:
 
 
 def pictures_file(images: Tensor, labels: Tensor, classes: int, folder: Path) -> Path:
-    """The pictures of all rows in one file, repeated to as many as CIFAR-10 has where there are fewer."""
+    """The images of all rows in one file, repeated to as many as CIFAR-10 has where there are fewer."""
     if len(images) < PICTURES:
         at = torch.arange(PICTURES) % len(images)
         images, labels = images[at], labels[at]
@@ -282,8 +263,8 @@ def block(name: str, workers: dict[str, Worker], rows: dict, found: dict, plan: 
         workers.pop(name).end()
 
 
-def spread(values: list[float]) -> dict[str, float]:
-    """Median, lowest and highest."""
+def median_and_range(values: list[float]) -> dict[str, float]:
+    """{"median", "low", "high"}."""
     rounded = [float(f"{value:.6g}") for value in (statistics.median(values), min(values), max(values))]
     return dict(zip(("median", "low", "high"), rounded, strict=True))
 
@@ -291,13 +272,13 @@ def spread(values: list[float]) -> dict[str, float]:
 def summary(found: dict[str, Any]) -> dict[str, Any]:
     """Rates, ratios and shares from the raw blocks. Ratios are of medians; their range is that of the rounds."""
     recipe = Recipe.from_dict(found["recipe"])
-    # how many views a picture is cut into, whatever their size
+    # how many views an image is cut into, whatever their size
     views = len(build_method(recipe.replace(width=1), 10).views)
     measured = {name: row for name, row in found["rows"].items() if row["blocks"] and "skipped" not in row}
     seconds = {name: [b["seconds"] / b["steps"] for b in row["blocks"]] for name, row in measured.items()}
     made: dict[str, Any] = {"rates": {}, "views_a_picture": views}
     for name, values in seconds.items():
-        rate = spread([recipe.optim.batch_size / value for value in values])
+        rate = median_and_range([recipe.optim.batch_size / value for value in values])
         made["rates"][name] = {"images_per_s": rate, "views_per_s": {key: value * views for key, value in rate.items()}}
 
     def ratio(slow: str, fast: str) -> dict[str, float] | None:
@@ -316,7 +297,7 @@ def summary(found: dict[str, Any]) -> dict[str, Any]:
     made["fp32_over_ours"] = ratio("ours-fp32", "ours")
     blocks = found.get("ceilings", {}).get("blocks")
     if blocks:
-        made["ceilings"] = {name: spread([b[name] for b in blocks]) for name in blocks[0]}
+        made["ceilings"] = {name: median_and_range([b[name] for b in blocks]) for name in blocks[0]}
     if "ours" in seconds:
         made["tflops"] = round(found["flops_a_step"] / statistics.median(seconds["ours"]) / 1e12, 4)
         if blocks:
@@ -326,7 +307,7 @@ def summary(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def to_first_step(row: dict[str, Any]) -> float:
-    """Seconds from an imported package to the end of the first step: pictures, networks, compiler; trials left out."""
+    """Seconds from an imported package to the end of the first step: images, networks, compiler; trials left out."""
     compiler = row.get("compile_s", 0.0) if row.get("engine") == "compiled" else 0.0
     return row["build_s"] + compiler + row["first_step_s"]
 
@@ -411,10 +392,10 @@ def arguments(words: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__.split("\n")[0])
     parser.add_argument("--methods", "--method", default="simclr", help="names with commas, or all (simclr)")
     parser.add_argument("--preset", choices=PRESETS, default="standard" if cuda else "quick", help="standard on CUDA")
-    parser.add_argument("--dataset", choices=("toybox", "cifar10"), default="toybox", help="pictures to show (toybox)")
+    parser.add_argument("--dataset", choices=("toybox", "cifar10"), default="toybox", help="images to show (toybox)")
     parser.add_argument("--data", help="folder that holds cifar-10-batches-py; implies --dataset cifar10")
     parser.add_argument("--view-size", type=int, help="pixels (the preset's)")
-    parser.add_argument("--batch", type=int, help="pictures (512 on CUDA, else the preset's)")
+    parser.add_argument("--batch", type=int, help="images (512 on CUDA, else the preset's)")
     parser.add_argument("--rounds", type=int, default=5, help="blocks of each row (5)")
     parser.add_argument("--seconds", type=float, default=2.0, help="of a block (2)")
     parser.add_argument("--rows", help=f"names with commas, of {', '.join(TITLES)} (all but networks-loss)")
@@ -432,8 +413,6 @@ def arguments(words: list[str] | None) -> argparse.Namespace:
 
 def plan_for(method: str, args: argparse.Namespace) -> Plan:
     """The plan that the command line asks for."""
-    import dataclasses
-
     cuda = args.device == "cuda"
     recipe = preset(args.preset, method, "cifar10")
     batch = args.batch or (512 if cuda and args.preset == "standard" else recipe.optim.batch_size)
@@ -441,9 +420,9 @@ def plan_for(method: str, args: argparse.Namespace) -> Plan:
     if recipe.reads("queue"):
         changes["queue"] = max(1, round(recipe.method.queue / batch)) * batch
     if args.view_size:
-        changes["view"] = dataclasses.replace(recipe.views.view, size=args.view_size)
+        changes["view"] = replace(recipe.views.view, size=args.view_size)
     if args.view_size and recipe.reads("teacher_view"):
-        changes["teacher_view"] = dataclasses.replace(recipe.method.teacher_view, size=args.view_size)
+        changes["teacher_view"] = replace(recipe.method.teacher_view, size=args.view_size)
     plan = Plan(
         recipe.replace(**changes), rows_for(method, cuda, args.rows), args.rounds, args.seconds, args.device, args.engine,
         not args.no_compile, [int(n) for n in args.workers.split(",")] if args.workers else None, args.threads,
@@ -465,7 +444,7 @@ def render(result: dict[str, Any], name: str) -> str:
             load = f"; load average {min(loads):.1f} to {max(loads):.1f}" if loads else ""
             protocol = result["protocol"][0].upper() + result["protocol"][1:]
             parts.append(
-                f"Batch {recipe['batch_size']}, views of {recipe['view']['size']} pixels, {result['pictures']} pictures; "
+                f"Batch {recipe['batch_size']}, views of {recipe['view']['size']} pixels, {result['pictures']} images; "
                 f"{told['hardware']}; torch {told['versions']['torch']}{load}. {protocol}."
             )
     return page.section(f"Speed: {Path(name).stem}", page.as_today(result["command"], "benchmarks.speed"), *parts)
@@ -483,7 +462,7 @@ def in_short(result: dict[str, Any]) -> str:
     """SimCLR's step beside its peers', for the README."""
     found = result["methods"]["simclr"]
     rows, rates = found["rows"], found["summary"]["rates"]
-    lines = ["| SimCLR, slim net, 32 pixels, two CPU cores | pictures/s | ours is |", "|---|---:|---:|"]
+    lines = ["| SimCLR, slim net, 32 pixels, two CPU cores | images/s | ours is |", "|---|---:|---:|"]
     for name in README:
         pace = {row: rates[row]["images_per_s"]["median"] for row in ("ours", name)}
         lines.append(f"| {rows[name]['title']} | {pace[name]:,.0f} | {pace['ours'] / pace[name]:.2f} times as fast |")
@@ -502,8 +481,8 @@ def main(words: list[str] | None = None) -> int:
         return 0
     begun = time.perf_counter()
     methods = list(METHODS) if args.methods == "all" else args.methods.split(",")
-    if args.sample:  # no peers, so that what the pictures show costs nothing and says nothing
-        images, labels = timing.pictures(PICTURES, 32, torch.device("cpu"))
+    if args.sample:  # no peers, so that what the images show costs nothing and says nothing
+        images, labels = timing.random_images(PICTURES, 32, torch.device("cpu"))
         train = dataset.ImageSet(images, labels, tuple("0123456789"), "random", "train")
     else:
         train = load_dataset("cifar10" if args.data else args.dataset, args.data).train
@@ -536,16 +515,7 @@ def main(words: list[str] | None = None) -> int:
 
 def show(found: dict[str, Any]) -> None:
     """The table and the headlines, on the screen."""
-    lines = [HEADER, *table(found)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(HEADER))]
-    print()
-    for line in lines:
-        print("  ".join(cell.ljust(width) if i in (0, 4, 5, 6) else cell.rjust(width)
-                        for i, (cell, width) in enumerate(zip(line, widths, strict=True))).rstrip())  # fmt: skip
-    print()
-    for line in headlines(found):
-        print(line)
-    print(flush=True)
+    print("", format_table(HEADER, table(found)), "", *headlines(found), "", sep="\n", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,47 +1,41 @@
-"""Views a second: the whole batch at once (ours) against torchvision picture by picture, the same operations.
+"""Views a second: the whole batch at once (ours) against torchvision image by image, the same operations.
 
     python -m benchmarks.speed.augment
 
-Pictures of 32x32, batch 512, the full chain of `view.View`: crop, flip, jitter, grey, blur, normalise, each with the same
-probability and strength for all. torchvision is given its best: pictures held in memory, and of these the fastest: PIL or v2
+Images of 32x32, batch 512, the full chain of `view.View`: crop, flip, jitter, grey, blur, normalise, each with the same
+probability and strength for all. torchvision is given its best: images held in memory, and of these the fastest: PIL or v2
 on tensors, a DataLoader with 0, 1 or 2 workers (at most one a core), or the bare loop of one core times the number of cores,
 as if copying results between processes cost nothing. Blocks of all rows alternate; medians of the rounds.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 import torchvision
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 from torchvision import transforms as pil
 from torchvision.transforms import v2
-from torchvision.transforms.functional import to_pil_image
 
 from benchmarks import page, timing
-from mnclglf_lite import __version__
-from mnclglf_lite.core.device import describe_device
+from benchmarks.speed import peers
 from mnclglf_lite.data import toybox
 from mnclglf_lite.views.crops import crop_resize
 from mnclglf_lite.views.view import MEAN, STD, View, ViewParams, render_view, sample_params
 
-OUT = timing.RUNS / "augment.json"
 BATCH, SIDE, PICTURES = 512, 32, 4096
 VIEW = View()
 CHAINS = ("whole chain", "crop alone")
 
 
 def chain(kind: Any, view: View, crop_only: bool) -> Callable:
-    """torchvision's transforms for one picture; `kind` is `torchvision.transforms` (PIL) or its `v2` (tensors)."""
+    """torchvision's transforms for one image; `kind` is `torchvision.transforms` (PIL) or its `v2` (tensors)."""
     steps = [kind.RandomResizedCrop(view.size, view.scale, view.ratio, antialias=True)]
     if not crop_only:
         steps += [
@@ -52,19 +46,6 @@ def chain(kind: Any, view: View, crop_only: bool) -> Callable:
         ]
     to_unit = [pil.ToTensor()] if kind is pil else [v2.ToDtype(torch.float32, scale=True)]
     return kind.Compose(steps + to_unit + ([] if crop_only else [kind.Normalize(MEAN, STD)]))
-
-
-class Pictures(Dataset):
-    """Pictures in memory, one transform: what a DataLoader draws from."""
-
-    def __init__(self, pictures: list, transform: Callable):
-        self.pictures, self.transform = pictures, transform
-
-    def __len__(self) -> int:
-        return len(self.pictures)
-
-    def __getitem__(self, at: int) -> Tensor:
-        return self.transform(self.pictures[at])
 
 
 def ours(images: Tensor, crop_only: bool, compiled: bool) -> Callable[[], int]:
@@ -86,42 +67,37 @@ def ours(images: Tensor, crop_only: bool, compiled: bool) -> Callable[[], int]:
     return block
 
 
-def looped(pictures: list, transform: Callable) -> Callable[[], int]:
+def looped(images: peers.Images) -> Callable[[], int]:
     """A block on one core, no loader: counted as `cores` times as many views, as if all cores did the same undisturbed."""
     cores = os.cpu_count() or 1
 
     def block() -> int:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
-        for picture in pictures[:BATCH]:
-            transform(picture)
+        for at in range(BATCH):
+            images[at]
         torch.set_num_threads(threads)
         return BATCH * cores
 
     return block
 
 
-def loaded(pictures: list, transform: Callable, workers: int) -> Callable[[], int]:
-    """A block: one pass of a DataLoader that keeps its workers. The first batches fill the pipe and are not timed."""
-    loader = DataLoader(
-        Pictures(pictures * 2, transform), BATCH, shuffle=True, num_workers=workers, persistent_workers=workers > 0
-    )
-
-    def block() -> int:
-        return sum(len(batch) for batch in loader)
-
-    return block
+def loaded(images: peers.Images, workers: int) -> Callable[[], int]:
+    """A block: two passes of a DataLoader that keeps its workers. The first batches fill the pipe and are not timed."""
+    twice = torch.utils.data.ConcatDataset([images, images])
+    loader = DataLoader(twice, BATCH, shuffle=True, num_workers=workers, persistent_workers=workers > 0)
+    return lambda: sum(len(views) for views, _ in loader)
 
 
 def rows(images: Tensor, crop_only: bool, most_workers: int) -> dict[str, Callable[[], int]]:
     """Name -> a block that makes views and returns how many."""
     made = {"ours, eager": ours(images, crop_only, False), "ours, compiled": ours(images, crop_only, True)}
-    kinds = {"PIL": (pil, [to_pil_image(image) for image in images]), "v2 on tensors": (v2, list(images))}
-    for name, (kind, pictures) in kinds.items():
-        transform = chain(kind, VIEW, crop_only)
-        made[f"torchvision {name}, bare loop x cores"] = looped(pictures, transform)
+    kinds = {"PIL": (pil, "pillow"), "v2 on tensors": (v2, "tensor")}
+    for name, (kind, keep) in kinds.items():
+        kept = peers.Images(images, chain(kind, VIEW, crop_only), keep)
+        made[f"torchvision {name}, bare loop x cores"] = looped(kept)
         for workers in range(most_workers + 1):
-            made[f"torchvision {name}, {workers} workers"] = loaded(pictures, transform, workers)
+            made[f"torchvision {name}, {workers} workers"] = loaded(kept, workers)
     return made
 
 
@@ -154,32 +130,24 @@ def render(found: dict[str, Any], name: str) -> str:
         "tested (`tests/views/test_crops.py`, `tests/views/test_view.py`)."
     )
     return page.section(
-        "Making views, against torchvision picture by picture", page.as_today(found["command"], __name__), *parts
+        "Making views, against torchvision image by image", page.as_today(found["command"], __name__), *parts
     )
 
 
 def main(argv: list[str] | None = None) -> dict[str, Any]:
     """Measure both chains, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = timing.parser(__doc__, out="augment.json")
     parser.add_argument("--rounds", type=int, default=7, help="blocks of every row (default: 7)")
     parser.add_argument("--pictures", type=int, default=PICTURES, help=f"in memory (default: {PICTURES})")
-    parser.add_argument(
-        "--out", type=Path, default=OUT, metavar="FILE", help="where to write (default: data/runs/augment.json)"
-    )
     args = parser.parse_args(argv)
     images = toybox.draw(args.pictures, 0)[0]
     result: dict[str, Any] = {
         "what": f"views a second, {SIDE}x{SIDE}, batch {BATCH}, medians of {args.rounds} alternating blocks",
         "command": f"python -m benchmarks.speed.augment --rounds {args.rounds} --pictures {args.pictures}",
-        "hardware": describe_device(torch.device("cpu")),
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "torchvision": torchvision.__version__,
-            "mnclglf_lite": __version__,
-        },
+        **timing.stamp(torch.device("cpu")),
         "chains": {},
     }
+    result["versions"]["torchvision"] = torchvision.__version__
     for name in CHAINS:
         crop_only = name == "crop alone"
         found = measure(rows(images, crop_only, os.cpu_count() or 1), args.rounds)

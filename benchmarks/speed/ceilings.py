@@ -12,7 +12,6 @@ Every other rate is read against these. Each is the median of calls that were ti
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
 from collections.abc import Callable
@@ -101,8 +100,7 @@ def rates(device: torch.device, seconds: float, dry: bool) -> dict[str, Any]:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="auto", help="auto, cuda, mps or cpu (default: auto)")
+    parser = timing.parser(__doc__, device=True)
     parser.add_argument("--seconds", type=float, default=1.0, help="of each measurement (default: 1)")
     parser.add_argument("--out", metavar="FILE", help="JSON file (default: none, print alone)")
     parser.add_argument("--dry", action="store_true", help="tiny sizes: does it run? (default: off)")

@@ -1,23 +1,13 @@
-"""The embedding map with 10,000 CIFAR-10 test pictures, as a page from disk in a real browser: bytes and milliseconds.
+"""The embedding map with 10,000 CIFAR-10 test images, as a page from disk in a real browser: bytes and milliseconds.
 
     python -m benchmarks.speed.embedding_map --data DIR          about a minute on two cores
 
-The features are those of an untrained encoder (the slim net, seed 0): what they say does not matter for speed. One map, then
-two side by side (raw 8x8 thumbnails as the second features). Printed, and written to data/runs/embedding_map.json:
-
-    page         bytes of the file; all pictures, neighbours and points are in it
-    first paint  from the start of the navigation to the dots being drawn; pictures are unpacked after that
-    hover        of HOVERS moves of the mouse, each onto another picture: the script's time from the event's arrival to the
-                 end of its drawing (lines, picture, strips), taken by listeners before and after the map's own
-    lasso        the same for letting go of a lasso around half of the map
-    frame        the script's time of a frame that draws all dots anew: while zooming, while moving into another layout
-
-The bars: at most 8 MB, hover under 5 ms, first paint under 1 s. They are printed, not tested: they depend on the machine.
+One map, then two side by side, of features that say nothing: those of an untrained encoder, and thumbnails. The bars: at
+most 8 MB, hover under 5 ms, first paint under 1 s. They are printed, not tested: they depend on the machine.
 """
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import statistics
 import tempfile
@@ -121,7 +111,7 @@ def measured(browser: Any, path: Path, hovers: int, loads: int) -> dict[str, Any
         before = page.locator(".facts").first.text_content()
         page.mouse.move(middle[0] + across, middle[1] + down)
         spent = page.evaluate("spent.pointermove.splice(0)")
-        if spent and page.locator(".facts").first.text_content() not in (before, ""):  # another picture is shown
+        if spent and page.locator(".facts").first.text_content() not in (before, ""):  # another image is shown
             seen.append(spent[-1])
     page.keyboard.down("Shift")
     page.mouse.move(middle[0] - 20, middle[1])
@@ -161,20 +151,20 @@ def render(found: dict[str, Any], name: str) -> str:
     for maps in ("one map", "two maps"):
         each = [f"{found[maps][wait]['median']:.1f} ({found[maps][wait]['p95']:.1f})" for wait in waits]
         lines.append([maps, f"{found[maps]['page_bytes'] / 1e6:.2f}", *each])
-    table = page.table(["", "page, MB", *(wait.removesuffix("_ms").replace("_", " ") for wait in waits)], lines)
+    head = ["", "page, MB", "first paint", "images ready", "hover", "lasso", "zoom frame", "layout frame"]
+    table = page.table(head, lines)
     note = (
         f"Milliseconds, median (95th percentile); chromium {found['versions']['chromium']} without a GPU; "
         f"{found['hardware']}, load {found['load'][0]:g}"
     )
-    title = f"The embedding map, {found['points']:,} pictures"
+    title = f"The embedding map, {found['points']:,} images"
     return page.section(title, f"python -m {__name__} --data FOLDER", table, note)
 
 
 def main(argv: list[str] | None = None) -> None:
     """Measure both pages, print a line each, write the record."""
-    flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    flags.add_argument("--data", type=Path, metavar="DIR", help="where CIFAR-10 is (default: $MNCLGLF_LITE_DATA or data/)")
-    flags.add_argument("--points", type=int, default=POINTS, help=f"pictures on a map (default: {POINTS})")
+    flags = timing.parser(__doc__, data=True)
+    flags.add_argument("--points", type=int, default=POINTS, help=f"images on a map (default: {POINTS})")
     flags.add_argument("--hovers", type=int, default=HOVERS, help=f"moves of the mouse (default: {HOVERS})")
     flags.add_argument("--out", type=Path, default=RECORD, metavar="FILE", help="(default: data/runs/embedding_map.json)")
     args = flags.parse_args(argv)
@@ -197,7 +187,7 @@ def main(argv: list[str] | None = None) -> None:
                 hover, lasso = found["hover_ms"], found["lasso_ms"]
                 print(
                     f"{name}: {found['page_bytes'] / 1e6:.2f} MB, first paint {found['first_paint_ms']['median']:.0f} ms, "
-                    f"pictures {found['pictures_ready_ms']['median']:.0f} ms, hover {hover['median']:.2f} ms (p95 "
+                    f"images {found['pictures_ready_ms']['median']:.0f} ms, hover {hover['median']:.2f} ms (p95 "
                     f"{hover['p95']:.2f}), lasso of {lasso['points']:,} points {lasso['median']:.0f} ms, frame of a zoom "
                     f"{found['zoom_frame_ms']['median']:.1f} ms, of a layout {found['layout_frame_ms']['median']:.1f} ms"
                 )

@@ -1,4 +1,4 @@
-"""How long the pictures under the sliders take: python -m benchmarks.speed.explorers [--out FILE]
+"""How long the figures under the sliders take: python -m benchmarks.speed.explorers [--out FILE]
 
 One thread, the median of 50 calls, and their range. The bars: a crop figure at most 20 ms, a similarity figure at most
 50 ms. Encoding as PNG, which is what a page gets, is counted apart. What is printed is no test: it depends on the machine.
@@ -6,7 +6,6 @@ One thread, the median of 50 calls, and their range. The bars: a crop figure at 
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
 from collections.abc import Callable
@@ -38,7 +37,7 @@ CALLS = 50
 
 
 def cases() -> dict[str, tuple[Callable[[], Any], float | None]]:
-    """Name: (what draws a picture, its bar in milliseconds if it has one)."""
+    """Name: (what draws a figure, its bar in milliseconds if it has one)."""
     images, labels, _, masks = toybox.draw(512, seed=0)
     toys = dataset.ImageSet(images, labels, tuple(toybox.CLASSES), "toybox", "test")
     recipe = preset("quick", "mnclglf", "toybox")
@@ -61,10 +60,7 @@ def cases() -> dict[str, tuple[Callable[[], Any], float | None]]:
             20,
         ),
         "its 200 draws": (lambda: sample.cut(images[3], recipe, 0), None),
-        "similarity figure": (
-            lambda: similarity_figure(pairs.loss_table("nt_xent", batch), batch, curves)[0],
-            50,
-        ),
+        "similarity figure": (lambda: similarity_figure(pairs.loss_table("nt_xent", batch), batch, curves)[0], 50),
         "combine figure": (lambda: figure.combine_figure(found).picture, None),
         "queue figure": (lambda: queue_figure(story, story.moment(story.sizes[2], 5, 0))[0], None),
         "network diagram": (lambda: step_figure(graph, "mnclglf", 0, "everything", "").picture, None),
@@ -94,7 +90,7 @@ def render(found: dict[str, Any], name: str) -> str:
 
 
 def main(words: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = timing.parser(__doc__)
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the figures as JSON, too")
     args = parser.parse_args(words)
     torch.set_num_threads(1)

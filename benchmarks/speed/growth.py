@@ -3,27 +3,8 @@
     python -m benchmarks.speed.growth                       about five minutes on two cores, the slim net
     python -m benchmarks.speed.growth --preset standard     on a GPU
 
-One thing grows at a time, the rest is the preset's. The steps of all sizes are taken in turn, so that a busy moment hits
-all alike; the time is the median of the steps after the first, which is not counted. For each row a power law is fitted, y
-= c x^e, least squares on logarithms: e is the exponent, the residual the factor by which the points lie off the line (rms;
-1.00 is on it). Where a fixed cost weighs on small sizes the fitted exponent is too small for large ones, so the exponent of
-the two largest sizes stands beside it.
-
-    batch       SimCLR, pictures of a step
-    images      SimCLR, pictures of the resident set: random rows are taken from it
-    views       SimCLR, whole views by area: 2 and 0 to 6 small views
-    queue       MoCo, embeddings
-    width       SimCLR, channels of the first stage
-    networks    MCL, networks trained together; MNCLGLF, one online network and its momentum encoders
-    patches     MNCLGLF, grids of 2x2, 3x3 and 4x4: 4, 9, 16 patches of a view of 24 pixels make 6, 36, 120 pairs
-
-The pictures are random numbers, drawn where they stay. Memory is what a step holds at its peak beyond what the program held
-before the run was made: networks, optimiser, queue, activations, and the resident pictures. On CUDA the allocator says it.
-On a CPU each size has a fresh process, whose largest resident memory is read; that is coarse (about 10 MB), and freed
-memory that the allocator keeps is counted, which is what a machine must have. Sizes stop where one would cost more than its
-share of --most-seconds, or where the pictures would fill a quarter of the free memory.
-
-Writes data/runs/growth/DEVICE.json, and a plot beside it where matplotlib is installed.
+One thing grows at a time, the rest is the preset's; benchmarks/README.md says how it is measured. Writes
+data/runs/growth/DEVICE.json, and a plot beside it where matplotlib is installed.
 """
 
 from __future__ import annotations
@@ -50,13 +31,12 @@ from mnclglf_lite.core.errors import unknown
 from mnclglf_lite.recipe.presets import preset
 from mnclglf_lite.recipe.recipe import Recipe
 from mnclglf_lite.training.cost import views_per_image
-from mnclglf_lite.training.run import new_run
 from mnclglf_lite.training.step import Step
 
 FOLDER = timing.RUNS / "growth"
 ROUNDS = 5  # counted steps of each size
-PICTURES = 2048  # of the resident set, where it is not what grows and the batch is no larger (ours)
-FREE_SHARE = 0.25  # of the free memory that pictures may fill
+IMAGES = 2048  # of the resident set, where it is not what grows and the batch is no larger (ours)
+FREE_SHARE = 0.25  # of the free memory that images may fill
 
 
 @dataclass(frozen=True)
@@ -71,9 +51,9 @@ class Row:
 
 
 ROWS = (
-    Row("batch", "simclr", "batch_size", (64, 128, 256, 512, 1024, 2048, 4096), "pictures in a batch"),
-    Row("images", "simclr", "images", (1_000, 10_000, 100_000, 1_000_000), "pictures in the set"),
-    Row("views", "simclr", "small_views", (0, 1, 2, 3, 4, 6), "whole views a picture, by area"),
+    Row("batch", "simclr", "batch_size", (64, 128, 256, 512, 1024, 2048, 4096), "images in a batch"),
+    Row("images", "simclr", "images", (1_000, 10_000, 100_000, 1_000_000), "images in the set"),
+    Row("views", "simclr", "small_views", (0, 1, 2, 3, 4, 6), "whole views an image, by area"),
     Row("queue", "moco", "queue", (1024, 4096, 16_384, 65_536), "embeddings in the queue"),
     Row("width", "simclr", "width", (8, 16, 24, 32, 48, 64), "channels of the first stage"),
     Row("networks, MCL", "mcl", "num_networks", (1, 2, 3, 4), "networks"),
@@ -96,8 +76,8 @@ def recipe_of(row: Row, size: int, name: str, dry: bool) -> Recipe:
     return recipe.replace(**{setting: value for setting, value in changes.items() if recipe.reads(setting)})
 
 
-def pictures_of(row: Row, size: int, recipe: Recipe) -> int:
-    return max(size, recipe.optim.batch_size) if row.field == "images" else max(PICTURES, recipe.optim.batch_size)
+def images_of(row: Row, size: int, recipe: Recipe) -> int:
+    return max(size, recipe.optim.batch_size) if row.field == "images" else max(IMAGES, recipe.optim.batch_size)
 
 
 def amount(row: Row, size: int, recipe: Recipe, step: Step) -> float:
@@ -108,29 +88,21 @@ def amount(row: Row, size: int, recipe: Recipe, step: Step) -> float:
 
 
 class Timed:
-    """The steps of one size, on pictures of its own."""
+    """The steps of one size, on images of its own."""
 
     def __init__(self, row: Row, size: int, name: str, device: torch.device, engine: str, dry: bool):
         self.recipe, self.device = recipe_of(row, size, name, dry), device
-        count = pictures_of(row, size, self.recipe)
-        shown, labels = timing.pictures(count, 32, device)
-        run = new_run(self.recipe, count, 10, device)
-        run.method.train()
-        self.step = Step(run, shown, labels, engine)
+        self.count = images_of(row, size, self.recipe)
+        self.step = timing.new_step(self.recipe, self.count, device, engine)
         self.draws = torch.Generator().manual_seed(0)
-        self.count = count
 
     def __call__(self) -> float:
         rows = torch.randint(self.count, (self.recipe.optim.batch_size,), generator=self.draws).to(self.device)
-        timing.wait(self.device)
-        begun = time.perf_counter()
-        self.step(rows)
-        timing.wait(self.device)
-        return time.perf_counter() - begun
+        return timing.timed(lambda: self.step(rows), 1, self.device)
 
 
 def free_bytes(device: torch.device) -> float:
-    """Memory that is free where the pictures will lie."""
+    """Memory that is free where the images will lie."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     try:
@@ -148,9 +120,9 @@ def measured(row: Row, args: argparse.Namespace, device: torch.device) -> dict[s
     held: dict[int, int] = {}
     left_out: dict[str, str] = {}
     for at, size in enumerate(sizes):
-        need = pictures_of(row, size, recipe_of(row, size, args.preset, args.dry)) * 3 * 32 * 32
+        need = images_of(row, size, recipe_of(row, size, args.preset, args.dry)) * 3 * 32 * 32
         if need > FREE_SHARE * free_bytes(device):
-            left_out |= {str(more): "the pictures would fill too much of the free memory" for more in sizes[at:]}
+            left_out |= {str(more): "the images would fill too much of the free memory" for more in sizes[at:]}
             break
         before = torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
         begun = time.perf_counter()
@@ -282,7 +254,7 @@ def plot(result: dict[str, Any], path: Path) -> bool:
 
 
 def parser() -> argparse.ArgumentParser:
-    flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    flags = timing.parser(__doc__, device=True)
     flags.add_argument("--preset", default="quick", help="quick is the slim net, standard the ResNet-18 (default: quick)")
     flags.add_argument("--rows", help=f"with ; between, of {'; '.join(row.name for row in ROWS)} (default: all)")
     flags.add_argument("--rounds", type=int, default=ROUNDS, help=f"counted steps of each size (default: {ROUNDS})")
@@ -292,7 +264,6 @@ def parser() -> argparse.ArgumentParser:
         "--engine", default="eager", help="how a step is run; compilers start anew at each size (default: eager)"
     )
     flags.add_argument("--no-memory", action="store_true", help="on a CPU: no fresh process a size (default: off)")
-    flags.add_argument("--device", default="auto", help="auto, cuda, mps or cpu (default: auto)")
     flags.add_argument("--out", type=Path, default=FOLDER, metavar="DIR", help="(default: data/runs/growth)")
     flags.add_argument("--dry", action="store_true", help="a tiny net: does it run? (default: off)")
     flags.add_argument("--point", nargs=2, metavar=("ROW", "SIZE"), help=argparse.SUPPRESS)

@@ -5,10 +5,13 @@
 The bar: under one second beyond `import torch`. It is printed, not tested, since it depends on the machine.
 """
 
+from __future__ import annotations
+
 import statistics
 import subprocess
 import sys
-import time
+
+import torch
 
 from benchmarks import timing
 
@@ -20,21 +23,14 @@ CASES = {
 }
 
 
-def seconds(code: str) -> float:
-    """Wall-clock seconds of a fresh interpreter that runs this code, started in the checkout."""
-    begun = time.perf_counter()
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=timing.ROOT)
-    return time.perf_counter() - begun
-
-
 def main() -> None:
     """Print one line a case, and the difference. The first round warms the disk cache and is not counted."""
-    times: dict[str, list[float]] = {name: [] for name in CASES}
-    for at in range(ROUNDS + 1):
-        for name, code in CASES.items():  # in turn, so that a busy moment hits all alike
-            spent = seconds(code)
-            if at:
-                times[name].append(spent)
+    timing.parser(__doc__).parse_args()
+    starts = {
+        name: lambda code=code: subprocess.run([sys.executable, "-c", code], check=True, cwd=timing.ROOT)
+        for name, code in CASES.items()
+    }
+    times = timing.in_turn(starts, ROUNDS, torch.device("cpu"), uncounted=1)
     medians = {name: statistics.median(values) for name, values in times.items()}
     for name, values in times.items():
         print(f"{name:24s} {medians[name]:6.2f} s  (of {ROUNDS}: {min(values):.2f} to {max(values):.2f})")
@@ -43,4 +39,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    timing.program(main, "import_time")

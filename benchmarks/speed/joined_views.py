@@ -12,10 +12,8 @@ medians of alternating rounds.
 
 from __future__ import annotations
 
-import argparse
 import copy
 import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -69,14 +67,11 @@ def check(network: nn.Module, views: list[Tensor]) -> float:
     return max(float((a - b).abs().max() / b.abs().max().clamp(min=1e-30)) for a, b in zip(*found, strict=True))
 
 
-def seconds(work: Callable[[], Tensor], device: torch.device, dtype: torch.dtype | None) -> float:
+def both_ways(work: Callable[[], Tensor], device: torch.device, dtype: torch.dtype | None) -> None:
     """One forward and backward."""
-    begun = time.perf_counter()
     with torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
         out = work()
     out.float().sum().backward()
-    timing.wait(device)
-    return time.perf_counter() - begun
 
 
 def render(found: dict[str, Any], name: str) -> str:
@@ -87,9 +82,9 @@ def render(found: dict[str, Any], name: str) -> str:
 
 def main(argv: list[str] | None = None) -> dict:
     """Check, measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = timing.parser(__doc__)
     parser.add_argument("--preset", default="quick", help="whose backbone (default: quick)")
-    parser.add_argument("--batch", type=int, default=256, help="pictures (default: 256)")
+    parser.add_argument("--batch", type=int, default=256, help="images (default: 256)")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"(default: {ROUNDS})")
     parser.add_argument("--compile", action="store_true", help="compile both forms (default: off)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="(default: data/runs/joined_views-DEVICE.json)")
@@ -117,12 +112,8 @@ def main(argv: list[str] | None = None) -> dict:
         one, other = network, joined(network, count)
         one, other = (torch.compile(m, dynamic=False) if args.compile else m for m in (one, other))
         forms = {"apart": lambda m=one, x=views: apart(m, x), "joined": lambda m=other, x=views: m(torch.cat(x))}
-        times: dict[str, list[float]] = {name: [] for name in forms}
-        for at in range(args.rounds + 2):
-            for name, work in forms.items():
-                spent = seconds(work, device, dtype)
-                if at >= 2:
-                    times[name].append(spent)
+        work = {name: lambda form=form: both_ways(form, device, dtype) for name, form in forms.items()}
+        times = timing.in_turn(work, args.rounds, device, uncounted=2)
         medians = {name: statistics.median(values) for name, values in times.items()}
         ratio = medians["apart"] / medians["joined"]
         result["rows"][f"{count} views"] = {"seconds": times, "apart_over_joined": ratio, "relative_difference": error}

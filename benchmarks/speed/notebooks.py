@@ -8,7 +8,6 @@ printed, not tested, since they depend on the machine; that every notebook runs 
 
 from __future__ import annotations
 
-import argparse
 import os
 import subprocess
 import sys
@@ -64,7 +63,7 @@ def in_short(found: dict[str, Any]) -> str:
 
 
 def main(words: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = timing.parser(__doc__)
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the seconds as JSON, too")
     args = parser.parse_args(words)
     stamp = timing.stamp(torch.device("cpu"))  # before: the load that others make, not ours

@@ -5,7 +5,6 @@ python -m benchmarks.speed.optimisers --out data/runs/optimisers-cpu.json       
 
 from __future__ import annotations
 
-import argparse
 from statistics import median, quantiles
 from typing import Any
 
@@ -15,8 +14,6 @@ from benchmarks import page, timing
 from mnclglf_lite.core.device import pick_device
 from mnclglf_lite.methods.registry import METHODS
 from mnclglf_lite.recipe.presets import preset
-from mnclglf_lite.training.run import new_run
-from mnclglf_lite.training.step import Step
 
 TURNS = 15  # ours
 OPTIMISERS = ("sgd", "muon")
@@ -24,28 +21,17 @@ OPTIMISERS = ("sgd", "muon")
 
 def cost(method: str, device: torch.device, turns: int = TURNS) -> dict[str, Any]:
     """Seconds of a step with each optimiser, and the ratio of neighbours in time: median and quartiles."""
-    steps, seconds = {}, {name: [] for name in OPTIMISERS}
+    steps = {}
     for name in OPTIMISERS:
         recipe = preset("quick", method, "cifar10", optimiser=name, steps=1000)
-        images, labels = timing.pictures(4 * recipe.optim.batch_size, 32, device)
-        run = new_run(recipe, len(images), 10, device)
-        run.method.train()
-        one, rows = Step(run, images, labels, "eager"), torch.arange(recipe.optim.batch_size)
-        steps[name] = lambda one=one, rows=rows: one(rows)
-    for turn in range(-3, turns):
-        for name in OPTIMISERS[:: 1 - 2 * (turn % 2)]:
-            took = timing.timed(steps[name], 1, device)
-            if turn >= 0:
-                seconds[name].append(took)
+        one = timing.new_step(recipe, 4 * recipe.optim.batch_size, device)
+        steps[name] = lambda one=one, batch=recipe.optim.batch_size: one(torch.arange(batch))
+    seconds = timing.in_turn(steps, turns, device, uncounted=3)
     ratios = [b / a for a, b in zip(seconds["sgd"], seconds["muon"], strict=True)]
     low, middle, high = quantiles(ratios, n=4)
     found = {f"{name}_seconds": round(median(times), 5) for name, times in seconds.items()}
-    return {
-        "batch_size": recipe.optim.batch_size,
-        **found,
-        "ratio": round(middle, 4),
-        "quartiles": [round(low, 4), round(high, 4)],
-    }
+    found |= {"ratio": round(middle, 4), "quartiles": [round(low, 4), round(high, 4)]}
+    return {"batch_size": recipe.optim.batch_size, **found}
 
 
 def render(found: dict[str, Any], name: str) -> str:
@@ -60,8 +46,7 @@ def render(found: dict[str, Any], name: str) -> str:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="auto", help="auto, cuda, mps or cpu (default: auto)")
+    parser = timing.parser(__doc__, device=True)
     parser.add_argument("--out", metavar="FILE", help="also as a JSON file")
     args = parser.parse_args(argv)
     device, rows = pick_device(args.device), {}

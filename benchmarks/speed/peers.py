@@ -1,7 +1,7 @@
-"""The other way to make a SimCLR step: one picture at a time in a DataLoader, as lightly and solo-learn do it.
+"""The other way to make a SimCLR step: one image at a time in a DataLoader, as lightly and solo-learn do it.
 
 Built so that the work is equal: our encoder with our weights, our head's layers, our view's strengths and probabilities,
-the same batch, temperature and optimiser settings. What differs is how: Pillow or torchvision picture by picture, in
+the same batch, temperature and optimiser settings. What differs is how: Pillow or torchvision image by image, in
 processes of their own, and lightly's classes for transform, head and loss.
 
 solo-learn itself is not installed (its newest package pins torch 1.9): its row is the chain of torchvision transforms
@@ -53,7 +53,7 @@ def check_view(view: View) -> None:
 
 
 def lightly_transform(view: View, normalise: bool = True) -> Callable:
-    """lightly's SimCLRTransform at our view's strengths: a Pillow picture -> a list of two (3, S, S)."""
+    """lightly's SimCLRTransform at our view's strengths: a Pillow image -> a list of two (3, S, S)."""
     check_view(view)
     brightness, contrast, saturation, hue = view.jitter
     return need("lightly.transforms").SimCLRTransform(
@@ -64,7 +64,7 @@ def lightly_transform(view: View, normalise: bool = True) -> Callable:
 
 
 def torchvision_transform(view: View, normalise: bool = True) -> Callable:
-    """The chain that solo-learn's recipes compose, in torchvision's v2: a picture -> a list of two (3, S, S)."""
+    """The chain that solo-learn's recipes compose, in torchvision's v2: an image -> a list of two (3, S, S)."""
     check_view(view)
     v2 = need("torchvision.transforms.v2")
     chain = v2.Compose([
@@ -76,20 +76,20 @@ def torchvision_transform(view: View, normalise: bool = True) -> Callable:
         v2.ToDtype(torch.float32, scale=True),
         *([v2.Normalize(MEAN, STD)] if normalise else []),
     ])  # fmt: skip
-    return lambda picture: [chain(picture), chain(picture)]
+    return lambda image: [chain(image), chain(image)]
 
 
 def to_pillow(images: Tensor) -> list[Any]:
-    """uint8 (N, 3, H, W) -> N Pillow pictures."""
+    """uint8 (N, 3, H, W) -> N Pillow images."""
     image = need("PIL.Image")
     return [image.fromarray(each) for each in images.permute(0, 2, 3, 1).contiguous().numpy()]
 
 
-class Pictures(Dataset):
-    """Two views of each picture, made when they are asked for. An epoch may count more pictures than there are.
+class Images(Dataset):
+    """Two views of each image, made when they are asked for. An epoch may count more images than there are.
 
     Args:
-        keep: "pillow" holds Pillow pictures, "tensor" uint8 tensors, "array" one NumPy array from which each picture is made
+        keep: "pillow" holds Pillow images, "tensor" uint8 tensors, "array" one NumPy array from which each image is made
             when it is asked for, as torchvision's CIFAR10 does.
     """
 
@@ -106,22 +106,22 @@ class Pictures(Dataset):
         return len(self.images)
 
     def __getitem__(self, at: int) -> tuple[list[Tensor], int]:
-        picture = self.images[at]
-        return self.transform(self.fromarray(picture) if self.fromarray else picture), 0
+        image = self.images[at]
+        return self.transform(self.fromarray(image) if self.fromarray else image), 0
 
 
 class Endless(Sampler):
-    """Shuffled picture numbers without end: a loader that never comes to the end of an epoch never has to refill itself."""
+    """Shuffled image numbers without end: a loader that never comes to the end of an epoch never has to refill itself."""
 
-    def __init__(self, pictures: int):
-        self.pictures = pictures
+    def __init__(self, count: int):
+        self.count = count
 
     def __iter__(self) -> Iterator[int]:
         while True:
-            yield from torch.randperm(self.pictures).tolist()
+            yield from torch.randperm(self.count).tolist()
 
 
-def loader(pictures: Pictures, batch: int, workers: int, tuned: bool, cuda: bool) -> tuple[Iterator, int]:
+def loader(images: Images, batch: int, workers: int, tuned: bool, cuda: bool) -> tuple[Iterator, int]:
     """Batches without end, and how many of them may lie ready before they are asked for.
 
     Tuned: processes that stay, an endless sampler, pinned memory on CUDA. Otherwise the examples' loader, whose processes
@@ -130,10 +130,10 @@ def loader(pictures: Pictures, batch: int, workers: int, tuned: bool, cuda: bool
     context = "fork" if workers and "fork" in torch.multiprocessing.get_all_start_methods() else None
     shared = {"batch_size": batch, "num_workers": workers, "drop_last": True, "multiprocessing_context": context}
     if tuned:
-        endless = Endless(len(pictures))
-        made = DataLoader(pictures, sampler=endless, persistent_workers=workers > 0, pin_memory=cuda, **shared)
+        endless = Endless(len(images))
+        made = DataLoader(images, sampler=endless, persistent_workers=workers > 0, pin_memory=cuda, **shared)
         return iter(made), PREFETCH * workers
-    made = DataLoader(pictures, shuffle=True, **shared)
+    made = DataLoader(images, shuffle=True, **shared)
 
     def epochs() -> Iterator:
         while True:
@@ -220,18 +220,18 @@ class PeerStep:
 
 
 def our_views(images: Tensor, view: View) -> Tensor:
-    """One view of each picture as the package makes it, values in [0, 1]: uint8 (N, 3, H, W) -> (N, 3, S, S)."""
+    """One view of each image as the package makes it, values in [0, 1]: uint8 (N, 3, H, W) -> (N, 3, S, S)."""
     draw = sample_params(view, len(images), images.shape[-2:], torch.Generator().manual_seed(11))
     return render_view(images, view, draw, normalise=False)
 
 
 def peer_views(make: Callable[..., Callable], images: Tensor, view: View) -> Tensor:
-    """The same, made picture by picture by a peer's transform."""
+    """The same, made image by image by a peer's transform."""
     torch.manual_seed(12)
     np.random.seed(12)  # lightly's blur draws from here, even where it is off
     random.seed(12)
     transform = make(view, normalise=False)
-    return torch.stack([transform(picture)[0] for picture in to_pillow(images)])
+    return torch.stack([transform(image)[0] for image in to_pillow(images)])
 
 
 PIPELINES: dict[str, Callable[[Tensor, View], Tensor]] = {
@@ -250,14 +250,14 @@ def flat(n: int, side: int) -> Tensor:
 
 
 def ramp(n: int, side: int) -> Tensor:
-    """N pictures in which red says how far right a pixel is and green how far down, uint8 (N, 3, H, W)."""
+    """N images in which red says how far right a pixel is and green how far down, uint8 (N, 3, H, W)."""
     along = (torch.arange(side) * 255 / (side - 1)).round().to(torch.uint8)
-    picture = torch.stack([along.expand(side, side), along[:, None].expand(side, side), torch.zeros(side, side).byte()])
-    return picture.expand(n, 3, side, side).contiguous()
+    image = torch.stack([along.expand(side, side), along[:, None].expand(side, side), torch.zeros(side, side).byte()])
+    return image.expand(n, 3, side, side).contiguous()
 
 
 def colour_traits(images: Tensor, made: Tensor) -> dict[str, Tensor]:
-    """What became of flat pictures: (N,) a trait. Insensitive to the crop."""
+    """What became of flat images: (N,) a trait. Insensitive to the crop."""
     before, after = images[:, :, 0, 0].float() / 255, made.mean((2, 3))  # (N, 3) each
     spread = after.amax(1) - after.amin(1)
     traits = {f"colour {name}": after[:, i] for i, name in enumerate("rgb")}
@@ -287,7 +287,7 @@ def crop_traits(images: Tensor, made: Tensor) -> dict[str, Tensor]:
 
 
 def whole_traits(images: Tensor, made: Tensor) -> dict[str, Tensor]:
-    """Of real pictures: mean and deviation a channel, and how far brightness and contrast are from the picture's: (N,)."""
+    """Of real images: mean and deviation a channel, and how far brightness and contrast are from the image's: (N,)."""
     traits = {f"mean {name}": made[:, i].mean((1, 2)) for i, name in enumerate("rgb")}
     traits |= {f"std {name}": made[:, i].std((1, 2)) for i, name in enumerate("rgb")}
     before, after = (x.mean(1).flatten(1) for x in (images.float() / 255, made))  # (N, pixels) grey
@@ -297,7 +297,7 @@ def whole_traits(images: Tensor, made: Tensor) -> dict[str, Tensor]:
 
 
 def traits_of(pipeline: Callable[[Tensor, View], Tensor], images: Tensor, view: View) -> dict[str, Tensor]:
-    """Every trait of a pipeline's views, (N,) each: of flat pictures, of ramps, and of the pictures themselves."""
+    """Every trait of a pipeline's views, (N,) each: of flat images, of ramps, and of the images themselves."""
     n, side = len(images), images.shape[-1]
     colourless = dataclasses.replace(view, jitter_p=0.0, gray_p=0.0)
     found: dict[str, Tensor] = {}
@@ -328,7 +328,7 @@ def compare_traits(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> dict[s
 
 
 def parity(images: Tensor, view: View) -> dict[str, Any]:
-    """Do the peers' views have the distribution of ours? uint8 pictures (N, 3, H, W), one view of each by every pipeline."""
+    """Do the peers' views have the distribution of ours? uint8 images (N, 3, H, W), one view of each by every pipeline."""
     ours, found = traits_of(PIPELINES["ours"], images, view), {}
     for name in ("lightly", "torchvision"):
         try:

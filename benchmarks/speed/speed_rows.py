@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from benchmarks import timing
-from benchmarks.speed import peers
+from benchmarks.speed import ceilings, peers
 from benchmarks.speed.bare import Bare
 from benchmarks.speed.peers import PeerStep, Unavailable
 from mnclglf_lite import __version__
@@ -55,7 +55,7 @@ class Row:
     def note(self, text: str) -> None:
         self.told["notes"].append(text)
 
-    def pictures(self) -> tuple[Tensor, Tensor, int]:
+    def images(self) -> tuple[Tensor, Tensor, int]:
         """uint8 (M, 3, H, W) and labels (M,) on the CPU, and the number of classes."""
         kept = torch.load(self.spec["pictures"], weights_only=True)
         return kept["images"], kept["labels"], kept["classes"]
@@ -99,7 +99,7 @@ class Row:
 
 
 class Ours(Row):
-    """The package's own step, with the order of pictures and the meter that training has around it."""
+    """The package's own step, with the order of images and the meter that training has around it."""
 
     def __init__(self, spec: dict[str, Any], engine: str = "auto", precision: str | None = None):
         super().__init__(spec)
@@ -109,7 +109,7 @@ class Ours(Row):
             raise Unavailable("a graph is recorded on CUDA alone")
         if precision:
             self.recipe = self.recipe.replace(precision=precision)
-        images, labels, classes = (x.to(self.device) if isinstance(x, Tensor) else x for x in self.pictures())
+        images, labels, classes = (x.to(self.device) if isinstance(x, Tensor) else x for x in self.images())
         self.run: Run = new_run(self.recipe, len(images), classes, self.device)
         self.run.method.train()
         self.one = Step(self.run, images, labels, engine, self.note)
@@ -118,12 +118,12 @@ class Ours(Row):
         self.step = self.whole
         self.told |= {"dtype": str(self.dtype or torch.float32).removeprefix("torch.")}
 
-    def order(self, pictures: int) -> Iterator[Tensor]:
+    def order(self, count: int) -> Iterator[Tensor]:
         """The rows of each batch (N,), as the training loop has them."""
         batch, epoch = self.recipe.optim.batch_size, 0
         while True:
-            order = batch_order(self.recipe.seed, epoch, pictures)
-            yield from order[: pictures // batch * batch].split(batch)
+            order = batch_order(self.recipe.seed, epoch, count)
+            yield from order[: count // batch * batch].split(batch)
             epoch += 1
 
     def whole(self) -> None:
@@ -204,7 +204,7 @@ class Networks(Row):
 
     def __init__(self, spec: dict[str, Any], loss: bool = False):
         super().__init__(spec)
-        images, _, classes = self.pictures()
+        images, _, classes = self.images()
         run = new_run(self.recipe, len(images), classes, self.device)
         method, dtype = run.method.train(), autocast_dtype(self.recipe.optim.precision, self.device)
         torch.backends.cudnn.benchmark = self.device.type == "cuda"  # as in `Step`
@@ -260,14 +260,14 @@ class Peer(Row):
         transform = make(self.recipe.views.view)
         if self.device.type == "cuda" and tuned:
             torch.backends.cudnn.benchmark = True  # in their favour
-        images, _, classes = self.pictures()
+        images, _, classes = self.images()
         self.tuned, self.cuda = tuned, self.device.type == "cuda"
         dtype = autocast_dtype(precision or self.recipe.optim.precision, self.device) if tuned else None
         ours = new_run(self.recipe, len(images), classes, torch.device("cpu")).method
         self.one = PeerStep(self.recipe, ours, library, self.device, dtype, tuned)
         self.told["dtype"] = str(dtype or torch.float32).removeprefix("torch.")
         keep = self.best_form(library, transform, images) if tuned else "array"
-        dataset = peers.Pictures(images, transform, keep)
+        dataset = peers.Images(images, transform, keep)
         some = torch.utils.data.default_collate([dataset[i] for i in range(self.recipe.optim.batch_size)])
         if tuned:
             self.choose_engine(some)
@@ -280,13 +280,13 @@ class Peer(Row):
             self.choose_workers(dataset)
 
     def best_form(self, library: str, transform: Callable, images: Tensor) -> str:
-        """Pillow pictures or tensors: whichever this chain is faster with, on one processor. lightly's has Pillow's."""
+        """Pillow images or tensors: whichever this chain is faster with, on one processor. lightly's has Pillow's."""
         if library == "lightly":
             return "pillow"
         threads, times, entered = torch.get_num_threads(), {}, time.perf_counter()
         torch.set_num_threads(1)
         for keep in ("pillow", "tensor"):
-            few = peers.Pictures(images[:64], transform, keep)
+            few = peers.Images(images[:64], transform, keep)
             times[keep] = self.trial(lambda few=few: [few[i] for i in range(64)], first=1)
         torch.set_num_threads(threads)
         self.told["trials_s"] += time.perf_counter() - entered
@@ -310,7 +310,7 @@ class Peer(Row):
         work()  # leaves the chosen way in place
         self.told["engine"] = "compiled" if compiled else "eager"
 
-    def choose_workers(self, dataset: peers.Pictures) -> None:
+    def choose_workers(self, dataset: peers.Images) -> None:
         """As many loader processes as make the whole step fastest, each number tried for a moment."""
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         asked = self.spec["workers"]
@@ -341,39 +341,29 @@ class Ceilings(Row):
 
     def __init__(self, spec: dict[str, Any]):
         super().__init__(spec)
-        cuda = self.device.type == "cuda"
-        side, numbers = (8192, 2**28) if cuda else (spec["matrix"], 2**25)
-        self.work: dict[str, tuple[Callable[[], Any], float]] = {}
-        for name, dtype in (("bf16", torch.bfloat16), ("fp32", torch.float32)):
-            a, b = (torch.randn(side, side, device=self.device).to(dtype) for _ in range(2))
-            out = torch.empty_like(a)
-            self.work[f"{name}_tflops"] = (lambda a=a, b=b, out=out: torch.mm(a, b, out=out), 2 * side**3 / 1e12)
-        source, target = (torch.zeros(numbers, device=self.device) for _ in range(2))
-        self.work["copy_gbs"] = (lambda: target.copy_(source), 2 * 4 * numbers / 1e9)  # read and written
-        self.told |= {"matrix": side, "copy_bytes": 4 * numbers, "engine": "eager", "dtype": "both"}
-        self.step = lambda: [work() for work, _ in self.work.values()]
+        self.side, self.bytes = (8192, 2**30) if self.device.type == "cuda" else (spec["matrix"], 2**27)
+        self.told |= {"matrix": self.side, "copy_bytes": self.bytes, "engine": "eager", "dtype": "both"}
 
     def measure(self) -> dict[str, float]:
         """TFLOP/s and GB/s, each from about half a second."""
-        return {
-            name: amount / self.timed(work, max(3, round(0.5 / self.timed(work, 1))))
-            for name, (work, amount) in self.work.items()
-        }
+        found = ceilings.matmul(self.device, self.side, 0.5)
+        rates = {f"{name}_tflops": found[name] for name in ("bf16", "fp32")}
+        return rates | {"copy_gbs": ceilings.copy(self.device, self.bytes, 0.5)}
 
 
-BUILD: dict[str, tuple[str, Callable[[dict[str, Any]], Row]]] = {
-    "ours": ("ours", Ours),
-    "ours-eager": ("ours, eager", lambda spec: Ours(spec, "eager")),
-    "ours-captured": ("ours, captured", lambda spec: Ours(spec, "captured")),
-    "ours-fp32": ("ours, fp32", lambda spec: Ours(spec, precision="fp32")),
-    "bare": ("bare networks", Networks),
-    "networks-loss": ("networks and loss", lambda spec: Networks(spec, loss=True)),
-    "lightly": ("lightly as shipped", lambda spec: Peer(spec, tuned=False)),
-    "lightly-tuned": ("lightly tuned", Peer),
-    "lightly-fp32": ("lightly tuned, fp32", lambda spec: Peer(spec, precision="fp32")),
-    "lightly-fixed": ("lightly tuned, fixed batch", lambda spec: Peer(spec, fixed=True)),
-    "torchvision": ("torchvision v2 (solo-learn's recipe)", lambda spec: Peer(spec, "torchvision")),
-    "ceilings": ("the machine", Ceilings),
+BUILD: dict[str, Callable[[dict[str, Any]], Row]] = {
+    "ours": Ours,
+    "ours-eager": lambda spec: Ours(spec, "eager"),
+    "ours-captured": lambda spec: Ours(spec, "captured"),
+    "ours-fp32": lambda spec: Ours(spec, precision="fp32"),
+    "bare": Networks,
+    "networks-loss": lambda spec: Networks(spec, loss=True),
+    "lightly": lambda spec: Peer(spec, tuned=False),
+    "lightly-tuned": Peer,
+    "lightly-fp32": lambda spec: Peer(spec, precision="fp32"),
+    "lightly-fixed": lambda spec: Peer(spec, fixed=True),
+    "torchvision": lambda spec: Peer(spec, "torchvision"),
+    "ceilings": Ceilings,
 }
 
 
@@ -442,6 +432,15 @@ def rest(row: Row, most: float = 20.0) -> None:
     row.note(f"the loader's processes were still busy {most:.0f} s after a block")
 
 
+def pace(row: Row, seconds: float) -> float:
+    """Seconds of a step, after those of the batches that lay ready since others were timed."""
+    for _ in range(2 * row.ready_made + 1):
+        row.step()
+    found = timing.pace(row.step, seconds, row.device)
+    rest(row)
+    return found
+
+
 # --- the conversation ------------------------------------------------------------------------------------------------------
 
 
@@ -491,7 +490,7 @@ def serve(name: str, spec: dict[str, Any], say: Callable[[dict[str, Any]], None]
         say({"event": "ready", "parity": found, **facts(torch.device("cpu"))})
         return
     begun = time.perf_counter()
-    row = BUILD[name][1](spec)
+    row = BUILD[name](spec)
     built = time.perf_counter() - begun
     told: dict[str, Any] = warm(row) if name != "ceilings" else {}
     rest(row)

@@ -1,4 +1,4 @@
-"""Several methods, several seeds, one image set, one table: baselines, spread and cost; what others published, apart."""
+"""Several methods, several seeds, one image set, one table: baselines and cost; what others published, apart."""
 
 from __future__ import annotations
 
@@ -26,31 +26,32 @@ from ..training.cost import Cost, cost_of, steps_for_views
 from ..training.first_layer import with_data_start
 from ..training.prepare import check_recipe
 from ..training.run import new_run
-from .published import Published, published
+from .published import published
 from .records import budget_of, find_recipe, uses_labels
+from .summary import budget_in_words, evaluated_on
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLUMNS = (
     "data start: its first layer from the data; whitened: kNN 20 on whitened features; / SimCLR: linear over SimCLR's; "
-    "spread: 0 is collapse; views/s: whole views a second; params: learnable; units: FLOPs of a step over those of showing "
-    "its pictures to the backbone once"
+    "feature std: standard deviation of the features, 0 is collapse; views/s: whole views a second; params: learnable; "
+    "relative FLOPs: those of a step over those of showing its images to the backbone once"
 )
+SHARES = {  # a column, and where a run's result has it
+    "kNN 200": lambda run: run["knn"]["raw"]["top1"],
+    "kNN 20": lambda run: run["knn20"]["raw"]["top1"],
+    "whitened": lambda run: run["knn20"]["whitened"]["top1"],
+    "linear": lambda run: run["linear"]["top1"],
+    "top-5": lambda run: run["linear"]["top5"],
+}
 
 
 def compare(
-    recipes: dict[str, Recipe],
-    seeds: list[int],
-    splits: dataset.Splits,
-    out: str | Path,
-    split: str = "holdout",
-    minutes: float | None = None,
-    device: str = "auto",
-    log: Callable[[str], None] = print,
-    image_views: int | None = None,
+    recipes: dict[str, Recipe], seeds: list[int], splits: dataset.Splits, out: str | Path, split: str = "holdout",
+    minutes: float | None = None, device: str = "auto", log: Callable[[str], None] = print, image_views: int | None = None,
     engine: str = "auto",
-) -> dict[str, Any]:
+) -> dict[str, Any]:  # fmt: skip
     """Train every recipe with every seed and evaluate them, with the baselines, under the same protocols.
 
     What is held equal is the minutes of training, or the whole views shown (`image_views`, see `cost`), or what the recipes
@@ -67,23 +68,16 @@ def compare(
         raise InputError("minutes and image_views each size the runs: give one of the two")
     out, classes, where = Path(out), len(splits.train.classes), pick_device(device)
     splits = dataset.Splits(*(part.to(where) for part in splits))
-    for recipe in recipes.values():  # refuses what cannot be asked before anything is trained
+    for recipe in recipes.values():  # refuses a split that a recipe trains on before anything is trained
         check_holdout_unseen(recipe, split)
     sized, costs = sized_by_views(recipes, splits, image_views)
     budget = {"minutes": minutes, "image_views": image_views}
     check_same(out, sized, seeds, budget)
-    first = next(iter(sized.values()))
-    random = build_method(first.replace(seed=seeds[0]), classes).to(where).backbone
-    result: dict[str, Any] = {
-        "version": __version__,
-        "dataset": splits.train.name,
-        "on": split,
-        "budget": budget,
-        "baselines": evaluate.baseline_rows(
-            random, splits, split, first.views.eval_size or None, log, with_data_start(first.replace(seed=seeds[0]), splits)
-        ),
-        "rows": {},
-    }
+    first = next(iter(sized.values())).replace(seed=seeds[0])
+    random, started = build_method(first, classes).to(where).backbone, with_data_start(first, splits)
+    base = evaluate.baseline_rows(random, splits, split, first.views.eval_size or None, log, started)
+    result: dict[str, Any] = {"version": __version__, "dataset": splits.train.name, "on": split, "budget": budget}
+    result |= {"baselines": base, "rows": {}}
     out.mkdir(parents=True, exist_ok=True)
     save_json(out / "budget.json", budget)  # compare.json is written when the first method is through
     for name, recipe in sized.items():
@@ -104,8 +98,8 @@ def sized_by_views(
 
     Refuses what cannot be trained.
     """
-    pictures, classes, where = len(splits.train), len(splits.train.classes), splits.train.device
-    costs = {name: cost_of(recipe, new_run(recipe, pictures, classes, where).method) for name, recipe in recipes.items()}
+    images, classes, where = len(splits.train), len(splits.train.classes), splits.train.device
+    costs = {name: cost_of(recipe, new_run(recipe, images, classes, where).method) for name, recipe in recipes.items()}
     if image_views is None:
         return dict(recipes), costs
     steps = {name: steps_for_views(image_views, recipe, costs[name].views) for name, recipe in recipes.items()}
@@ -123,7 +117,7 @@ def run_of(
 ) -> dict[str, Any]:  # fmt: skip
     """One run of a comparison: trained in `folder` and evaluated, or read from there where an earlier call did both.
 
-    `views` is how many whole views a step shows of a picture (`cost`). An interrupt is raised again, when all is kept.
+    `views` is how many whole views a step shows of an image (`cost`). An interrupt is raised again, when all is kept.
     """
     if minutes is None and (found := measured(folder, recipe, splits, split)):
         return found
@@ -139,7 +133,7 @@ def run_of(
 
 
 def measured(folder: Path, recipe: Recipe, splits: dataset.Splits, split: str) -> dict[str, Any] | None:
-    """What an earlier call found out about this very run, if the run is still there and the same was asked."""
+    """What an earlier call found out about this very run, if the run is still there under the same protocols."""
     path = folder / "result.json"
     if not path.exists() or not (folder / "checkpoint.pt").exists():
         return None
@@ -180,79 +174,58 @@ def table(result: dict[str, Any], markdown: bool = False) -> str:
     rows = {name: [entry] for name, entry in result["baselines"].items()}
     rows |= {name: entry["runs"] for name, entry in result["rows"].items()}
     reference = result["rows"].get("simclr", {}).get("runs")
-    base = mean(run["linear"]["top1"] for run in reference) if reference else None
-    head = ["", "kNN 200", "kNN 20", "whitened", "linear", "top-5", "/ SimCLR", "spread", "steps", "seconds", "views/s"]
+    base = mean(map(SHARES["linear"], reference)) if reference else None
+    head = ["", *SHARES, "/ SimCLR", "feature std", "steps", "seconds", "views/s", "params", "relative FLOPs"]
     lines = []
     for name, runs in rows.items():
-        linear = [run["linear"]["top1"] for run in runs]
-        trained = result["rows"].get(name)
-        lines.append([
-            name,
-            cell([run["knn"]["raw"]["top1"] for run in runs]),
-            cell([run["knn20"]["raw"]["top1"] for run in runs]),
-            cell([run["knn20"]["whitened"]["top1"] for run in runs]),
-            cell(linear),
-            cell([run["linear"]["top5"] for run in runs]),
-            f"{mean(linear) / base:.3f}" if base else "-",
+        line = [name, *(cell(list(map(read, runs))) for read in SHARES.values())]
+        line += [
+            f"{mean(map(SHARES['linear'], runs)) / base:.3f}" if base else "-",
             f"{mean(run['spread'] for run in runs):.2f}",
-            f"{mean(run['steps'] for run in runs):,.0f}" if trained else "-",
-            f"{mean(run['train_seconds'] for run in runs):.0f}" if trained else "-",
-            f"{mean(run['image_views_per_second'] for run in runs):,.0f}" if trained else "-",
-            short_count(trained["cost"]["parameters"]) if trained else "-",
-            f"{relative_flops(trained['cost']):.1f}" if trained else "-",
-        ])  # fmt: skip
-    parts = [format_table([*head, "params", "units"], lines, markdown), note(result), COLUMNS]
-    return "\n\n".join([*parts, *published_table(result, markdown)])
+        ]
+        if name in result["rows"]:
+            cost = result["rows"][name]["cost"]
+            steps, seconds, pace = (
+                mean(run[key] for run in runs) for key in ("steps", "train_seconds", "image_views_per_second")
+            )
+            line += [f"{steps:,.0f}", f"{seconds:.0f}", f"{pace:,.0f}"]
+            line += [short_count(cost["parameters"]), f"{relative_flops(cost):.1f}"]
+        lines.append(line + ["-"] * (len(head) - len(line)))
+    return "\n\n".join([format_table(head, lines, markdown), note(result), COLUMNS, *published_table(result, markdown)])
 
 
 def note(result: dict[str, Any]) -> str:
     """What the numbers are: image set, protocol, budget, seeds, hardware."""
     runs = next(iter(result["rows"].values()))["runs"]
-    first, knn, budget = runs[0], runs[0]["protocols"]["knn"], result["budget"]
-    equal = "as long as each recipe says"
-    if budget["minutes"] is not None:
-        equal = f"{budget['minutes']:g} min each"
-    if budget["image_views"] is not None:
-        equal = f"{budget['image_views']:,} whole views each"
+    knn = runs[0]["protocols"]["knn"]
     labels = [name for name, entry in result["rows"].items() if uses_labels(entry["recipe"])]
-    return (
-        f"{dataset_of(result)}, asked on {result['on']} ({first['queries']:,} pictures, bank {first['bank']:,}); kNN: "
-        f"cosine, weighted, T {knn['temperature']}; linear: L-BFGS on cached features; last step, percent; trained {equal}; "
-        f"seeds {', '.join(str(run['seed']) for run in runs)}{', mean ± half the range' if len(runs) > 1 else ''}; "
-        f"{'with labels: ' + ', '.join(labels) + '; ' if labels else ''}{first['hardware']}"
-    )
+    told = f"{dataset_of(result)}, {evaluated_on(runs[0])}; kNN: cosine, weighted, T {knn['temperature']}; linear: L-BFGS "
+    told += f"on cached features; last step, percent; trained {budget_in_words(result['budget'])}; seeds "
+    told += ", ".join(str(run["seed"]) for run in runs) + ", mean ± half the range" * (len(runs) > 1)
+    return told + f"; with labels: {', '.join(labels)}" * bool(labels) + f"; {runs[0]['hardware']}"
 
 
 def published_table(result: dict[str, Any], markdown: bool = False) -> list[str]:
     """Others' numbers for the same methods and image set: heading, table, sources. Nothing where nothing is published."""
-    lines, sources = [], []
+    lines, sources = [], {}
     for name, entry in result["rows"].items():
         for row in published(name, result["dataset"]):
-            ours = [(run["knn"]["raw"] if row.measure == "knn" else run["linear"])["top1"] for run in entry["runs"]]
-            sources += [] if _from(row) in sources else [_from(row)]
-            letter = f"[{sources.index(_from(row)) + 1}]"
-            top5 = "-" if row.top5 is None else f"{row.top5:.2f}"
-            lines.append([f"{name}: {row.protocol}", cell(ours), f"{row.top1:.2f}", top5, str(row.epochs or "-"), letter])
+            ours = list(map(SHARES["kNN 200" if row.measure == "knn" else "linear"], entry["runs"]))
+            number = sources.setdefault(f"{row.source}: {row.note}", len(sources) + 1)
+            theirs = [f"{row.top1:.2f}", "-" if row.top5 is None else f"{row.top5:.2f}", str(row.epochs or "-")]
+            lines.append([f"{name}: {row.protocol}", cell(ours), *theirs, f"[{number}]"])
     if not lines:
         return []
     head = ["published elsewhere for a ResNet-18, under other protocols", "ours, above", "theirs", "top-5", "epochs", "from"]
-    return [
-        format_table(head, lines, markdown),
-        ("\n\n" if markdown else "\n").join(f"[{i}] {text}" for i, text in enumerate(sources, start=1)),
-    ]
-
-
-def _from(row: Published) -> str:
-    return f"{row.source}: {row.note}"
+    told = ("\n\n" if markdown else "\n").join(f"[{number}] {text}" for text, number in sources.items())
+    return [format_table(head, lines, markdown), told]
 
 
 def picture(result: dict[str, Any]) -> Figure:
     """The comparison as a dot plot: kNN and linear accuracy side by side."""
     first = next(iter(result["rows"].values()))["runs"][0]
-    reads = {
-        f"kNN accuracy, % (k {first['protocols']['knn']['k']})": lambda run: run["knn"]["raw"]["top1"],
-        "linear top-1 accuracy, %": lambda run: run["linear"]["top1"],
-    }
+    reads = {f"kNN accuracy, % (k {first['protocols']['knn']['k']})": SHARES["kNN 200"]}
+    reads["linear top-1 accuracy, %"] = SHARES["linear"]
     rows = {name: entry["runs"] for name, entry in result["rows"].items()}
     panels = {what: {name: [read(run) for run in runs] for name, runs in rows.items()} for what, read in reads.items()}
     marks = {what: {name: read(row) for name, row in result["baselines"].items()} for what, read in reads.items()}

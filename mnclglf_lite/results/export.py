@@ -4,7 +4,7 @@
 
 works for a backbone of width 64, blocks (2, 2, 2, 2) and stem "imagenet": only fc.weight and fc.bias are
 missing.
-The file's metadata say what the weights are and how pictures must be normalised for them. In half precision a file is half
+The file's metadata say what the weights are and how images must be normalised for them. In half precision a file is half
 as large; a large one may be cut into parts, NAME-1-of-3.safetensors and so on, each of which says the same of itself and is
 a file that safetensors reads. `load_backbone` takes NAME.safetensors, or any of the parts, for all of them.
 """
@@ -36,12 +36,9 @@ PART = re.compile(r"(.+)-(\d+)-of-(\d+)")  # the name of a part, without its end
 
 
 def export_backbone(
-    backbone: ResNet,
-    path: str | Path,
-    metadata: Mapping[str, Any] | None = None,
-    half: bool = False,
+    backbone: ResNet, path: str | Path, metadata: Mapping[str, Any] | None = None, half: bool = False,
     part_bytes: int | None = None,
-) -> Path:
+) -> Path:  # fmt: skip
     """Write the weights with `metadata` (values that are no strings become JSON); each file whole or not at all.
 
     `half`: float16 in place of float32. `part_bytes`: no file is larger, if no single tensor is; None: one file. Returns
@@ -63,16 +60,8 @@ def export_backbone(
     if broken := [key for key, value in tensors.items() if not torch.isfinite(value).all()]:
         why = "a number is too large for float16: export without half" if half else "the run diverged; export an earlier one"
         raise InputError(f"the weights {broken[0]} are not finite: {why}")
-    told = {
-        "format": FORMAT,
-        "width": backbone.width,
-        "blocks": backbone.blocks,
-        "stem": backbone.stem,
-        "mean": view.MEAN,
-        "std": view.STD,
-        "version": __version__,
-        **metadata,
-    }
+    told = {"format": FORMAT, "width": backbone.width, "blocks": backbone.blocks, "stem": backbone.stem}
+    told |= {"mean": view.MEAN, "std": view.STD, "version": __version__, **metadata}
     text = {key: value if isinstance(value, str) else json.dumps(value) for key, value in told.items()}
     if not path.parent.is_dir():
         raise InputError(f"there is no folder {path.parent} to write {path.name} into; create it first")
@@ -87,15 +76,13 @@ def export_backbone(
 
 def cut(tensors: Mapping[str, torch.Tensor], most: int | None) -> list[list[str]]:
     """Names in order, in groups of at most `most` bytes, or of one larger tensor."""
-    groups: list[list[str]] = [[]]
-    room = most
+    groups, used = [[]], 0
     for key, value in tensors.items():
         size = value.numel() * value.element_size()
-        if most is not None and size > room and groups[-1]:
-            groups.append([])
-            room = most
+        if most is not None and used + size > most and groups[-1]:
+            groups, used = [*groups, []], 0
         groups[-1].append(key)
-        room = None if room is None else room - size
+        used += size
     return groups
 
 
@@ -113,9 +100,8 @@ def parts(path: Path) -> list[Path]:
     name = match[1] if match else path.stem
     if not match and path.is_file():
         return [path]
-    counts = {
-        int(found[3]) for each in path.parent.glob(f"{name}-*-of-*.safetensors") if (found := PART.fullmatch(each.stem))
-    }
+    named = (PART.fullmatch(each.stem) for each in path.parent.glob(f"{name}-*-of-*.safetensors"))
+    counts = {int(found[3]) for found in named if found}
     if not counts:
         raise InputError(f"there is no file {path}; mnclglf-lite export RUN {path} makes one")
     if len(counts) > 1:

@@ -57,12 +57,15 @@ class Difference:
         """Is zero outside the interval?"""
         return self.low > 0 or self.high < 0
 
+    def __str__(self) -> str:
+        return f"{self.mean:+.2f} points ({self.low:+.2f} to {self.high:+.2f})"
+
 
 def paired_difference(one: Sequence[float], other: Sequence[float], level: float = LEVEL) -> Difference:
     """one - other, seed by seed, in points (shares of 1 go in), with Student's interval of their mean.
 
     The interval supposes that the differences scatter normally around the true one. It is about other seeds alone: settings,
-    test pictures, length of the run are held still.
+    test images and length of the run stay the same.
     """
     from scipy.stats import t
 
@@ -76,7 +79,7 @@ def paired_difference(one: Sequence[float], other: Sequence[float], level: float
 def compare_rows(
     result: dict[str, Any], one: str, other: str, measure: str = "knn20", seeds: Collection[int] | None = None
 ) -> Difference:
-    """Row `one` less row `other` of a comparison's record (`compare.json`), over `seeds`: all that both have by default."""
+    """Row `one` minus row `other` of a comparison's record (`compare.json`), over `seeds`: all that both have by default."""
     if measure not in MEASURES:
         raise unknown("measure", measure, MEASURES)
     found = []
@@ -88,41 +91,33 @@ def compare_rows(
     return paired_difference([found[0][seed] for seed in both], [found[1][seed] for seed in both])
 
 
-def format_difference(found: Difference) -> str:
-    """+0.42 points (-0.31 to +1.15)"""
-    return f"{found.mean:+.2f} points ({found.low:+.2f} to {found.high:+.2f})"
-
-
 def gaps(result: dict[str, Any], one: str, other: str, seeds: Collection[int] | None = None) -> str:
-    """Row `one` less row `other` by every measure, in words: +0.42 points (-0.31 to +1.15) of kNN (k 20) and ..."""
-    return " and ".join(
-        f"{format_difference(compare_rows(result, one, other, name, seeds))} of {what}"
-        for name, (what, _) in MEASURES.items()
-    )
+    """Row `one` minus row `other` by every measure, in words: +0.42 points (-0.31 to +1.15) of kNN (k 20) and ..."""
+    found = {what: compare_rows(result, one, other, name, seeds) for name, (what, _) in MEASURES.items()}
+    return " and ".join(f"{difference} of {what}" for what, difference in found.items())
 
 
 def sentences(result: dict[str, Any]) -> str:
     """The answer in two sentences: what was found with its interval, and what that settles."""
-    found = {name: compare_rows(result, "drawn", "released", name) for name in MEASURES}
+    found = {what: compare_rows(result, "drawn", "released", name) for name, (what, _) in MEASURES.items()}
     runs = result["rows"]["drawn"]["runs"]
     first = (
         f"On {NAMES.get(result['dataset'], result['dataset'])} ({result['on']}), with the slim network after "
-        f"{runs[0]['steps']:,} steps ({runs[0]['image_views']:,} whole views), *as drawn* less *as released* is "
+        f"{runs[0]['steps']:,} steps ({runs[0]['image_views']:,} whole views), *as drawn* minus *as released* is "
         f"{gaps(result, 'drawn', 'released')} "
         f"accuracy: means of {len(runs)} paired seeds with their {100 * LEVEL:.0f} % intervals."
     )
-    ahead = {name: "as drawn" if each.mean > 0 else "as released" for name, each in found.items() if each.clear}
-    names = {name: what for name, (what, _) in MEASURES.items()}
+    ahead = {what: "as drawn" if each.mean > 0 else "as released" for what, each in found.items() if each.clear}
     if not ahead:
         second = "That does not tell the two apart: what the local term's gradient is worth here lies within the intervals"
     elif len(ahead) < len(found):
-        told, other = next(iter(ahead)), next(name for name in found if name not in ahead)
-        second = f"The {names[told]} accuracy puts *{ahead[told]}* ahead, {names[other]} cannot tell the two apart"
+        (told,), (other,) = ahead, found.keys() - ahead.keys()
+        second = f"The {told} accuracy puts *{ahead[told]}* ahead, {other} cannot tell the two apart"
     elif len(set(ahead.values())) == 1:
         second = f"Here *{ahead['linear']}* is ahead by both"
     else:
-        each = [f"{names[name]} puts *{form}* ahead" for name, form in ahead.items()]
-        second = f"The two measures disagree: {', '.join(each)}"
+        each = ", ".join(f"{what} puts *{form}* ahead" for what, form in ahead.items())
+        second = f"The two measures disagree: {each}"
     return f"{first} {second}; how 200 epochs of a ResNet-18 end, this does not say."
 
 
@@ -134,14 +129,14 @@ def picture(result: dict[str, Any]) -> Figure:
     order = sorted(names, key=lambda name: found["knn20"][name].mean)  # from the bottom
     middle = {measure: 100 * mean(read(run) for run in runs) for measure, (_, read) in MEASURES.items()}
     note = (
-        f"Variant less as drawn, seed by seed ({', '.join(str(run['seed']) for run in runs)}): dots; their mean: bar; its "
-        f"{100 * LEVEL:.0f} % interval (Student's t, other seeds, the same test pictures): line, blue where nought is "
-        f"outside. {result['dataset']}, asked on {result['on']}, {runs[0]['steps']:,} steps each; as drawn: "
+        f"Variant minus as drawn, seed by seed ({', '.join(str(run['seed']) for run in runs)}): dots; their mean: bar; its "
+        f"{100 * LEVEL:.0f} % interval (Student's t, other seeds, the same test images): line, blue where zero is "
+        f"outside. {result['dataset']}, evaluated on {result['on']}, {runs[0]['steps']:,} steps each; as drawn: "
         + ", ".join(f"{what} {middle[name]:.1f}" for name, (what, _) in MEASURES.items())
         + f" %; kNN: weighted, T 0.1; {runs[0]['hardware']}; {mean(run['train_seconds'] for run in runs):.0f} s a run"
     )
     tall = 2.1 + 0.42 * len(order)
-    figure, low, high = new_figure(10.0, tall, "What is each part of MNCLGLF worth? Changed one at a time", note)
+    figure, low, high = new_figure(10.0, tall, "Ablation of MNCLGLF: one part changed at a time", note)
     bottom, width = low + 0.55 / tall, 0.31
     for i, (measure, (what, _)) in enumerate(MEASURES.items()):
         axes = figure.add_axes((0.335 + i * (width + 0.025), bottom, width, high - bottom))
@@ -154,7 +149,7 @@ def picture(result: dict[str, Any]) -> Figure:
             axes.plot([one.low, one.high], [place, place], color=colour, linewidth=1.6, alpha=0.7)
             axes.plot([one.mean] * 2, [place - 0.25, place + 0.25], color=colour, linewidth=2.2)
             axes.scatter(one.each, [place] * len(one.each), s=26, color=colour, edgecolor="white", linewidth=0.8, zorder=3)
-        axes.set(ylim=(-0.6, len(order) - 0.4), yticks=range(len(order)), xlabel=f"{what}, points over as drawn")
+        axes.set(ylim=(-0.6, len(order) - 0.4), yticks=range(len(order)), xlabel=f"{what}: points above as drawn")
         axes.tick_params(axis="y", length=0, labelleft=i == 0, labelsize=10.5, labelcolor=INK)
         if i == 0:
             axes.set_yticklabels([TITLES.get(name, name) for name in order])

@@ -2,7 +2,7 @@
 
 Three blocks of columns, each under a protocol of its own, which the lines below the table name:
 
-    printed        the README of MNCLGLF's code: ResNet-18, pictures enlarged to 224 pixels, linear, the best test
+    printed        the README of MNCLGLF's code: ResNet-18, images enlarged to 224 pixels, linear, the best test
     ours, GPU      ResNet-18 at 32 pixels, `standard` preset, as many minutes each, by `benchmarks/gpu/first_light.py`:
                    data/runs/gpu/NAME.json; trained on 45,000 images, measured on the test set at the end
     ours, CPU      the slim network, a run a core, as many whole views for each: data/runs/cifar10-slim/
@@ -29,18 +29,8 @@ for _method in BUILT_IN:
     if _method.Config.name == "mnclglf":
         ROWS["mnclglf-released"] = "MNCLGLF as released"
 HEAD = [
-    "CIFAR-10",
-    "printed",
-    "/ SimCLR",
-    "GPU: linear",
-    "kNN",
-    "/ SimCLR",
-    "minutes",
-    "CPU: linear",
-    "kNN",
-    "/ SimCLR",
-    "s",
-]
+    "CIFAR-10", "printed", "/ SimCLR", "GPU: linear", "kNN", "/ SimCLR", "minutes", "CPU: linear", "kNN", "/ SimCLR", "s"
+]  # fmt: skip
 
 
 def on_gpu(folder: Path) -> dict[str, dict[str, Any]]:
@@ -50,55 +40,46 @@ def on_gpu(folder: Path) -> dict[str, dict[str, Any]]:
         path = folder / "gpu" / f"{name}.json"
         record = json.loads(path.read_text()) if path.exists() else {"state": "open"}
         if record["state"] == "complete" and not record["pretend"]:
-            found[name] = {
-                "linear": record["test"]["linear"]["top1"],
-                "knn": record["test"]["knn"]["raw"]["top1"],
-                "seconds": record["train_seconds"],
-                "seed": record["recipe"]["seed"],
-                "epochs": f"{record['epochs']:.0f}",
-                "hardware": record["hardware"],
-            }
+            test = record["test"]
+            found[name] = {"linear": test["linear"]["top1"], "knn": test["knn"]["raw"]["top1"]}
+            found[name] |= {"seconds": record["train_seconds"], "seed": record["recipe"]["seed"]}
+            found[name] |= {"epochs": f"{record['epochs']:.0f}", "hardware": record["hardware"]}
     return found
 
 
 def on_cpu(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The slim network's rows, from a comparison's record: means over their seeds."""
-    return {
-        name: {
-            "linear": mean(run["linear"]["top1"] for run in row["runs"]),
-            "knn": mean(run["knn"]["raw"]["top1"] for run in row["runs"]),
-            "seconds": mean(run["train_seconds"] for run in row["runs"]),
-        }
-        for name, row in result.get("rows", {}).items()
+    read = {
+        "linear": lambda run: run["linear"]["top1"],
+        "knn": lambda run: run["knn"]["raw"]["top1"],
+        "seconds": lambda run: run["train_seconds"],
     }
+    rows = result.get("rows", {})
+    return {name: {key: mean(map(of, row["runs"])) for key, of in read.items()} for name, row in rows.items()}
 
 
 def table(folder: Path = KEPT, markdown: bool = False) -> str:
     """The table and, below it, the protocols of its three blocks."""
     path = folder / "cifar10-slim" / "compare.json"
     result = json.loads(path.read_text()) if path.exists() else {}
+    printed = {name: {"linear": top1 / 100} for name, ((top1, _), *_) in PAPER.items()}
     gpu, cpu = on_gpu(folder), on_cpu(result)
-    printed = {name: top1 / 100 for name, ((top1, _), *_) in PAPER.items()}
-
-    def share(value: float | None, digits: int = 1) -> str:
-        return "-" if value is None else f"{100 * value:.{digits}f}"
-
-    def ratio(value: float | None, base: float | None) -> str:
-        return "-" if value is None or base is None else f"{value / base:.3f}"
-
-    bases = [printed["simclr"], gpu.get("simclr", {}).get("linear"), cpu.get("simclr", {}).get("linear")]
     lines = []
     for name, title in ROWS.items():
-        theirs, large, small = printed.get(name), gpu.get(name, {}), cpu.get(name, {})
-        linear = [theirs, large.get("linear"), small.get("linear")]
-        over = [ratio(value, base) for value, base in zip(linear, bases, strict=True)]
-        minutes, seconds = (f"{large['seconds'] / 60:.1f}" if large else "-"), (f"{small['seconds']:.0f}" if small else "-")
-        lines.append([
-            title, share(theirs, 2), over[0],
-            share(linear[1], 2), share(large.get("knn")), over[1], minutes,
-            share(linear[2]), share(small.get("knn")), over[2], seconds,
-        ])  # fmt: skip
+        line = [title, cell(printed, name, "linear", 2), over_simclr(printed, name)]
+        line += [cell(gpu, name, "linear", 2), cell(gpu, name, "knn"), over_simclr(gpu, name)]
+        line += [cell(gpu, name, "seconds", 1, 1 / 60), cell(cpu, name, "linear"), cell(cpu, name, "knn")]
+        lines.append([*line, over_simclr(cpu, name), cell(cpu, name, "seconds", 0, 1)])
     return "\n\n".join([format_table(HEAD, lines, markdown), *notes(result, gpu)])
+
+
+def cell(block: dict[str, dict[str, Any]], name: str, key: str, digits: int = 1, scale: float = 100) -> str:
+    """A number of a block, a share in percent; a dash where it has not been run."""
+    return f"{scale * block[name][key]:.{digits}f}" if name in block else "-"
+
+
+def over_simclr(block: dict[str, dict[str, Any]], name: str) -> str:
+    return f"{block[name]['linear'] / block['simclr']['linear']:.3f}" if {name, "simclr"} <= block.keys() else "-"
 
 
 def notes(result: dict[str, Any], gpu: dict[str, dict[str, Any]]) -> list[str]:
@@ -108,9 +89,8 @@ def notes(result: dict[str, Any], gpu: dict[str, dict[str, Any]]) -> list[str]:
         "linear top-1 of 90 epochs of crops, the best test; one number each; drawn or released is not said."
     ]
     if gpu:
-        each = {
-            key: ", ".join(dict.fromkeys(str(row[key]) for row in gpu.values())) for key in ("epochs", "seed", "hardware")
-        }
+        keys = ("epochs", "seed", "hardware")
+        each = {key: ", ".join(dict.fromkeys(str(row[key]) for row in gpu.values())) for key in keys}
         said.append(
             f"*GPU*: ResNet-18, 32 pixels, CIFAR stem, {each['epochs']} epochs in this order, trained on 45,000 images, "
             f"linear by L-BFGS on features, kNN k 200, measured on the test set; seed {each['seed']}; {each['hardware']}."
@@ -121,8 +101,8 @@ def notes(result: dict[str, Any], gpu: dict[str, dict[str, Any]]) -> list[str]:
         runs = next(iter(result["rows"].values()))["runs"]
         said.append(
             f"*CPU*: the slim network, {result['budget']['image_views']:,} whole views each, linear by L-BFGS on features, "
-            f"kNN k 200, asked on {result['on']}; seeds {', '.join(str(run['seed']) for run in runs)}; "
-            f"{runs[0]['hardware']}. MNCLGLF's temperature and rate are the best of twelve on the hold-out, those of the "
-            "others of a handful of trials: no ranking."
+            f"kNN k 200, evaluated on {result['on']}; seeds {', '.join(str(run['seed']) for run in runs)}; "
+            f"{runs[0]['hardware']}. MNCLGLF's temperature and learning rate are the best of twelve on the hold-out, those "
+            "of the others of a handful of trials: no ranking."
         )
     return said

@@ -3,7 +3,7 @@
     kept = pretrained.load_features()
     kept.features["simclr"]                   (2000, 96): features of 2,000 test images under SimCLR's backbone
     kept.layouts["simclr"]                    (2000, 2): the same as a UMAP
-    kept.pictures()                           those images, where CIFAR-10 is on disk; else None
+    kept.images()                             those images, where CIFAR-10 is on disk; else None
     export.load_backbone(pretrained.weights_path("simclr"))
 
 `benchmarks/experiments/ship.py` wrote them from the runs in data/runs/cifar10-slim. Images are never shipped.
@@ -33,17 +33,17 @@ ARCHIVE = "points.npz"
 
 @dataclass(frozen=True, eq=False)
 class KeptFeatures:
-    """2,000 test pictures of CIFAR-10 under several backbones."""
+    """2,000 test images of CIFAR-10 under several backbones."""
 
     features: dict[str, Tensor]  # method: float32 (N, D), kept in half precision
     layouts: dict[str, Tensor]  # method: float32 (N, 2), UMAP
     labels: Tensor  # int64 (N,)
-    index: Tensor  # int64 (N,), which test pictures these are, ascending
+    index: Tensor  # int64 (N,), which test images these are, ascending
     classes: tuple[str, ...]
     about: dict[str, Any]  # how they were made: runs, map, hardware, versions
 
-    def pictures(self, root: str | Path | None = None) -> dataset.ImageSet | None:
-        """The pictures themselves out of the learner's own CIFAR-10 (`load_dataset`), or None where it is not on disk."""
+    def images(self, root: str | Path | None = None) -> dataset.ImageSet | None:
+        """The images themselves out of the learner's own CIFAR-10 (`load_dataset`), or None where it is not on disk."""
         try:
             return load_dataset("cifar10", root=root).test.subset(self.index)
         except InputError:

@@ -1,7 +1,7 @@
 """Published numbers as data, each with its protocol and its source: something to hold one's own against, never to mix with.
 
 All are for a ResNet-18 that pre-trained on the image set itself, in percent, as printed. No two tables share a protocol, and
-none is ours: the size of the pictures, the stem, the classifier and the choice of the epoch move a number by more than most
+none is ours: the size of the images, the stem, the classifier and the choice of the epoch move a number by more than most
 methods do. On TinyImageNet the first table's MoCo v2 stands at 26.0 and the second's at 46.1.
 """
 
@@ -59,7 +59,7 @@ SAME_AS = {"mnclglf-released": "mnclglf"}  # the table does not say which of the
 
 def _paper() -> list[Published]:
     source = "Li, Long, Li 2023, arXiv 2306.15930: README of liweiquan39/MNCLGLF"
-    note = "pictures enlarged to 224, ImageNet stem, batch 256; no spread given"
+    note = "images enlarged to 224, ImageNet stem, batch 256; no standard deviation given"
     warm = "; released with temperature 1, far above the customary 0.1 to 0.2"
     unsaid = dict.fromkeys(PAPER, "; its epochs are not said")
     for method, epochs in {"moco": "200", "simclr": "200 (39,200 steps of 255)", "simsiam": "100"}.items():

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,11 +35,11 @@ class Record:
     """What one run left in its folder; a run that is not finished, or not evaluated, has less to tell."""
 
     folder: Path  # where the run was made; of a packed run it need not exist
-    group: str  # the folder that it lies in, seen from the shelf
+    group: str  # the folder that it lies in, below the one that was searched
     name: str  # of what was trained: the folder's name without its -seedN
     recipe: dict[str, Any]  # recipe.json under today's names (`recipe.legacy`): older ones lack later settings
     history: list[dict[str, Any]]  # one dict an epoch, oldest first
-    result: dict[str, Any] | None  # what `evaluate` found; None where nobody has asked yet
+    result: dict[str, Any] | None  # what `evaluate` found; None: not evaluated yet
     baselines: dict[str, dict[str, Any]]  # {name: the same of raw pixels, of an untrained network ...}
     budget: dict[str, Any]  # what the runs beside it were given alike: {"minutes": ..., "image_views": ...}, or {}
 
@@ -83,22 +83,16 @@ def load_records(folder: str | Path = KEPT) -> list[Record]:
     """
     root = Path(folder).expanduser()
     if not root.is_dir():
-        raise InputError(
-            f"there is no folder {root}: give one that holds runs (`mnclglf-lite train --out FOLDER` makes one)"
-        )
+        raise InputError(f"there is no folder {root}: give one with runs (`mnclglf-lite train --out FOLDER` makes one)")
     found = {run: files for path in root.rglob(PACKED) for run, files in _packed(path).items()}
-    for path in root.rglob("recipe.json"):
-        if (path.parent / "history.jsonl").is_file():
-            found[path.parent] = _loose(path.parent)
+    loose = (path.parent for path in root.rglob("history.jsonl") if (path.parent / "recipe.json").is_file())
+    found |= {folder: _loose(folder) for folder in loose}
     if not found:
         raise InputError(f"there is no run in {root}: a run is a folder with recipe.json and history.jsonl")
     beside = {place: _comparison(place) for place in {run.parent for run in found}}
-    records = []
-    for run, files in found.items():
-        where = Path() if run == root else run.parent.relative_to(root)
-        group = where.as_posix() if where.parts else f"{root.resolve().name}/"
-        records.append(_record(run, group, files, beside[run.parent]))
-    return sorted(records, key=lambda r: (r.group, _rank(r), r.name, r.seed, r.folder))
+    records = [_record(run, _group(run, root), files, beside[run.parent]) for run, files in found.items()]
+    rank = {name: place for place, name in enumerate(METHODS)}
+    return sorted(records, key=lambda r: (r.group, rank.get(r.recipe["method"], len(rank)), r.name, r.seed, r.folder))
 
 
 def recipe_of_record(path: str | Path) -> dict[str, Any]:
@@ -106,18 +100,16 @@ def recipe_of_record(path: str | Path) -> dict[str, Any]:
     folder = Path(path).expanduser()
     if (found := find_recipe(folder)) is not None:
         return found
-    names = [each.parent.name for each in folder.parent.glob("*/recipe.json")] + [
-        run.name for run in _packed(folder.parent / PACKED)
-    ]
-    if not names:
+    there = {path.parent for path in folder.parent.glob("*/recipe.json")} | _packed(folder.parent / PACKED).keys()
+    if not there:
         raise InputError(f"there is no run {folder}: give a folder with recipe.json, or the name of a run in {PACKED}")
-    raise unknown(f"run in {folder.parent}", folder.name, sorted(set(names)))
+    raise unknown(f"run in {folder.parent}", folder.name, sorted(run.name for run in there))
 
 
 def find_recipe(folder: Path) -> dict[str, Any] | None:
     """The same, or None where there is no such run."""
     if (folder / "recipe.json").is_file():
-        return _json(folder / "recipe.json", ())
+        return _json(folder / "recipe.json")
     packed = _packed(folder.parent / PACKED).get(folder)
     return packed.recipe if packed else None
 
@@ -156,13 +148,8 @@ def group_by_method(records: Sequence[Record]) -> dict[str, list[Record]]:
 # ---- reading
 
 
-def _rank(record: Record) -> int:
-    order = list(METHODS)
-    return order.index(record.recipe["method"]) if record.recipe["method"] in order else len(order)
-
-
 class _Files(NamedTuple):
-    """What one run left, not yet checked, and which file (or line) to name where something is missing in it."""
+    """What one run left, and which file (or line) to name where something is missing in it."""
 
     recipe: Any
     recipe_at: str
@@ -172,11 +159,16 @@ class _Files(NamedTuple):
 
 
 class _Comparison(NamedTuple):
-    """What a comparison says of the runs in its folder."""
+    """What a comparison knows of the runs in its folder; `results` by the names of their folders."""
 
     baselines: dict[str, Any]
     budget: dict[str, Any]
-    results: dict[str, Any]  # by the name of the run's folder
+    results: dict[str, Any]
+
+
+def _group(run: Path, root: Path) -> str:
+    where = Path() if run == root else run.parent.relative_to(root)
+    return where.as_posix() if where.parts else f"{root.resolve().name}/"
 
 
 def _record(folder: Path, group: str, files: _Files, beside: _Comparison) -> Record:
@@ -200,8 +192,9 @@ def _record(folder: Path, group: str, files: _Files, beside: _Comparison) -> Rec
 def _loose(folder: Path) -> _Files:
     """A run that lies in a folder of its own."""
     recipe, result = folder / "recipe.json", folder / "result.json"
-    kept = _json(result, ()) if result.exists() else None
-    return _Files(_json(recipe, ()), str(recipe), _history(folder / "history.jsonl"), kept, str(result))
+    kept = _json(result) if result.exists() else None
+    history = [_row(at, row) for at, row in _lines(folder / "history.jsonl", cut_off=True)]
+    return _Files(_json(recipe), str(recipe), history, kept, str(result))
 
 
 def _packed(path: Path) -> dict[Path, _Files]:
@@ -209,12 +202,7 @@ def _packed(path: Path) -> dict[Path, _Files]:
     if not path.is_file():
         return {}
     found, results = {}, _comparison(path.parent).results
-    for number, line in enumerate(_text(path).splitlines(), start=1):
-        at = f"{path}, line {number},"
-        try:
-            run = json.loads(line)
-        except json.JSONDecodeError:
-            raise _damaged(at, "is no JSON") from None
+    for at, run in _lines(path):
         _check(at, run, ("name", "recipe", "history"))
         if not isinstance(run["name"], str) or not isinstance(run["history"], list):
             raise _damaged(at, "has something else than a name and a list of epochs")
@@ -228,7 +216,7 @@ def _packed(path: Path) -> dict[Path, _Files]:
 
 def _comparison(folder: Path) -> _Comparison:
     """Baselines, budget and results of the comparison that the runs in a folder are part of, if they are."""
-    budget = _json(folder / "budget.json", ()) if (folder / "budget.json").exists() else {}
+    budget = _json(folder / "budget.json") if (folder / "budget.json").exists() else {}
     path = folder / "compare.json"
     if not path.exists():
         return _Comparison({}, budget, {})
@@ -242,16 +230,15 @@ def _comparison(folder: Path) -> _Comparison:
     return _Comparison(dict(_items(path, whole["baselines"])), whole["budget"], results)
 
 
-def _history(path: Path) -> list[dict[str, Any]]:
-    """All epochs; a last line that a crash cut off is left out."""
-    rows, lines = [], _text(path).splitlines()
+def _lines(path: Path, cut_off: bool = False) -> Iterator[tuple[str, Any]]:
+    """The values of a JSON-lines file, each with the name of its line; `cut_off`: the last may be half written."""
+    lines = _text(path).splitlines()
     for number, line in enumerate(lines, start=1):
         try:
-            rows.append(_row(f"{path}, line {number},", json.loads(line)))
+            yield f"{path}, line {number},", json.loads(line)
         except json.JSONDecodeError:
-            if number < len(lines):
+            if not cut_off or number < len(lines):
                 raise _damaged(f"{path}, line {number},", "is no JSON") from None
-    return rows
 
 
 def _row(where: object, row: Any) -> dict[str, Any]:
@@ -262,7 +249,7 @@ def _row(where: object, row: Any) -> dict[str, Any]:
     return row
 
 
-def _json(path: Path, names: Sequence[str]) -> dict[str, Any]:
+def _json(path: Path, names: Sequence[str] = ()) -> dict[str, Any]:
     try:
         value = json.loads(_text(path))
     except json.JSONDecodeError as error:

@@ -16,14 +16,14 @@ from .records import Record, group_by_method
 CURVES = {  # a key of history.jsonl: (what it is, what it is multiplied by, decimals)
     "knn": ("kNN accuracy, %", 100, 1),
     "loss": ("loss", 1, 2),
-    "spread": ("spread (0 is collapse)", 1, 2),
+    "spread": ("feature standard deviation (0 is collapse)", 1, 2),
     "rank": ("effective rank (directions in use)", 1, 1),
 }
 AXES = {
     "step": "optimiser steps",
     "epoch": "epochs",
     "seconds": "seconds of training",
-    "pictures": "pictures shown (steps times batch)",
+    "pictures": "images shown (steps times batch)",
 }
 
 
@@ -33,7 +33,7 @@ class Accuracy:
 
     value: float  # share of 1
     protocol: str  # in words
-    published: str = ""  # the `measure` of published numbers that ask nearly the same; "" if none do
+    published: str = ""  # the `measure` of published numbers under nearly the same protocol; "" if none are
 
 
 def accuracies(result: Mapping[str, Any]) -> dict[str, Accuracy]:
@@ -47,8 +47,7 @@ def accuracies(result: Mapping[str, Any]) -> dict[str, Accuracy]:
             votes = f"weighted, T {protocol['temperature']}" if protocol["weighted"] else "one vote each"
             words = f"cosine kNN, k {protocol['k']}, {votes}, {transform} features"
             same = (protocol["k"], protocol["temperature"], protocol["weighted"], transform) == (200, 0.1, True, "raw")
-            raw = transform == "raw"
-            found[name if raw else f"{name}, {transform}"] = Accuracy(top["top1"], words, "knn" * same)
+            found[name if transform == "raw" else f"{name}, {transform}"] = Accuracy(top["top1"], words, "knn" * same)
     if "linear" in result:
         words = f"logistic regression (L-BFGS, L2 {result['protocols']['linear']['l2']}) on cached features"
         found["linear"] = Accuracy(result["linear"]["top1"], words, "linear")
@@ -70,18 +69,17 @@ def measures(records: Sequence[Record]) -> list[str]:
 def measured(records: Sequence[Record], measure: str) -> tuple[dict[str, list[float]], Accuracy, list[Record]]:
     """{method: one share a seed} under one measure, the first such accuracy, and the runs that have none yet.
 
-    Raises `InputError` where none has it, or where runs were asked in ways that cannot stand side by side.
+    Raises `InputError` where none has it, or where runs were evaluated in ways that cannot stand side by side.
     """
     have = [r for r in records if r.result and measure in accuracies(r.result)]
     if not have:
         if known := measures(records):
             raise unknown("measure of these runs", measure, known)
-        folder = records[0].folder
-        raise InputError(f"none of these runs is evaluated yet: `mnclglf-lite evaluate {folder}` does it for one")
+        raise InputError(f"none of these runs is evaluated: `mnclglf-lite evaluate {records[0].folder}` does it for one")
     ways = {tuple(r.result[key] for key in ("dataset", "on", "queries", "bank")): r for r in have}
     if len(ways) > 1:
-        told = "; ".join(f"{r.name} seed {r.seed} {asked(r)}" for r in ways.values())
-        raise InputError(f"these runs were asked in different ways ({told}): choose runs that were asked the same")
+        told = "; ".join(f"{r.name} seed {r.seed} {evaluated_on(r.result)}" for r in ways.values())
+        raise InputError(f"these runs were evaluated in different ways ({told}): choose runs that were evaluated alike")
     rows = {name: [accuracies(r.result)[measure].value for r in seeds] for name, seeds in group_by_method(have).items()}
     return rows, accuracies(have[0].result)[measure], [r for r in records if r not in have]
 
@@ -104,13 +102,12 @@ def count(number: int, what: str) -> str:
     return f"{number} {what}{'s' * (number != 1)}"
 
 
-def asked(record: Record) -> str:
-    """'asked on test (2,000 pictures, bank 10,000)'."""
-    row = record.result
-    return f"asked on {row['on']} ({row['queries']:,} pictures, bank {row['bank']:,})"
+def evaluated_on(result: Mapping[str, Any]) -> str:
+    """'evaluated on test (2,000 images, bank 10,000)'."""
+    return f"evaluated on {result['on']} ({result['queries']:,} images, bank {result['bank']:,})"
 
 
-def equal(budget: Mapping[str, Any]) -> str:
+def budget_in_words(budget: Mapping[str, Any]) -> str:
     """What was the same for all runs of a comparison."""
     if budget.get("minutes"):
         return f"{budget['minutes']:g} min each"
@@ -128,14 +125,10 @@ def facts(records: Sequence[Record], protocol: str) -> str:
         told = "seeds: " + "; ".join(f"{name} {some}" for name, some in seeds.items())
     hardware = dict.fromkeys(r.result["hardware"] for r in records if r.result)
     machine = " and ".join(hardware) or "hardware not told, since nothing is evaluated yet"
-    budget = f"trained {equal(records[0].budget)}"
-    return f"{records[0].dataset}, {protocol}; {budget}; {told}; {seconds(records)} a run; {machine}"
-
-
-def seconds(records: Sequence[Record]) -> str:
-    """'33 to 113 s'."""
+    budget = f"trained {budget_in_words(records[0].budget)}"
     least, most = (pick(round(r.seconds) for r in records) for pick in (min, max))
-    return f"{least:,} s" if least == most else f"{least:,} to {most:,} s"
+    seconds = f"{least:,} s" if least == most else f"{least:,} to {most:,} s"
+    return f"{records[0].dataset}, {protocol}; {budget}; {told}; {seconds} a run; {machine}"
 
 
 def percent(values: Sequence[float]) -> str:
@@ -145,15 +138,13 @@ def percent(values: Sequence[float]) -> str:
 
 
 def lead(rows: Mapping[str, Sequence[float]], with_labels: Sequence[str] = ()) -> tuple[str, str]:
-    """Who leads, as part of a title and of a sentence: always against the seeds' spread, and among those without labels."""
+    """Who leads, as part of a title and of a sentence: beside the range of the seeds, among those without labels."""
     free = {name: values for name, values in rows.items() if name not in with_labels} or dict(rows)
-    order = sorted(free, key=lambda name: -mean(free[name]))
+    first, *others = sorted(free, key=lambda name: -mean(free[name]))
     among = "without labels, " if len(free) < len(rows) else ""
-    first = order[0]
-    if len(order) == 1:
+    if not others:
         return f"{among}{first} alone", f"{among}{first} stands alone with {percent(free[first])}."
-    second = order[1]
-    a, b = free[first], free[second]
+    second, a, b = others[0], free[first], free[others[0]]
     gap = 100 * (mean(a) - mean(b))
     counts = count(len(a), "seed") + (f" against {len(b)}" if len(a) != len(b) else "")
     if len(a) == len(b) == 1:

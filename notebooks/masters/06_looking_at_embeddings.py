@@ -300,7 +300,7 @@ sheets.Shown(picture, words)
 # With labels, three in five neighbours share the class, and every class has its region. Without, it is about three in ten; yet look
 # from left to right: ships and planes, then cars and trucks, then the animals. Nobody told the network of those. Neither map can
 # be trusted on details: each keeps less than a third of the true neighbours. (`EmbeddingMap`, below, shows these as well:
-# `EmbeddingMap(real.features["simclr"], real.pictures(), labels=real.labels, classes=real.classes)`, with pictures for dots where
+# `EmbeddingMap(real.features["simclr"], real.images(), labels=real.labels, classes=real.classes)`, with pictures for dots where
 # CIFAR-10 is on disk.)
 #
 # ## Explore it by hand

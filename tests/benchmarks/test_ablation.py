@@ -28,10 +28,8 @@ def test_the_best_of_each_form_is_taken_from_the_holdouts_knn():
     }
     rows["drawn-T0.5-lr0.36"]["runs"][0]["knn20"]["raw"]["top1"] = 0.3
     rows["released-T1-lr0.9"]["runs"][0]["knn20"]["raw"]["top1"] = 0.2
-    assert ablation.best({"rows": rows}) == {
-        "drawn": {"temperature": 0.5, "lr": 0.36},
-        "released": {"temperature": 1.0, "lr": 0.9},
-    }
+    found = ablation.best({"rows": rows})
+    assert found == {"drawn": {"temperature": 0.5, "lr": 0.36}, "released": {"temperature": 1.0, "lr": 0.9}}
 
 
 def test_one_thing_is_changed_at_a_time_and_weights_keep_their_sum():
@@ -62,31 +60,30 @@ def test_every_variant_can_be_built():
         build_method(recipe, 10)
 
 
-def test_shares_make_every_run_once_and_the_whole_call_makes_the_table(monkeypatch, tmp_path, toys):
-    """On toys, two steps a run; the call without a share trains nothing."""
+@pytest.fixture
+def small(monkeypatch, tmp_path, toys):
+    """The stage `long` on toys, two steps a run, in a folder of its own."""
     monkeypatch.setattr(ablation, "OUT", tmp_path)
     monkeypatch.setattr(ablation, "LONG_STEPS", 2)
     monkeypatch.setattr(ablation, "base", lambda **changes: tiny(**changes))
     monkeypatch.setattr(ablation, "load_dataset", lambda name, root=None, device="cpu": toys)
+    return tmp_path / "long"
+
+
+def test_shares_make_every_run_once_and_the_whole_call_makes_the_table(small, monkeypatch):
+    """The call without a share trains nothing."""
     for which in ("1/2", "2/2"):
         ablation.main(["long", "--share", which])
-    assert len(list(tmp_path.glob("long/*/result.json"))) == 9 and not (tmp_path / "long" / "compare.json").exists()
+    assert len(list(small.glob("*/result.json"))) == 9 and not (small / "compare.json").exists()
     monkeypatch.setattr(train, "train", None)
     ablation.main(["long"])
-    found = json.loads((tmp_path / "long" / "compare.json").read_text())
-    assert {name: [run["seed"] for run in row["runs"]] for name, row in found["rows"].items()} == dict.fromkeys(
-        ablation.LONG, ablation.SEEDS
-    )
-    assert (tmp_path / "long" / "answer.png").exists()
+    rows = json.loads((small / "compare.json").read_text())["rows"]
+    seeds = {name: [run["seed"] for run in row["runs"]] for name, row in rows.items()}
+    assert seeds == dict.fromkeys(ablation.LONG, ablation.SEEDS) and (small / "answer.png").exists()
 
 
-def test_a_share_refuses_runs_of_another_recipe_before_it_trains(monkeypatch, tmp_path, toys):
-    monkeypatch.setattr(ablation, "OUT", tmp_path)
-    monkeypatch.setattr(ablation, "LONG_STEPS", 2)
-    monkeypatch.setattr(ablation, "base", lambda **changes: tiny(**changes))
-    monkeypatch.setattr(ablation, "load_dataset", lambda name, root=None, device="cpu": toys)
-    folder = tmp_path / "long" / "no-swap-seed2"
-    folder.mkdir(parents=True)
+def test_a_share_refuses_runs_of_another_recipe_before_it_trains(small, monkeypatch):
+    (folder := small / "no-swap-seed2").mkdir(parents=True)
     (folder / "recipe.json").write_text(json.dumps(tiny(steps=3, seed=2, neighbour_swap=False).to_dict()))
     monkeypatch.setattr(train, "train", None)
     with pytest.raises(InputError, match="another recipe"):

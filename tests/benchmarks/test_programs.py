@@ -20,17 +20,12 @@ WRONG = [  # module, flags, words that name what was wrong
 ]
 
 
-PROGRAMS = [
-    f"benchmarks.{path.relative_to(timing.ROOT / 'benchmarks').with_suffix('').as_posix().replace('/', '.')}"
-    for path in sorted((timing.ROOT / "benchmarks").rglob("*.py"))
-    if 'if __name__ == "__main__":' in path.read_text()
-]
-
-
-@pytest.mark.parametrize("module", PROGRAMS)
-def test_every_program_stands_in_the_table_of_the_readme(module):
-    command = f"| `python -m {module.removesuffix('.__main__')}"
-    assert command in (timing.ROOT / "benchmarks" / "README.md").read_text()
+def test_every_program_stands_in_the_table_of_the_readme():
+    page = (timing.ROOT / "benchmarks" / "README.md").read_text()
+    for path in (timing.ROOT / "benchmarks").rglob("*.py"):
+        if 'if __name__ == "__main__":' in path.read_text():
+            name = ".".join(path.relative_to(timing.ROOT).with_suffix("").parts).removesuffix(".__main__")
+            assert f"| `python -m {name}" in page
 
 
 @pytest.mark.parametrize(("name", "flags", "words"), WRONG, ids=[f"{name} {' '.join(flags)}" for name, flags, _ in WRONG])
@@ -48,15 +43,8 @@ def test_what_is_asked_wrongly_is_one_line(name, flags, words, monkeypatch, caps
     assert not any(tmp_path.iterdir()) and kept == sorted((timing.ROOT / "data").rglob("*")), "it left something behind"
 
 
-ENDS = [
-    (None, 0),
-    (0, 0),
-    (130, 130),
-    ({"rows": []}, 0),
-    (InputError("x"), 2),
-    (TrainingError("x"), 1),
-    (KeyboardInterrupt(), 130),
-]
+ENDS = [(None, 0), (0, 0), (130, 130), ({"rows": []}, 0)]
+ENDS += [(InputError("x"), 2), (TrainingError("x"), 1), (KeyboardInterrupt(), 130)]
 
 
 @pytest.mark.parametrize(("found", "code"), ENDS)

@@ -1,4 +1,4 @@
-"""The race: the test pictures are asked once and late, and an attempt that was stopped goes on as if it had not been."""
+"""The race: test images are evaluated once and late, and an attempt that was stopped goes on as if it had not been."""
 
 import contextlib
 import json
@@ -20,14 +20,14 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def asked(monkeypatch):
-    """What was asked of what, in order: (pictures in the bank, split of the queries, measures)."""
-    real, seen = race.asked, []
+    """What was evaluated on what, in order: (images in the bank, split of the queries, measures)."""
+    real, seen = race.accuracies, []
 
     def spy(run, bank, queries, measures):
         seen.append((len(bank), queries.split, *measures))
         return real(run, bank, queries, measures)
 
-    monkeypatch.setattr(race, "asked", spy)
+    monkeypatch.setattr(race, "accuracies", spy)
     return seen
 
 
@@ -42,11 +42,8 @@ def test_the_test_set_is_asked_once_when_all_is_over(tmp_path, toys, asked):
     assert asked == [(train, "holdout", "knn", "linear")] * 3 + [(train + held, "test", "knn", "linear")]
     assert found["complete"] and [row["epoch"] for row in found["curve"]] == [1, 2, 3]
     assert not any(mark["reached_on_holdout"] or mark["holds"] for mark in found["marks"].values())
-    assert (
-        found["seconds"] > 0
-        and found["evaluation_seconds"] > 0
-        and found == json.loads((tmp_path / "race.json").read_text())
-    )
+    assert found["seconds"] > 0 and found["evaluation_seconds"] > 0
+    assert found == json.loads((tmp_path / "race.json").read_text())
     assert run(tmp_path, toys) == found and len(asked) == 4  # done is done
 
 

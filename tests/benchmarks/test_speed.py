@@ -1,6 +1,7 @@
 """The speed comparison measures what it says: equal work and views, one process a row, and a reason for what is missing."""
 
 import dataclasses
+import importlib.util
 import json
 import sys
 from statistics import median
@@ -18,7 +19,7 @@ from mnclglf_lite.training.run import new_run
 from mnclglf_lite.views.view import View
 
 VIEW = View(size=16, gray_p=0.1, blur_p=0.0)
-CPU = torch.device("cpu")
+CPU, LIGHTLY = torch.device("cpu"), importlib.util.find_spec("lightly") is not None
 CONVOLUTIONS = ("convolution", "convolution_backward")
 VARIANTS = [
     *((method, {}) for method in METHODS),
@@ -57,7 +58,7 @@ def test_bare_networks_are_those_of_the_method(name, changes):
 def measured(tmp_path_factory):
     """Two rounds of three rows at tiny size, each in its own process; and what was said meanwhile."""
     folder = tmp_path_factory.mktemp("speed")
-    rows = ["ours", "bare", *(["lightly-tuned"] if _has("lightly") else [])]
+    rows = ["ours", "bare", *["lightly-tuned"] * LIGHTLY]
     plan = speed.Plan(
         tiny("simclr", view=VIEW), rows, rounds=2, seconds=0.05, engine="eager", compile=False, workers=[0], threads=1,
         warm_steps=3, warm_seconds=0.2, trial_seconds=0.02, parts=2, parity_views=0, matrix=64, ceilings=False,
@@ -69,14 +70,6 @@ def measured(tmp_path_factory):
         path = speed.pictures_file(images, torch.arange(64) % 4, 4, folder)
         found = speed.measure(plan, path, said.append)
     return found, said
-
-
-def _has(package):
-    try:
-        peers.need(package)
-    except peers.Unavailable:
-        return False
-    return True
 
 
 def test_every_row_answers_in_blocks_and_the_numbers_are_json(measured):
@@ -164,18 +157,18 @@ def test_a_missing_package_is_a_reason(monkeypatch, tmp_path):
     path = speed.pictures_file(torch.zeros(8, 3, 16, 16, dtype=torch.uint8), torch.zeros(8).long(), 4, tmp_path)
     spec = speed.Plan(tiny("simclr", view=VIEW), []).spec(path)
     with pytest.raises(peers.Unavailable, match="CUDA alone"):
-        speed_rows.BUILD["ours-captured"][1](spec)
+        speed_rows.BUILD["ours-captured"](spec)
     for name, package in (("lightly-tuned", "lightly"), ("torchvision", "torchvision.transforms.v2")):
         with pytest.raises(peers.Unavailable, match=f"{package} cannot be imported"):
-            speed_rows.BUILD[name][1](spec)
+            speed_rows.BUILD[name](spec)
     with pytest.raises(peers.Unavailable, match="SimCLR alone"):
-        speed_rows.BUILD["torchvision"][1]({**spec, "recipe": tiny("moco", view=VIEW).to_dict()})
+        speed_rows.BUILD["torchvision"]({**spec, "recipe": tiny("moco", view=VIEW).to_dict()})
 
 
 def test_their_forward_pass_is_ours_or_nothing_is_timed():
     recipe = tiny("simclr", view=VIEW)
     ours = new_run(recipe, 64, 4, CPU).method
-    model, loss = peers.model_and_loss(recipe, ours, "lightly" if _has("lightly") else "torchvision")
+    model, loss = peers.model_and_loss(recipe, ours, "lightly" if LIGHTLY else "torchvision")
     with torch.no_grad():
         model[1].get_parameter(next(name for name, _ in model[1].named_parameters())).mul_(1.1)
         ours.projector[-1].weight.mul_(1.5)
@@ -184,10 +177,10 @@ def test_their_forward_pass_is_ours_or_nothing_is_timed():
         peers.check_equal(recipe, ours, model, loss)
 
 
-@pytest.mark.parametrize("library", ["lightly", "torchvision"])
+@pytest.mark.parametrize(
+    "library", [pytest.param("lightly", marks=pytest.mark.skipif(not LIGHTLY, reason="not installed")), "torchvision"]
+)
 def test_the_peers_views_have_the_distribution_of_ours(library):
-    if library == "lightly" and not _has("lightly"):
-        pytest.skip("lightly is not installed")
     images = _textures(600)
     ours = peers.traits_of(peers.PIPELINES["ours"], images, VIEW)
     result = peers.compare_traits(ours, peers.traits_of(peers.PIPELINES[library], images, VIEW))

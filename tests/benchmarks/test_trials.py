@@ -1,6 +1,7 @@
 """The trials: every line is a recipe, methods are tried equally often, and the quick preset is the best of them."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -61,22 +62,12 @@ def test_a_trial_is_made_once(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(trials, "OUT", tmp_path / "rows.jsonl")
     made = []
 
-    class Process:
-        returncode = 0
+    def process(command, **how):
+        made.append(command[-1])
+        said = json.dumps({"trial": made[-1], "knn20": {"raw": 0.5, "whitened": 0.6}}) + "\n"
+        return SimpleNamespace(returncode=0, poll=lambda: 0, communicate=lambda: (said, None), kill=lambda: None)
 
-        def __init__(self, command, **how):
-            made.append(command[-1])
-
-        def poll(self):
-            return 0
-
-        def communicate(self):
-            return json.dumps({"trial": made[-1], "knn20": {"raw": 0.5, "whitened": 0.6}}) + "\n", None
-
-        def kill(self):
-            pass
-
-    monkeypatch.setattr(trials.subprocess, "Popen", Process)
+    monkeypatch.setattr(trials.subprocess, "Popen", process)
     for _ in range(2):
         trials.main([])
     assert made == [line] and "50.00 60.00" in capsys.readouterr().out

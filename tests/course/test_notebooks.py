@@ -198,7 +198,7 @@ def run_offline(path, tmp_path):
 
 @pytest.mark.parametrize("path", [*LEARNERS, *SOLVED], **DONE)
 def test_it_runs_to_its_end_from_a_clean_kernel_without_a_network(path, tmp_path):
-    """As it is, nothing cut; `python -m benchmarks.notebooks` says how long each takes."""
+    """As it is, nothing cut; `python -m benchmarks.speed.notebooks` says how long each takes."""
     notebook = run_offline(path, tmp_path)
     printed = "".join(o.text for cell in notebook.cells for o in cell.get("outputs", ()) if o.output_type == "stream")
     number = path.stem[:2]

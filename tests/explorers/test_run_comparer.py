@@ -57,7 +57,7 @@ def test_every_control_changes_picture_and_words(comparer):
     c.panel.value = "final dots"
     changed()
     assert c.measure.value == "kNN 20" and "simclr leads with 60.0 (50.0 to 70.0) against moco's 50.0" in c.words
-    for part in ("the ranges overlap, 2 seeds", "960 whole views each", "a slide rule", "4 s a run", "on test (40 pictures"):
+    for part in ("the ranges overlap, 2 seeds", "960 whole views each", "a slide rule", "4 s a run", "on test (40 images"):
         assert part in c.words
     c.measure.value = "linear"
     changed()
@@ -202,7 +202,7 @@ def test_in_jupyterlab_by_mouse_and_by_keyboard(browser, lab):
     measure.select_option("loss")
     changed("loss against optimiser steps")
     measure.press("ArrowDown")
-    changed("spread (0 is collapse) against")
+    changed("feature standard deviation (0 is collapse) against")
     axis.select_option("epochs")
     changed("against epochs")
     axis.press("ArrowDown")

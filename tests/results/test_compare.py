@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 import shutil
 
 import numpy as np
@@ -11,8 +12,6 @@ from conftest import tiny
 from mnclglf_lite.core.errors import InputError
 from mnclglf_lite.core.text import short_count
 from mnclglf_lite.drawing import canvas
-from mnclglf_lite.drawing.dotplot import dot_plot
-from mnclglf_lite.drawing.palette import AGREE, DISAGREE
 from mnclglf_lite.evaluation import evaluate
 from mnclglf_lite.methods.registry import METHODS, VARIANTS, variant
 from mnclglf_lite.recipe.presets import preset, presets_of
@@ -119,48 +118,39 @@ def test_names_of_methods_stand_for_themselves_and_unknown_ones_are_refused():
 # --- the table ---
 
 
-def lines_of(text, markdown=False):
-    """{first cell: the other cells} of a table's lines."""
-    rows = [line for line in text.split("\n") if "|" in line] if markdown else text.split("\n")
-    found = {}
-    for row in rows:
-        cells = [part.strip() for part in (row.strip("|").split("|") if markdown else row.split("  ")) if part.strip()]
-        if cells:
-            found[cells[0]] = cells[1:]
-    return found
+def lines_of(text):
+    """{first cell: the other cells} of a table's lines, in text or in Markdown."""
+    rows = ([cell for cell in re.split(r"\s*\|\s*|\s{2,}", line) if cell] for line in text.split("\n"))
+    return {row[0]: row[1:] for row in rows if row}
 
 
-def test_the_table_says_what_was_measured(compared):
+@pytest.mark.parametrize("markdown", [False, True])
+def test_the_table_says_what_was_measured(compared, markdown):
     result, _ = compared
-    for markdown in (False, True):
-        rows = lines_of(compare.table(result, markdown), markdown)
-        simclr = [run["linear"]["top1"] for run in result["rows"]["simclr"]["runs"]]
-        for name, entry in result["rows"].items():
-            knn, _, _, linear, top5, ratio, spread, steps, seconds, views, params, units = rows[name]
-            runs = entry["runs"]
-            for cell, values in (
-                (knn, [run["knn"]["raw"]["top1"] for run in runs]),
-                (linear, [run["linear"]["top1"] for run in runs]),
-                (top5, [run["linear"]["top5"] for run in runs]),
-            ):
-                assert cell == f"{50 * sum(values):.1f} ±{50 * abs(values[0] - values[1]):.1f}", name
-            assert float(ratio) == pytest.approx(sum(run["linear"]["top1"] for run in runs) / sum(simclr), abs=5e-4)
-            assert units == f"{entry['cost']['relative_flops']:.1f}" and params == short_count(entry["cost"]["parameters"])
-            assert float(steps.replace(",", "")) == runs[0]["steps"]
-            assert float(views.replace(",", "")) > 0 and float(seconds) >= 0 and 0 <= float(spread) <= 1.5
-        assert rows["simclr"][5] == "1.000" and rows["random encoder"][7:] == ["-"] * 5
+    rows = lines_of(compare.table(result, markdown))
+    simclr = [run["linear"]["top1"] for run in result["rows"]["simclr"]["runs"]]
+    for name, entry in result["rows"].items():
+        knn, _, _, linear, top5, ratio, std, steps, seconds, views, params, flops = rows[name]
+        runs = entry["runs"]
+        for cell, values in (
+            (knn, [run["knn"]["raw"]["top1"] for run in runs]),
+            (linear, [run["linear"]["top1"] for run in runs]),
+            (top5, [run["linear"]["top5"] for run in runs]),
+        ):
+            assert cell == f"{50 * sum(values):.1f} ±{50 * abs(values[0] - values[1]):.1f}", name
+        assert float(ratio) == pytest.approx(sum(run["linear"]["top1"] for run in runs) / sum(simclr), abs=5e-4)
+        assert flops == f"{entry['cost']['relative_flops']:.1f}" and params == short_count(entry["cost"]["parameters"])
+        assert float(steps.replace(",", "")) == runs[0]["steps"]
+        assert float(views.replace(",", "")) > 0 and float(seconds) >= 0 and 0 <= float(std) <= 1.5
+    assert rows["simclr"][5] == "1.000" and rows["random encoder"][7:] == ["-"] * 5
 
 
 def test_the_note_says_protocol_budget_seeds_labels_and_hardware(compared):
     result = copy.deepcopy(compared[0])
-    text = compare.note(result)
-    for part in ("toybox, asked on holdout (40 pictures, bank 320)", "weighted, T 0.1", "L-BFGS", "400 whole views each",
-                 "seeds 0, 1, mean ± half the range", "with labels: supervised", result["rows"]["simclr"]["runs"][0]["hardware"]):  # fmt: skip  # noqa: E501
-        assert part in text, part
+    facts = ["toybox", "holdout (40 images, bank 320)", "T 0.1", "400 whole views each", "seeds 0, 1", "labels: supervised"]
+    assert all(fact in compare.note(result) for fact in [*facts, result["rows"]["simclr"]["runs"][0]["hardware"]])
     result["budget"] = {"minutes": 1.5, "image_views": None}
     assert "1.5 min each" in compare.note(result)
-    result["budget"]["minutes"] = None
-    assert "as long as each recipe says" in compare.note(result)
     del result["rows"]["supervised"]
     assert "with labels" not in compare.note(result)
 
@@ -193,27 +183,20 @@ def test_on_the_toy_box_nothing_is_published(compared):
 def test_published_numbers_stand_apart_from_ours(compared):
     result = copy.deepcopy(compared[0])
     result["dataset"] = "cifar10"
-    text = compare.table(result)
-    ours, theirs = text.split("published elsewhere")
+    ours, theirs = compare.table(result).split("published elsewhere")
     for number in ("87.11", "85.30", "87.72", "90.18", "92.89"):
         assert number not in ours and number in theirs
-    rows = lines_of("published elsewhere" + theirs)
-    runs = result["rows"]["simclr"]["runs"]
-    for protocol, measure, number in (
-        ("linear, 90 epochs of crops at 224 px, best test", "linear", "87.11"),
-        ("kNN, k 200, T 0.1, best epoch", "knn", "85.30"),
-        ("kNN, k 200, T 0.1, batch 512, best test epoch", "knn", None),
+    rows, runs = lines_of(theirs), result["rows"]["simclr"]["runs"]
+    for protocol, values, number in (
+        ("linear, 90 epochs of crops at 224 px, best test", [run["linear"]["top1"] for run in runs], "87.11"),
+        ("kNN, k 200, T 0.1, best epoch", [run["knn"]["raw"]["top1"] for run in runs], "85.30"),
     ):
-        cells = rows[f"simclr: {protocol}"]
-        values = [(run["knn"]["raw"] if measure == "knn" else run["linear"])["top1"] for run in runs]
-        assert cells[0] == compare.cell(values) and (number is None or cells[1] == number)
+        assert rows[f"simclr: {protocol}"][:2] == [compare.cell(values), number]
+    assert "simclr: kNN, k 200, T 0.1, batch 512, best test epoch" in rows
     assert rows["mnclglf-released: linear, 90 epochs of crops at 224 px, best test"][1:4] == ["90.18", "99.78", "200"]
     for i, source in enumerate(theirs.strip().split("\n\n")[-1].split("\n"), start=1):
         assert source.startswith(f"[{i}] ") and theirs.count(f"[{i}]") >= 2
-    markdown = compare.published_table(result, markdown=True)
-    assert (
-        markdown[0].startswith("| published elsewhere for a ResNet-18, under other protocols ") and "\n\n[2] " in markdown[1]
-    )
+    assert "\n\n[2] " in compare.published_table(result, markdown=True)[1]
 
 
 # --- the plot ---
@@ -245,49 +228,6 @@ def test_a_dot_is_a_seed_and_a_line_is_a_baseline(compared):
             assert any(text.get_text().strip() == f"{name} {100 * read(row):.1f}" for text in axes.texts)
     words = " ".join(" ".join(text.get_text().split()) for text in figure.texts)
     assert compare.note(result) in words and "open squares: with labels" in words
-
-
-def test_those_with_labels_are_told_apart_by_shape_and_colour():
-    from matplotlib.colors import to_rgb
-
-    figure = dot_plot({"a": {"x": [0.2, 0.4], "y": [0.3]}}, hollow=["y"])
-    x, y = figure.axes[0].collections
-    closed, opened = (x, y) if len(x.get_offsets()) == 2 else (y, x)
-    assert tuple(closed.get_facecolor()[0][:3]) == to_rgb(AGREE) and tuple(opened.get_facecolor()[0][:3]) == to_rgb("white")
-    assert tuple(opened.get_edgecolor()[0][:3]) == to_rgb(DISAGREE)
-    assert len(closed.get_paths()[0].vertices) != len(opened.get_paths()[0].vertices)
-
-
-def drawn(figure):
-    figure.canvas.draw()
-    return np.asarray(figure.canvas.buffer_rgba())[..., :3]
-
-
-@pytest.mark.parametrize("count", [1, 5, 19])
-def test_the_plot_fills_its_page_and_no_method_covers_another(count):
-    rows = {f"a method of number {i}": [0.5 + 0.02 * i, 0.52 + 0.02 * i] for i in range(count)}
-    marks = {"raw pixels": 0.31, "8x8 thumbnails": 0.32, "random encoder": 0.11}
-    long = "A title that is much too long for one line and must therefore be broken into two or more " * 2
-    figure = dot_plot({"kNN": rows, "linear": rows}, {"kNN": marks, "linear": marks}, title=long, note=long)
-    page = drawn(figure)
-    for edge in (page[:3], page[-3:], page[:, :3], page[:, -3:]):
-        assert (edge == 255).all()
-    boxes = [text.get_window_extent() for text in figure.axes[0].texts if text.get_text() in rows]
-    tops = sorted((box.y0, box.y1) for box in boxes)
-    assert len(boxes) == count and all(a[1] < b[0] for a, b in zip(tops, tops[1:], strict=False))
-    assert all(box.x0 > 0 and box.x1 < figure.axes[0].get_window_extent().x0 for box in boxes)
-    heading, small = figure.texts
-    names = [text.get_window_extent() for axes in figure.axes for text in axes.texts]
-    assert max(box.y1 for box in names) < heading.get_window_extent().y0
-    assert min(axes.get_tightbbox().y0 for axes in figure.axes) > small.get_window_extent().y1
-
-
-def test_nothing_to_draw_and_percent_for_shares_are_refused():
-    for panels in ({}, {"a": {}}, {"a": {"x": []}}):
-        with pytest.raises(InputError, match="nothing to draw"):
-            dot_plot(panels)
-    with pytest.raises(InputError, match="shares from 0 to 1; got 55 to 55"):
-        dot_plot({"a": {"x": [55.0]}})
 
 
 def test_the_same_comparison_gives_the_same_bytes(compared):

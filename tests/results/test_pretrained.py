@@ -39,9 +39,8 @@ def test_a_shipped_backbone_says_which_run_it_is(name):
     told = export.read_metadata(weights_path(name))
     assert json.loads(told["recipe"]) == records.recipe_of_record(RUNS / f"{name}-seed0")
     run = ROWS[name]["runs"][0]
-    assert int(told["steps"]) == run["steps"] and float(told["train_seconds"]) == pytest.approx(
-        run["train_seconds"], abs=0.06
-    )
+    assert int(told["steps"]) == run["steps"]
+    assert float(told["train_seconds"]) == pytest.approx(run["train_seconds"], abs=0.06)
 
 
 def test_the_points_are_those_of_the_table(points):
@@ -96,12 +95,12 @@ def test_what_is_not_there_is_told(tmp_path):
         load_features(tmp_path)
 
 
-def test_pictures_are_the_learners_own_or_none(points, tmp_path):
-    assert points.pictures(tmp_path) is None
+def test_images_are_the_learners_own_or_none(points, tmp_path):
+    assert points.images(tmp_path) is None
 
 
-def test_the_pictures_fit_the_points(points, cifar):
-    found = points.pictures()
+def test_the_images_fit_the_points(points, cifar):
+    found = points.images()
     assert torch.equal(found.labels, points.labels) and found.classes == points.classes
     for name in ROWS:
         again = extract_features(export.load_backbone(weights_path(name)), found)

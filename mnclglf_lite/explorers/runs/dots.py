@@ -32,7 +32,7 @@ def accuracy_dots(records: Sequence[Record], measure: str, elsewhere: bool = Tru
 
     what = f"{measure} accuracy, %"
     short, long = summary.lead(rows, labels)
-    facts = summary.facts(have, f"{summary.asked(have[0])}; {accuracy.protocol}; last step")
+    facts = summary.facts(have, f"{summary.evaluated_on(have[0].result)}; {accuracy.protocol}; last step")
     note = f"A dot is a seed, a bar their mean{'; open squares: with labels' * bool(labels)}. {facts}."
     told = " ".join(f"{letter}: {text}." for letter, text in sources.items())
     small = note + f" Hollow diamonds: published elsewhere, each under a protocol of its own. {told}" * bool(sources)
