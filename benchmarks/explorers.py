@@ -63,11 +63,11 @@ def cases() -> dict[str, tuple[Callable[[], Any], float | None]]:
         ),
         "its 200 draws": (lambda: sample.cut(images[3], recipe, 0), None),
         "similarity figure": (
-            lambda: similarity_figure(pairs.loss_table("nt_xent", batch), batch, curves)[0],
+            lambda: similarity_figure(pairs.loss_table("nt_xent", batch), batch, curves).picture,
             50,
         ),
         "combine figure": (lambda: figure.combine_figure(found).picture, None),
-        "queue figure": (lambda: queue_figure(story, story.moment(story.sizes[2], 5, 0))[0], None),
+        "queue figure": (lambda: queue_figure(story, story.moment(story.sizes[2], 5, 0)).picture, None),
         "network diagram": (lambda: step_figure(graph, "mnclglf", 0, "everything", "").picture, None),
         "neighbour strips": (lambda: neighbour_rows(spaces, records, 12).picture, None),
         "pca of 512 x 64": (lambda: layouts.pca(features), None),

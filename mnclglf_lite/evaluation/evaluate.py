@@ -29,7 +29,7 @@ from ..models.batchnorm import SplitBatchNorm
 from ..models.freeze import Encoder, eval_mode
 from ..views.view import whole_images
 from .collapse import effective_rank, feature_std
-from .knn import KNN_20, KNN_DEFAULT, KNN_PLAIN, TRANSFORMS, KnnProtocol, check, neighbours, transformed, vote
+from .knn import KNN_20, KNN_DEFAULT, KNN_PLAIN, TRANSFORMS, KnnProtocol, check, nearest_neighbours, transformed, vote
 from .linear import LinearProtocol, linear_probe
 
 KNN_PROTOCOLS = {"knn": KNN_DEFAULT, "knn20": KNN_20, "knn10": KNN_PLAIN}
@@ -143,8 +143,8 @@ def evaluate(
     knns = {name: fitting(protocol, len(bank)) for name, protocol in KNN_PROTOCOLS.items()}
     most = max(protocol.k for protocol in knns.values())
     for transform in transforms:
-        # one search for all protocols
-        similarity, index = neighbours(*transformed(bank, queries, transform), most)
+        moved_bank, moved_queries = transformed(bank, queries, transform)
+        similarity, index = nearest_neighbours(moved_queries, moved_bank, most)  # one search for all protocols
         for name, protocol in knns.items():
             result.setdefault(name, {})[transform] = vote(similarity, labels[index], asked.labels, protocol, classes)
     seconds["knn"] = time.perf_counter() - begun

@@ -179,7 +179,7 @@ def test_half_precision_features_and_a_map_without_pictures():
         ({"other": torch.randn(60)}, r"one row each; got \(60,\)"),
         ({"other": torch.randn(60, 3), "names": ("a",)}, "two names"),
         ({"features": torch.full((60, 5), torch.nan)}, "not finite"),
-        ({"k": 0}, "asked for 0 neighbours"),
+        ({"k": 0}, "asks for 0 neighbours"),
         ({"points": 0}, "at least one"),
         ({"points": 1}, "N >= 2"),
         ({"pictures": None}, "needs labels"),

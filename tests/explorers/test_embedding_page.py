@@ -12,6 +12,7 @@ from mnclglf_lite.core.errors import InputError
 from mnclglf_lite.data import dataset
 from mnclglf_lite.drawing import palette, plots
 from mnclglf_lite.evaluation import layouts
+from mnclglf_lite.evaluation.knn import nearest_neighbours
 from mnclglf_lite.explorers.embedding import page as page
 from mnclglf_lite.explorers.embedding import state
 from mnclglf_lite.explorers.embedding.page import build_page
@@ -54,7 +55,7 @@ def case():
     images = torch.randint(0, 256, (12, 3, 16, 16), dtype=torch.uint8, generator=generator)
     labels = torch.arange(12) % 3
     features = torch.randn(12, 7, generator=generator)
-    return images, labels, features, layouts.pca(features), layouts.neighbours(features, 4)[0]
+    return images, labels, features, layouts.pca(features), nearest_neighbours(features, features, 4, exclude_self=True)[1]
 
 
 def made(case, title="", caption="", **changes):
@@ -208,7 +209,7 @@ def test_explore_writes_three_files_with_neighbours_from_feature_space(tmp_path,
     static = found["data"]
     index = torch.from_numpy(numbers(static["index"], "<i4").astype(np.int64))
     assert len(index) == 30
-    near = layouts.neighbours(features[index], 4)[0]
+    near = nearest_neighbours(features[index], features[index], 4, exclude_self=True)[1]
     np.testing.assert_array_equal(numbers(static["neighbours"][0], "<u2").reshape(30, 4), near)
     np.testing.assert_array_equal(numbers(static["labels"], "<u2"), pictures.labels[index])
     share = (pictures.labels[index][near] == pictures.labels[index][:, None]).float().mean()

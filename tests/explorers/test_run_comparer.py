@@ -255,7 +255,7 @@ def test_in_jupyterlab_by_mouse_and_by_keyboard(browser, lab):
     page.keyboard.press("Enter")
     changed(f"picture {again}, class")
     assert value("comparer.query.value, list(comparer.near)") == f"({again}, ['raw pixels'])"
-    assert picture.get_attribute("alt").startswith("A query picture, and rows")
+    assert picture.get_attribute("alt").startswith("A query image, and rows")
     assert page.left == [] and page.errors == []
     page.close()
 
