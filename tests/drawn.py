@@ -1,6 +1,15 @@
-"""What tests of figures share: where things stand on a figure, and whether all of it is there."""
+"""What tests of figures share: images of noise, where things stand on a figure, and whether all of it is there."""
 
 import numpy as np
+import torch
+
+from mnclglf_lite.data.dataset import ImageSet
+
+
+def noise(count=12, side=8, classes=("cat", "dog", "hen"), seed=0):
+    """An image set of noise, its classes in turn."""
+    images = torch.randint(0, 256, (count, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
+    return ImageSet(images, torch.arange(count) % len(classes), tuple(classes), "some", "test")
 
 
 def boxes_of(drawing):

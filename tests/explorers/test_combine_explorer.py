@@ -6,12 +6,11 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from browser import needs_browser, write_notebook
+from browser import OnPage, needs_browser, write_notebook
 from conftest import QUIET, cosine, tiny
-from drawn import boxes_of, fits_its_page
+from drawn import boxes_of, fits_its_page, noise
 
 from mnclglf_lite.core.errors import InputError
-from mnclglf_lite.data import dataset
 from mnclglf_lite.drawing import canvas, heatmap, palette
 from mnclglf_lite.drawing.palette import rgb
 from mnclglf_lite.explorers.patches import figure
@@ -23,6 +22,7 @@ from mnclglf_lite.views import view
 from mnclglf_lite.views.batch import make_views
 
 pytest.importorskip("PIL")
+widgets = pytest.importorskip("mnclglf_lite.explorers")
 
 
 @pytest.fixture
@@ -176,7 +176,6 @@ def test_embeddings_of_many_numbers_take_several_lines(toys):
 
 @pytest.fixture
 def explorer(toys, method):
-    widgets = pytest.importorskip("mnclglf_lite.explorers")
     return widgets.CombineExplorer(toys.test, method, picture=1)
 
 
@@ -199,18 +198,16 @@ def test_a_pressed_pair_is_told(explorer):
 
 
 def test_what_cannot_be_is_said_in_words(explorer, toys, method):
-    widgets = pytest.importorskip("mnclglf_lite.explorers")
     png = explorer.picture.png
     explorer.combine.value = 5
     assert "cannot combine 5 of 4 patches" in explorer.words and explorer.picture.png == png
     explorer.grid.value = 3
     assert explorer.picture.problem == "" and "126 combinations" in explorer.words
-    one = dataset.ImageSet(torch.zeros(4, 3, 1, 1, dtype=torch.uint8), torch.zeros(4).long(), ("a",), "x", "test")
     cases = {
         "an image set of 0": (toys.test.subset(torch.arange(0)), method),
         "an image set of 1": (toys.test.subset(torch.arange(1)), method),
         "this is SimCLR": (toys.test, build_method(tiny("simclr"), 10)),
-        "cannot be cut": (one, method),
+        "cannot be cut": (noise(side=1), method),
     }
     for words, args in cases.items():
         with pytest.raises(InputError, match=words):
@@ -218,7 +215,6 @@ def test_what_cannot_be_is_said_in_words(explorer, toys, method):
 
 
 def test_a_run_or_nothing_may_be_given(toys):
-    widgets = pytest.importorskip("mnclglf_lite.explorers")
     begun = new_run(tiny(steps=9), 320, 10, torch.device("cpu"))
     begun.step = 4
     explorer = widgets.CombineExplorer(toys.test, begun)
@@ -249,47 +245,19 @@ explorer""",
 
 @needs_browser()
 def test_in_jupyterlab(browser, lab):
-    from playwright.sync_api import expect
-
     write_notebook(lab.folder / "combine.ipynb", *CELLS)
     page = lab.open(browser, "combine.ipynb")
-    words, picture = page.locator(".mnclglf-picture .words"), page.locator(".mnclglf-picture img")
-    words.wait_for()
-
-    def moves(act):
-        text, src = words.text_content(), picture.get_attribute("src")
-        act()
-        page.wait_for_function("t => document.querySelector('.mnclglf-picture .words').textContent !== t", arg=text)
-        page.wait_for_function("s => document.querySelector('.mnclglf-picture img').src !== s", arg=src)
-        assert words.get_attribute("class") == "words"
-
-    def control(name):
-        return page.locator(".widget-inline-hbox", has=page.get_by_text(name, exact=True))
-
-    def drag(name, share):
-        bar = control(name).locator(".noUi-base")
-        control(name).get_by_role("slider").hover()
-        page.mouse.down()
-        box = bar.bounding_box()
-        page.mouse.move(box["x"] + share * box["width"], box["y"] + box["height"] / 2)  # one move, one redraw
-        page.mouse.up()
-
-    place = page.get_by_role("button", name="pair 2: A + C")
-    moves(place.click)
-    expect(words).to_contain_text("pair 2 = A + C: mean of 2 pooled features, projected to 128 numbers")
-    moves(lambda: page.get_by_role("button", name="pair 5: B + D").press("Enter"))
+    one = OnPage(page)
+    one.changes(page.get_by_role("button", name="pair 2: A + C").click, "pair 2 = A + C")
+    one.changes(lambda: page.get_by_role("button", name="pair 5: B + D").press("Enter"), "pair 5 = B + D")
     for name, share in (("picture", 0.6), ("seed", 0.3)):
-        moves(lambda name=name, share=share: drag(name, share))
-        moves(lambda name=name: control(name).get_by_role("slider").press("ArrowRight"))
-    select = control("grid").locator("select")
-    moves(lambda: select.select_option(label="3x3"))
-    moves(
-        lambda: [select.press(key) for key in ("Enter", "ArrowUp", "Enter")]
-    )  # the list opens; bare arrows are the notebook's
-    moves(lambda: control("combine").get_by_role("slider").press("ArrowRight"))
-    moves(lambda: drag("combine", 0))
+        one.drag(name, share)
+        one.press(name, "ArrowRight")
+    one.select("grid", "3x3")
+    one.press("combine", "ArrowRight")
+    one.drag("combine", 0)
     assert lab.python("combine.ipynb", "explorer.found.members") == "[(0,), (1,), (2,), (3,)]"
     assert lab.python("combine.ipynb", "tuple(explorer.found.embeddings.shape)") == "(4, 128)"
-    control("combine").get_by_role("slider").press("End")  # 9 of 4 patches: the words say why not, the picture stays
+    one.control("combine").get_by_role("slider").press("End")  # 9 of 4 patches: the words say why not, the picture stays
     page.locator(".mnclglf-picture .problem").get_by_text("cannot combine 9 of 4 patches").wait_for()
     assert page.left == [] and page.errors == []

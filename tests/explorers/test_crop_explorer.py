@@ -5,9 +5,9 @@ import re
 import numpy as np
 import pytest
 import torch
-from browser import needs_browser, write_notebook
+from browser import OnPage, needs_browser, write_notebook
 from conftest import QUIET, tiny
-from drawn import boxes_of, fits_its_page
+from drawn import boxes_of, fits_its_page, noise
 
 from mnclglf_lite.core.errors import InputError
 from mnclglf_lite.data import dataset, toybox
@@ -29,6 +29,7 @@ from mnclglf_lite.views.patches import grid_patches, patch_boxes
 from mnclglf_lite.views.view import View, denormalise, normalise
 
 pytest.importorskip("PIL")
+widgets = pytest.importorskip("mnclglf_lite.explorers")
 
 KNOBS = {
     "scale": (0.3, 0.9), "local_scale": (0.1, 0.3), "ratio": (0.5, 2.0), "local": "grid", "grid": 2, "small_views": 3,
@@ -110,7 +111,6 @@ def test_the_views_shown_are_those_that_a_step_makes_and_the_method_divides(toys
 
 def test_a_run_with_the_explorers_views_trains_on_what_was_shown(toys, monkeypatch, tmp_path):
     """The first picture of the first batch, in a batch as large as the explorer's, with the explorer's seed."""
-    widgets = pytest.importorskip("mnclglf_lite.explorers")
     recipe = tiny(batch_size=DRAWS, queue=DRAWS, steps=2, seed=7)
     index = int(batch_order(7, 0, len(toys.train))[0])
     explorer = widgets.CropExplorer(toys.train, recipe, picture=index)
@@ -329,7 +329,6 @@ def test_pictures_and_views_of_other_sizes(side, size):
 
 @pytest.fixture
 def explorer(toys):
-    widgets = pytest.importorskip("mnclglf_lite.explorers")
     return widgets.CropExplorer(toys.test, tiny(), picture=1)
 
 
@@ -379,7 +378,6 @@ def test_a_pressed_view_is_told_and_shown_alone(explorer):
 
 
 def test_the_target_can_be_reached_on_the_picture_that_comes_first():
-    widgets = pytest.importorskip("mnclglf_lite.explorers")
     explorer = widgets.CropExplorer()
     assert len(explorer.pictures) == dataset.TOY_TEST and explorer.reached is False
     assert "not reached" in explorer.words
@@ -390,7 +388,6 @@ def test_the_target_can_be_reached_on_the_picture_that_comes_first():
 
 
 def test_a_size_that_a_grid_does_not_divide_is_said():
-    widgets = pytest.importorskip("mnclglf_lite.explorers")
     images, labels, factors, masks = toybox.draw(4, 0)
     pictures = dataset.ImageSet(images, labels, toybox.CLASSES, "toybox", "test", factors, masks)
     explorer = widgets.CropExplorer(pictures)
@@ -402,7 +399,6 @@ def test_a_size_that_a_grid_does_not_divide_is_said():
 
 
 def test_without_masks_there_is_no_target(toys):
-    widgets = pytest.importorskip("mnclglf_lite.explorers")
     bare = dataset.ImageSet(toys.test.images, toys.test.labels, toys.test.classes, "folder:x", "test")
     explorer = widgets.CropExplorer(bare, tiny())
     assert explorer.reached is None and "arget:" not in explorer.words and "object" not in explorer.words
@@ -411,7 +407,6 @@ def test_without_masks_there_is_no_target(toys):
 
 
 def test_what_cannot_be_is_said_in_words(toys):
-    widgets = pytest.importorskip("mnclglf_lite.explorers")
     explorer = widgets.CropExplorer(toys.test, tiny(view=View(size=10, blur_p=0.0)))
     png = explorer.picture.png
     explorer.local.value = ("grid", 3)  # patches of 3 pixels are too small for this network
@@ -421,10 +416,8 @@ def test_what_cannot_be_is_said_in_words(toys):
     cases = {
         "empty": (toys.test.subset(torch.arange(0)), tiny()),
         "recipe is for 'simclr'": (toys.test, tiny("simclr")),
-        r"\(3, 1, 1\) cannot be cut": (
-            dataset.ImageSet(torch.zeros(2, 3, 1, 1, dtype=torch.uint8), torch.zeros(2).long(), ("a",), "x", "test"), tiny()
-        ),
-    }  # fmt: skip
+        r"\(3, 1, 1\) cannot be cut": (noise(side=1), tiny()),
+    }
     for words, args in cases.items():
         with pytest.raises(InputError, match=words):
             widgets.CropExplorer(*args)
@@ -444,68 +437,32 @@ explorer""",
 
 @needs_browser()
 def test_in_jupyterlab(browser, lab):
-    from playwright.sync_api import expect
-
     write_notebook(lab.folder / "crops.ipynb", *CELLS)
     page = lab.open(browser, "crops.ipynb")
-    words, picture = page.locator(".mnclglf-picture .words"), page.locator(".mnclglf-picture img")
-    words.wait_for()
-
-    def moves(what, act, draws=True):
-        """An action that must change the words, and the picture too."""
-        text, src = words.text_content(), picture.get_attribute("src")
-        act()
-        page.wait_for_function("t => document.querySelector('.mnclglf-picture .words').textContent !== t", arg=text)
-        if draws:
-            page.wait_for_function("s => document.querySelector('.mnclglf-picture img').src !== s", arg=src)
-        assert words.get_attribute("class") == "words", what  # no problem
-
-    def control(name):
-        return page.locator(".widget-inline-hbox", has=page.get_by_text(name, exact=True))
-
-    def press(name, key, draws=True):
-        moves(name, lambda: control(name).get_by_role("slider").first.press(key), draws)
-
-    def drag(name, share, draws=True):
-        def act():
-            bar = control(name).locator(".noUi-base")
-            handle = control(name).get_by_role("slider").first
-            handle.hover()
-            page.mouse.down()
-            box = bar.bounding_box()
-            page.mouse.move(box["x"] + share * box["width"], box["y"] + box["height"] / 2)  # one move, one redraw
-            page.mouse.up()
-
-        moves(name, act, draws)
-
+    one = OnPage(page)
     # the local scale first concerns nothing, and the words say so; then small views have it
-    press("local scale", "ArrowRight", draws=False)
+    one.press("local scale", "ArrowRight", draws=False)
     ways = {  # where the mouse drags it, and then a key that moves it far enough for this picture to change
         "small local views": (0.4, "ArrowRight"), "picture": (0.8, "ArrowLeft"), "global scale": (0.2, "PageUp"),
         "local scale": (0.1, "PageUp"), "flip, probability": (0.9, "Home"), "colour strength": (0.2, "Home"),
         "blur, probability": (0.7, "Home"), "seed": (0.5, "ArrowRight"),
     }  # fmt: skip
     for name, (share, key) in ways.items():
-        drag(name, share)
-        press(name, key)
-    for name, option in (("aspect, width / height", "1/2 to 2"), ("local views", "random local crops")):
-        select = control(name).locator("select")
-        moves(name, lambda select=select, option=option: select.select_option(label=option))
-        # bare arrows are the notebook's own keys: Enter opens the list
-        moves(name, lambda select=select: [select.press(key) for key in ("Enter", "ArrowUp", "Enter")])
+        one.drag(name, share)
+        one.press(name, key)
+    one.select("aspect, width / height", "1/2 to 2")
+    one.select("local views", "random local crops")
     button, box = page.get_by_role("button", name="new draw"), page.get_by_label("maps of 200 draws")
-    moves("new draw", button.click)
-    moves("new draw", lambda: button.press("Enter"))
-    moves("maps", box.click)
-    moves("maps", lambda: box.press("Space"))
-    place = page.get_by_role("button", name="view A1: its box alone")
-    moves("A1", place.click)
-    expect(words).to_contain_text("A1 is the box")
-    moves("A", lambda: page.get_by_role("button", name="view A: its box alone").press("Enter"))
+    one.changes(button.click)
+    one.changes(lambda: button.press("Enter"))
+    one.changes(box.click)
+    one.changes(lambda: box.press("Space"))
+    one.changes(page.get_by_role("button", name="view A1: its box alone").click, "A1 is the box")
+    one.changes(lambda: page.get_by_role("button", name="view A: its box alone").press("Enter"), "A is the box")
 
     got = lab.python("crops.ipynb", "explorer.views.local, explorer.views.grid, explorer.views.small_views")
-    assert got == str(("grid", 3, int(control("small local views").locator(".widget-readout").text_content())))
+    assert got == str(("grid", 3, int(one.control("small local views").locator(".widget-readout").text_content())))
     low, high = (float(x) for x in lab.python("crops.ipynb", "explorer.views.view.scale").strip("()").split(","))
-    assert control("global scale").locator(".widget-readout").text_content() == f"{low:.2f} – {high:.2f}"
+    assert one.control("global scale").locator(".widget-readout").text_content() == f"{low:.2f} – {high:.2f}"
     assert lab.python("crops.ipynb", "explorer.views.view.ratio") == "(0.6666666666666666, 1.5)"
     assert page.left == [] and page.errors == []

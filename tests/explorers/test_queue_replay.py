@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import clouds, cosine
-from drawn import boxes_of, fits_its_page
+from drawn import boxes_of, fits_its_page, noise
 
 from mnclglf_lite.core.errors import InputError
 from mnclglf_lite.data import dataset
@@ -187,11 +187,8 @@ def test_everything_is_on_the_page_and_the_same_again(story, size, pushed):
 
 
 def test_many_classes_many_queries_and_tiny_pictures():
-    features, _ = clouds(200, 6)
-    labels = torch.arange(200) % 20
-    names = tuple(f"a long name {i}" for i in range(20))
-    many = dataset.ImageSet(torch.randint(0, 256, (200, 3, 1, 1), dtype=torch.uint8), labels, names, "x", "test")
-    story = QueueStory(features, many, batch=16)
+    many = noise(200, 1, [f"a long name {i}" for i in range(20)])
+    story = QueueStory(clouds(200, 6)[0], many, batch=16)
     assert len(story.queries) == 12 and story.chance == 0.05
     drawing = queue_figure(story, story.moment(16, 2, 11))
     x, _, width, _ = drawing.places[-1].box

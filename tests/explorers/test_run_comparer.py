@@ -7,21 +7,16 @@ from pathlib import Path
 import pytest
 import torch
 from browser import needs_browser, write_notebook
+from drawn import noise
 from shelves import comparison, put, result
 
 from mnclglf_lite.core.errors import InputError
-from mnclglf_lite.data import dataset
 from mnclglf_lite.results import summary
 
 pytest.importorskip("ipywidgets")
 pytest.importorskip("anywidget")
 
 from mnclglf_lite.explorers import RunComparer  # noqa: E402
-
-
-def pictures(count=12, side=8):
-    images = torch.randint(0, 256, (count, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    return dataset.ImageSet(images, torch.arange(count) % 3, ("cat", "dog", "hen"), "toybox", "test")
 
 
 def shelf(folder):
@@ -34,7 +29,7 @@ def shelf(folder):
 
 @pytest.fixture
 def comparer(tmp_path):
-    return RunComparer(shelf(tmp_path), pictures(), features={"given": torch.randn(12, 4)})
+    return RunComparer(shelf(tmp_path), noise(), features={"given": torch.randn(12, 4)})
 
 
 def test_every_control_changes_picture_and_words(comparer):

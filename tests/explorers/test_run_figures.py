@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import QUIET, cosine, tiny
-from drawn import boxes_of, fits_its_page
+from drawn import boxes_of, fits_its_page, noise
 from shelves import comparison, history, put
 
 from mnclglf_lite.core.errors import InputError
@@ -200,11 +200,6 @@ def test_without_published_numbers_a_dot_plot_is_what_it_was():
 # --- strips ---
 
 
-def pictures(count=12, side=4, classes=3, seed=0):
-    images = torch.randint(0, 256, (count, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
-    return dataset.ImageSet(images, torch.arange(count) % classes, tuple("abc"[:classes]), "toybox", "test")
-
-
 def strips(spaces, records, query, k=8):
     """Rows of neighbours as a drawing, and the neighbours themselves."""
     near = spaces.neighbours(records, query, k)
@@ -218,7 +213,7 @@ def slow_nearest(features, query, k):
 
 
 def test_neighbours_are_those_of_a_slow_search_in_each_space():
-    some, features = pictures(), torch.randn(12, 5, generator=torch.Generator().manual_seed(1))
+    some, features = noise(side=4), torch.randn(12, 5, generator=torch.Generator().manual_seed(1))
     linear = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 6))
     spaces = FeatureSpaces(some, {"net": linear}, {"given": features})
     seen = whole_images(some.images)  # as any network sees them
@@ -233,7 +228,7 @@ def test_neighbours_are_those_of_a_slow_search_in_each_space():
 
 
 def test_each_box_holds_its_picture_framed_by_whether_it_agrees():
-    some = pictures(side=32)
+    some = noise(side=32)
     found, near = strips(FeatureSpaces(some), [], 5)
     sheet = np.asarray(found.picture)
     for j, (left, top, width, height) in zip(near["raw pixels"], boxes_of(found).values(), strict=True):
@@ -248,7 +243,7 @@ def test_each_box_holds_its_picture_framed_by_whether_it_agrees():
 
 
 def test_a_picture_with_many_doubles_is_still_not_its_own_neighbour():
-    spaces = FeatureSpaces(pictures(), features={"collapsed": torch.ones(12, 3)})
+    spaces = FeatureSpaces(noise(), features={"collapsed": torch.ones(12, 3)})
     for query, expected in ((0, [1, 2, 3]), (1, [0, 2, 3]), (11, [0, 1, 2])):
         assert spaces.neighbours([], query, 3)["collapsed"] == expected
 
@@ -277,13 +272,13 @@ def test_where_nothing_is_at_hand_it_says_what_to_do(tmp_path, trained):
     own = json.loads((tmp_path / "own-seed0" / "recipe.json").read_text())
     (tmp_path / "own-seed0" / "recipe.json").write_text(json.dumps(own | {"method": "own"}))
     simclr, mine = load_records(tmp_path)
-    found, near = strips(FeatureSpaces(pictures()), [simclr, mine], 0)
+    found, near = strips(FeatureSpaces(noise()), [simclr, mine], 0)
     assert set(near) == {"raw pixels"} and "No weights at hand for simclr, own." in found.words
     for part in ("mnclglf-lite", "--steps 30", "--out runs/again/simclr-seed0 (it took 4 s)",  # 4.5, to even
                  "encoders={'simclr': 'runs/again/simclr-seed0'}"):  # fmt: skip
         assert part in found.words
     assert "'own' is not known here" in neighbours.again(mine)
-    given, near = strips(FeatureSpaces(pictures(), {"simclr": lambda x: x.flatten(1)}), [simclr], 0)
+    given, near = strips(FeatureSpaces(noise(), {"simclr": lambda x: x.flatten(1)}), [simclr], 0)
     assert "No weights" not in given.words and near["simclr"] == near["raw pixels"]
 
 
@@ -295,19 +290,19 @@ def test_pictures_of_another_set_are_said_to_be_that(trained, toys):
 
 
 def test_larger_pictures_are_shrunk_for_the_pixel_row_and_few_pictures_have_few_neighbours():
-    near = FeatureSpaces(pictures(3, side=40)).neighbours([], 0)
+    near = FeatureSpaces(noise(3, side=40)).neighbours([], 0)
     assert list(near) == ["32x32 pixels"] and sorted(near["32x32 pixels"]) == [1, 2]
 
 
 @pytest.mark.parametrize(
     "call, words",
     [
-        (lambda: FeatureSpaces(pictures(1)), "needs others to be its neighbours; got 1"),
-        (lambda: FeatureSpaces(pictures(), None, {"a": torch.full((12, 2), math.nan)}), "features of a.*not finite"),
-        (lambda: FeatureSpaces(pictures(), None, {"a": torch.zeros(11, 2)}), "features of a: 11 rows for 12 pictures"),
-        (lambda: FeatureSpaces(pictures(), {"a": abs}, {"a": torch.zeros(12, 2)}), "both have a"),
-        (lambda: FeatureSpaces(pictures()).neighbours([], 12), "pictures 0 to 11; got 12"),
-        (lambda: FeatureSpaces(pictures(), {"a": "nowhere"}).of("a"), "no checkpoint at nowhere"),
+        (lambda: FeatureSpaces(noise(1)), "needs others to be its neighbours; got 1"),
+        (lambda: FeatureSpaces(noise(), None, {"a": torch.full((12, 2), math.nan)}), "features of a.*not finite"),
+        (lambda: FeatureSpaces(noise(), None, {"a": torch.zeros(11, 2)}), "features of a: 11 rows for 12 pictures"),
+        (lambda: FeatureSpaces(noise(), {"a": abs}, {"a": torch.zeros(12, 2)}), "both have a"),
+        (lambda: FeatureSpaces(noise()).neighbours([], 12), "pictures 0 to 11; got 12"),
+        (lambda: FeatureSpaces(noise(), {"a": "nowhere"}).of("a"), "no checkpoint at nowhere"),
     ],
 )
 def test_bad_input(call, words):
