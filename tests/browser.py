@@ -29,6 +29,12 @@ FLAGS = [  # no sandbox: tests may run as root; the rest keeps the browser from 
     "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
 ]  # fmt: skip
 HERE = {"127.0.0.1", "localhost", ""}
+TOYS = """
+from mnclglf_lite.data import dataset, toybox
+from mnclglf_lite.explorers import CombineExplorer, CropExplorer
+images, labels, factors, masks = toybox.draw(40, 0)
+pictures = dataset.ImageSet(images, labels, toybox.CLASSES, "toybox", "test", factors, masks)
+"""  # a cell
 
 
 def needs_browser():

@@ -155,6 +155,17 @@ def resized(tile: np.ndarray, side: int) -> Image:
     return Image.fromarray(np.ascontiguousarray(tile)).resize((side, side), how)
 
 
+def tiled(tiles: Sequence[Image], columns: int, gap: int = 0) -> Image:
+    """Images of one size in rows of `columns`, on white."""
+    from PIL import Image
+
+    width, height = tiles[0].width + gap, tiles[0].height + gap
+    sheet = Image.new("RGB", (columns * width - gap, -(-len(tiles) // columns) * height - gap), "white")
+    for i, tile in enumerate(tiles):
+        sheet.paste(tile, (i % columns * width, i // columns * height))
+    return sheet
+
+
 def fitting(draw: ImageDraw, text: str, size: int, width: float) -> str:
     """The text, its end cut off where it is too long."""
     if draw.textlength(text, font(size)) <= width:

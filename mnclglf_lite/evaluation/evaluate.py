@@ -110,13 +110,9 @@ def protocols(bank: int) -> dict[str, dict[str, Any]]:
 
 
 def evaluate(
-    encoder: Encoder,
-    splits: Splits,
-    split: str = "holdout",
-    transforms: tuple[str, ...] = TRANSFORMS,
-    linear: bool = True,
+    encoder: Encoder, splits: Splits, split: str = "holdout", transforms: tuple[str, ...] = TRANSFORMS, linear: bool = True,
     size: int | None = None,
-) -> dict[str, Any]:
+) -> dict[str, Any]:  # fmt: skip
     """One encoder under every protocol: plain JSON types; protocols, sizes, hardware and seconds beside them.
 
     The bank and the probe's training set are `splits.train`; the queries `splits.holdout` or `splits.test`.
@@ -177,13 +173,9 @@ def baselines(
 
 
 def baseline_rows(
-    random_encoder: nn.Module,
-    splits: Splits,
-    split: str,
-    size: int | None = None,
-    log: Callable[[str], None] = print,
+    random_encoder: nn.Module, splits: Splits, split: str, size: int | None = None, log: Callable[[str], None] = print,
     others: Mapping[str, nn.Module] | None = None,
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, dict[str, Any]]:  # fmt: skip
     """`evaluate` of every baseline. Rows that no run can change (pixels, thumbnails) take minutes on a large set, so they
     are measured once and kept in `data_root()/baselines`, under the hash of the pictures and the protocols."""
     asked = query_split(splits, split)

@@ -145,12 +145,7 @@ def accuracy(scores: Tensor, truth: Tensor) -> dict[str, float]:
 
 
 def knn(
-    bank: Tensor,
-    bank_labels: Tensor,
-    queries: Tensor,
-    query_labels: Tensor,
-    protocol: KnnProtocol,
-    classes: int,
+    bank: Tensor, bank_labels: Tensor, queries: Tensor, query_labels: Tensor, protocol: KnnProtocol, classes: int
 ) -> dict[str, float]:
     """Top-1 and top-5 accuracy (0 to 1) of `queries` (M, D) among the labelled `bank` (N, D). Ties: see the
     two halves.

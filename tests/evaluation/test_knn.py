@@ -132,17 +132,14 @@ def test_knn_refuses_what_cannot_be():
     for k, alone in ((0, False), (31, False), (30, True)):
         with pytest.raises(InputError, match=f"asks for {k} neighbours of a bank of 30; use 1 <= k <= {30 - alone}"):
             knn.nearest_neighbours(bank, bank, k, exclude_self=alone)
-    with pytest.raises(InputError, match="200 neighbours of a bank of 30"):
-        knn.knn(bank, labels, bank, labels, KnnProtocol(), 4)
-    with pytest.raises(InputError, match="as many labels"):
-        knn.knn(bank, labels[:-1], bank, labels, KnnProtocol(k=3), 4)
-    with pytest.raises(InputError, match="as many labels"):
-        knn.knn(bank, labels, bank[:0], labels[:0], KnnProtocol(k=3), 4)
-    with pytest.raises(InputError, match="labels from 0 to 2; got 0 to 3"):
-        knn.knn(bank, labels, bank, labels, KnnProtocol(k=3), 3)
-    with pytest.raises(InputError, match="not finite"):
-        knn.knn(bank * float("nan"), labels, bank, labels, KnnProtocol(k=3), 4)
-    with pytest.raises(InputError, match="did you mean 'whitened'"):
-        KnnProtocol(transform="white")
-    with pytest.raises(InputError, match="temperature > 0"):
-        KnnProtocol(temperature=0.0)
+    for call, words in (
+        (lambda: knn.knn(bank, labels, bank, labels, KnnProtocol(), 4), "200 neighbours of a bank of 30"),
+        (lambda: knn.knn(bank, labels[:-1], bank, labels, KnnProtocol(k=3), 4), "as many labels"),
+        (lambda: knn.knn(bank, labels, bank[:0], labels[:0], KnnProtocol(k=3), 4), "as many labels"),
+        (lambda: knn.knn(bank, labels, bank, labels, KnnProtocol(k=3), 3), "labels from 0 to 2; got 0 to 3"),
+        (lambda: knn.knn(bank * math.nan, labels, bank, labels, KnnProtocol(k=3), 4), "not finite"),
+        (lambda: KnnProtocol(transform="white"), "did you mean 'whitened'"),
+        (lambda: KnnProtocol(temperature=0.0), "temperature > 0"),
+    ):
+        with pytest.raises(InputError, match=words):
+            call()

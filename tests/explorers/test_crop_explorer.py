@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 import torch
-from browser import OnPage, needs_browser, write_notebook
+from browser import TOYS, OnPage, needs_browser, write_notebook
 from conftest import QUIET, tiny
 from drawn import boxes_of, fits_its_page, noise
 
@@ -209,9 +209,8 @@ def test_count_against_slow_loops():
         for y, x in pixels:
             times[y, x] += sum(holds(box, y, x) for box in mine)
     got = coverage.count(whole, local, hw, mask)
-    assert got.whole_area == pytest.approx(np.mean(areas["whole"])) and got.local_area == pytest.approx(
-        np.mean(areas["local"])
-    )
+    assert got.whole_area == pytest.approx(np.mean(areas["whole"]))
+    assert got.local_area == pytest.approx(np.mean(areas["local"]))
     assert got.overlap == pytest.approx(np.mean(overlaps), abs=1e-6)
     assert got.inside == pytest.approx(np.mean(inside)) and 0 < got.inside < 1
     assert got.touch == pytest.approx(np.mean(touch)) and 0 < got.touch < 1
@@ -425,19 +424,10 @@ def test_what_cannot_be_is_said_in_words(toys):
 
 # --- a real browser ---
 
-CELLS = (
-    """from mnclglf_lite.data import dataset, toybox
-images, labels, factors, masks = toybox.draw(8, 0)
-pictures = dataset.ImageSet(images, labels, toybox.CLASSES, "toybox", "test", factors, masks)""",
-    """from mnclglf_lite.explorers import CropExplorer
-explorer = CropExplorer(pictures)
-explorer""",
-)
-
 
 @needs_browser()
 def test_in_jupyterlab(browser, lab):
-    write_notebook(lab.folder / "crops.ipynb", *CELLS)
+    write_notebook(lab.folder / "crops.ipynb", TOYS, "explorer = CropExplorer(pictures)\nexplorer")
     page = lab.open(browser, "crops.ipynb")
     one = OnPage(page)
     # the local scale first concerns nothing, and the words say so; then small views have it

@@ -105,10 +105,8 @@ def test_texts_fit_into_their_boxes_and_frames(name, graphs):
     for lane, rects in places.lanes.items():
         for number, rect in enumerate(rects):
             lines = diagram.headings(graph, lane, number > 0)
-            assert (
-                max(canvas.font(TEXT if i == 0 else SMALL).getlength(x) for i, x in enumerate(lines)) + PAD
-                < rect[2] - rect[0]
-            )
+            widest = max(canvas.font(TEXT if i == 0 else SMALL).getlength(x) for i, x in enumerate(lines))
+            assert widest + PAD < rect[2] - rect[0]
             first = min(box[1] for key, box in places.boxes.items() if inside(box[:2], rect, -0.5))
             assert first - rect[1] >= 4 + diagram.LINE * len(lines)  # the heading ends before the first box begins
 
@@ -350,9 +348,8 @@ def test_the_whole_figure(graphs):
 def test_words_say_where_gradients_stop(graphs):
     assert "from loss to z1 (projector, call 1) (detach holds it still)" in describe(graphs["simsiam"])
     assert "from loss_local to p1 (predictor, call 1) (detach holds it still)" in describe(graphs["mnclglf-released"])
-    assert "No gradient is stopped" in describe(graphs["simclr"]) and "Labels reach the loss" in describe(
-        graphs["supervised"]
-    )
+    assert "No gradient is stopped" in describe(graphs["simclr"])
+    assert "Labels reach the loss" in describe(graphs["supervised"])
     assert "queue holds (32, 8), takes in k1 and k2 after the step" in describe(graphs["moco"])
 
 

@@ -66,7 +66,8 @@ def test_words_tell_all_that_was_done():
     assert two.words.startswith(plain)
     for part in (
         f"Only {NAMES[i % 3]}", f"Pinned: {NAMES[i % 3]}, picture {i}", f"untrained: {same[0]} of 5",
-        f"; trained: {same[1]} of 5", f"{both} of 5 neighbours are the same", f"4 pictures, {tally(torch.tensor(CHOSEN[:4]) % 3, NAMES)}.",
+        f"; trained: {same[1]} of 5", f"{both} of 5 neighbours are the same",
+        f"4 pictures, {tally(torch.tensor(CHOSEN[:4]) % 3, NAMES)}.",
     ):  # fmt: skip
         assert part in two.words
 

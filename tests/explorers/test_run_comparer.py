@@ -77,9 +77,8 @@ def test_pressing_a_neighbour_walks_to_it_again_and_again(comparer):
     assert [place["name"] for place in places] == [f"{row}.{i}" for row in range(2) for i in range(8)]
     for name, row in (("0.0", "raw pixels"), ("0.0", "raw pixels"), ("1.3", "given")):
         target = comparer.near[row][int(name[2])]
-        assert f"neighbour {int(name[2]) + 1} by {row}: picture {target}, " in next(
-            place["label"] for place in comparer.picture.places if place["name"] == name
-        )
+        labels = {place["name"]: place["label"] for place in comparer.picture.places}
+        assert f"neighbour {int(name[2]) + 1} by {row}: picture {target}, " in labels[name]
         comparer.picture.chosen = name
         assert comparer.query.value == target and f"picture {target}, class" in comparer.words and comparer.chosen == ""
     comparer.panel.value = "curves"

@@ -452,16 +452,12 @@ def test_networks_are_found_where_they_are():
         "queues.global", "queues.hyper",
     ]  # fmt: skip
     _, mnclglf = made("mnclglf")
-    assert same_architecture(mnclglf.backbone, mnclglf.momentum_backbone) and not same_architecture(
-        mnclglf.backbone, mnclglf.projector
-    )
+    assert same_architecture(mnclglf.backbone, mnclglf.momentum_backbone)
+    assert not same_architecture(mnclglf.backbone, mnclglf.projector)
     assert short_name(mnclglf.projector) == "linear 16 - 16 - 8" and short_name(mnclglf.backbone) == "ResNet"
     assert short_name(cgh.student.mix) == "Conv2d and 2 more"
-    assert (
-        buffer_of(Queue(4, 2)).shape == (4, 2)
-        and buffer_of(nn.BatchNorm1d(3, affine=False)) is None
-        and buffer_of(projector((2, 2))) is None
-    )
+    assert buffer_of(Queue(4, 2)).shape == (4, 2)
+    assert buffer_of(nn.BatchNorm1d(3, affine=False)) is None and buffer_of(projector((2, 2))) is None
 
 
 def test_a_queue_that_is_filled_on_the_way_is_seen_too(own, toys):

@@ -209,9 +209,8 @@ def test_long_trails_are_thinned_and_keep_their_mean():
     assert thinned(points) == points
     points.append((float(len(points)), 0.5))
     thin = thinned(points)
-    assert (
-        len(thin) == progress.MOST // 2 + 1 and thin[-1] == points[-1] and thin[0] == (0.5, (math.sin(0) + math.sin(1)) / 2)
-    )
+    assert len(thin) == progress.MOST // 2 + 1
+    assert thin[-1] == points[-1] and thin[0] == (0.5, (math.sin(0) + math.sin(1)) / 2)
     assert sum(y for _, y in thin[:-1]) * 2 == pytest.approx(sum(y for _, y in points[:-1]))
 
 
@@ -393,9 +392,7 @@ def test_in_jupyterlab_it_grows_is_stopped_with_the_square_button_and_goes_on(br
 
     # the notebook that is saved holds a picture of the end
     page.keyboard.press("Control+s")
-    end = base64.b64decode(
-        lab.python("board.ipynb", "__import__('base64').b64encode(board.picture.png).decode()").strip("'")
-    )
+    end = base64.b64decode(lab.python("board.ipynb", "__import__('base64').b64encode(board.picture.png).decode()")[1:-1])
 
     def saved():
         try:

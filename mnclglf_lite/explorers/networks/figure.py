@@ -73,7 +73,7 @@ def portrait(node: Node, picture: int, pictures: int) -> tuple[Image | None, str
         views = x[: min(len(x), PICTURES)]
         tiles = canvas.pixels(denormalise(views).clamp(0, 1))
         scale = max(1, min(3, WIDE // (len(tiles) * (tiles.shape[2] + 4))))
-        shown = _joined([canvas.enlarged(tile, scale) for tile in tiles], len(tiles))
+        shown = canvas.tiled([canvas.enlarged(tile, scale) for tile in tiles], len(tiles), 4)
         return shown, f"this view of the first {len(tiles)} pictures"
     if x.ndim == 4 and x.shape[-1] * x.shape[-2] > 1:
         maps = x[picture % len(x)][:CHANNELS]
@@ -82,7 +82,7 @@ def portrait(node: Node, picture: int, pictures: int) -> tuple[Image | None, str
         tiles = [canvas.enlarged(heatmap.signed(channel.float().numpy(), most), scale) for channel in maps]
         columns = len(tiles) if len(tiles) <= 12 else -(-len(tiles) // 2)
         caption = f"picture {picture}: its first {len(maps)} of {x.shape[1]} channels\n{COLOURS}{most:.2g}"
-        return _joined(tiles, columns), caption
+        return canvas.tiled(tiles, columns, 4), caption
     table = x.flatten(0, -2) if x.ndim > 1 else x[None]
     part = table[:HIGH, :WIDE]
     most = _limit(part)
@@ -97,14 +97,3 @@ def _limit(x: Tensor) -> float:
     """Where the colours end: 99 of 100 numbers lie within."""
     x = x.abs().flatten().float()
     return max(float(torch.quantile(x[:100_000], 0.99)), 1e-12)
-
-
-def _joined(tiles: list[Image], columns: int, gap: int = 4) -> Image:
-    """Tiles of one size in rows of `columns`."""
-    from PIL import Image
-
-    width, height = tiles[0].width + gap, tiles[0].height + gap
-    sheet = Image.new("RGB", (columns * width - gap, -(-len(tiles) // columns) * height - gap), "white")
-    for i, tile in enumerate(tiles):
-        sheet.paste(tile, (i % columns * width, i // columns * height))
-    return sheet

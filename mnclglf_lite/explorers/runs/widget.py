@@ -98,12 +98,9 @@ class RunComparer(Explorer):
     """
 
     def __init__(
-        self,
-        folder: str | Path = KEPT,
-        pictures: ImageSet | None = None,
-        encoders: Mapping[str, neighbours.Source] | None = None,
-        features: Mapping[str, Tensor] | None = None,
-    ):
+        self, folder: str | Path = KEPT, pictures: ImageSet | None = None,
+        encoders: Mapping[str, neighbours.Source] | None = None, features: Mapping[str, Tensor] | None = None,
+    ):  # fmt: skip
         self.groups = groups(load_records(folder))
         self.spaces = None if pictures is None else FeatureSpaces(pictures, encoders, features)
         self.near: dict[str, list[int]] = {}
