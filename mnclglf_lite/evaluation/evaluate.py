@@ -30,7 +30,7 @@ from ..models.batchnorm import SplitBatchNorm
 from ..models.freeze import Encoder, eval_mode
 from ..views.view import whole_images
 from .collapse import effective_rank, feature_std
-from .knn import KNN_20, KNN_DEFAULT, KNN_PLAIN, TRANSFORMS, KnnProtocol, check, neighbours, transformed, vote
+from .knn import KNN_20, KNN_DEFAULT, KNN_PLAIN, TRANSFORMS, KnnProtocol, check, nearest_neighbours, transformed, vote
 from .linear import LinearProtocol, linear_probe
 
 KNN_PROTOCOLS = {"knn": KNN_DEFAULT, "knn20": KNN_20, "knn10": KNN_PLAIN}
@@ -113,13 +113,9 @@ def protocols(bank: int) -> dict[str, dict[str, Any]]:
 
 
 def evaluate(
-    encoder: Encoder,
-    splits: Splits,
-    split: str = "holdout",
-    transforms: tuple[str, ...] = TRANSFORMS,
-    linear: bool = True,
+    encoder: Encoder, splits: Splits, split: str = "holdout", transforms: tuple[str, ...] = TRANSFORMS, linear: bool = True,
     size: int | None = None,
-) -> dict[str, Any]:
+) -> dict[str, Any]:  # fmt: skip
     """One encoder under every protocol: plain JSON types; protocols, sizes, hardware and seconds beside them.
 
     The bank and the probe's training set are `splits.train`; the queries `splits.holdout` or `splits.test`.
@@ -146,8 +142,8 @@ def evaluate(
     knns = {name: fitting(protocol, len(bank)) for name, protocol in KNN_PROTOCOLS.items()}
     most = max(protocol.k for protocol in knns.values())
     for transform in transforms:
-        # one search for all protocols
-        similarity, index = neighbours(*transformed(bank, queries, transform), most)
+        moved_bank, moved_queries = transformed(bank, queries, transform)
+        similarity, index = nearest_neighbours(moved_queries, moved_bank, most)  # one search for all protocols
         for name, protocol in knns.items():
             result.setdefault(name, {})[transform] = vote(similarity, labels[index], asked.labels, protocol, classes)
     seconds["knn"] = time.perf_counter() - begun
@@ -180,13 +176,9 @@ def baselines(
 
 
 def baseline_rows(
-    random_encoder: nn.Module,
-    splits: Splits,
-    split: str,
-    size: int | None = None,
-    log: Callable[[str], None] = print,
+    random_encoder: nn.Module, splits: Splits, split: str, size: int | None = None, log: Callable[[str], None] = print,
     others: Mapping[str, nn.Module] | None = None,
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, dict[str, Any]]:  # fmt: skip
     """`evaluate` of every baseline. Rows that no run can change (pixels, thumbnails) take minutes on a large set, so they
     are measured once and kept in `data_root()/baselines`, under the hash of the pictures and the protocols."""
     asked = query_split(splits, split)

@@ -71,14 +71,9 @@ def lars_(parameters: list[Tensor], buffers: list[Tensor], lr: float, momentum: 
 
 
 def paper_probe(
-    backbone: nn.Module,
-    train: ImageSet,
-    test: ImageSet,
-    protocol: PaperProtocol | None = None,
-    seed: int = 0,
-    size: int | None = None,
-    log: Callable[[str], None] = print,
-) -> dict[str, object]:
+    backbone: nn.Module, train: ImageSet, test: ImageSet, protocol: PaperProtocol | None = None, seed: int = 0,
+    size: int | None = None, log: Callable[[str], None] = print,
+) -> dict[str, object]:  # fmt: skip
     """Last and best top-1 / top-5 (0 to 1) under the protocol above, with the accuracy at every test.
 
     The backbone is only looked at. `size` is the side in pixels of training crops and test pictures, by
@@ -86,13 +81,8 @@ def paper_probe(
     """
     protocol = protocol or PaperProtocol()
     for part in (train, test):
-        check(
-            part.images.flatten(1)[:, :1],
-            part.labels,
-            f"linear protocol, {part.split}",
-            len(train.classes),
-            part is train,
-        )
+        pixel = part.images.flatten(1)[:, :1]
+        check(pixel, part.labels, f"linear protocol, {part.split}", len(train.classes), every=part is train)
     generator = torch.Generator(train.device).manual_seed(seed)
     asked = extract_features(backbone, test, size=size)
     classes, dim = len(train.classes), asked.shape[1]

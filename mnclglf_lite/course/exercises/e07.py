@@ -18,7 +18,7 @@ from ..exercise import Case, Exercise, KnownMistake, Property, rows
 
 def votes(bank: Tensor, labels: Tensor, queries: Tensor, k: int, temperature: float) -> Tensor:
     """Weight of each class's votes: bank (N, D) with labels (N,), queries (M, D) -> (M, classes)."""
-    similarity, index = knn.neighbours(bank, queries, k)  # (M, k) each
+    similarity, index = knn.nearest_neighbours(queries, bank, k)  # (M, k) each
     weight = (similarity / temperature).exp()
     return (weight[:, :, None] * F.one_hot(labels)[index]).sum(dim=1)  # (M, k, classes) -> (M, classes)
 
