@@ -115,11 +115,8 @@ def export(args: argparse.Namespace) -> None:
     from ..results import export as room
     from ..training.run import load_run
 
-    if args.part_mb is not None and not args.part_mb >= 1:
-        raise InputError(f"--part-mb must be at least 1; got {args.part_mb:g}")
-    part = round(args.part_mb * 1e6) if args.part_mb else None
-    path = room.export_run(load_run(args.folder, "cpu"), args.path or args.folder / "backbone.safetensors", args.half, part)
-    print("written to " + ", ".join(str(file) for file in room.parts(path)))
+    path = args.path or args.folder / "backbone.safetensors"
+    print(f"written to {room.export_run(load_run(args.folder, 'cpu'), path, args.half)}")
 
 
 # ---- what several commands need
@@ -298,8 +295,6 @@ def _export_flags(parser: Parser, words: Sequence[str]) -> None:
     parser.add_argument("folder", type=Path, help="folder of the run")
     parser.add_argument("path", type=Path, nargs="?", help="file to write (default: FOLDER/backbone.safetensors)")
     switch(parser, "--half", "float16, half as large")
-    text = "cut into files of at most so many megabytes"
-    flag(parser, "--part-mb", text, "one file", type=number(float, 20), metavar="MB")
 
 
 class Command(NamedTuple):

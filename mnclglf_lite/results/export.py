@@ -4,15 +4,13 @@
 
 works for a backbone of width 64, blocks (2, 2, 2, 2) and stem "imagenet": only fc.weight and fc.bias are
 missing.
-The file's metadata say what the weights are and how images must be normalised for them. In half precision a file is half
-as large; a large one may be cut into parts, NAME-1-of-3.safetensors and so on, each of which says the same of itself and is
-a file that safetensors reads. `load_backbone` takes NAME.safetensors, or any of the parts, for all of them.
+The file's metadata say what the weights are and how images must be normalised for them. In half precision it is half as
+large.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,20 +28,16 @@ if TYPE_CHECKING:
     from ..training.run import Run
 
 FORMAT = "mnclglf_lite backbone 1"
-HEADER = 64_000  # bytes kept free in a part for names, shapes and metadata: a ResNet-18's take 20,000
-OURS = ("format", "width", "blocks", "stem", "mean", "std", "version", "part")  # written by `export_backbone` itself
-PART = re.compile(r"(.+)-(\d+)-of-(\d+)")  # the name of a part, without its ending
+OURS = ("format", "width", "blocks", "stem", "mean", "std", "version")  # written by `export_backbone` itself
 
 
 def export_backbone(
     backbone: ResNet, path: str | Path, metadata: Mapping[str, Any] | None = None, half: bool = False,
-    part_bytes: int | None = None,
 ) -> Path:  # fmt: skip
     """Write the weights with `metadata` (values that are no strings become JSON); each file whole or not at all.
 
-    `half`: float16 in place of float32. `part_bytes`: no file is larger, if no single tensor is; None: one file. Returns
-    `path`, by which `parts` and `load_backbone` find what was written. The package adds format, width, blocks, stem, the
-    normalisation's mean and std, and its version.
+    `half`: float16 in place of float32. Returns the path. The package adds format, width, blocks, stem, the normalisation's
+    mean and std, and its version.
     """
     from safetensors.torch import save
 
@@ -65,59 +59,24 @@ def export_backbone(
     text = {key: value if isinstance(value, str) else json.dumps(value) for key, value in told.items()}
     if not path.parent.is_dir():
         raise InputError(f"there is no folder {path.parent} to write {path.name} into; create it first")
-    groups = cut(tensors, part_bytes - HEADER if part_bytes else None)
-    for number, group in enumerate(groups, start=1):
-        whole = len(groups) == 1
-        file = path if whole else path.with_name(f"{path.stem}-{number}-of-{len(groups)}.safetensors")
-        said = text if whole else text | {"part": f"{number} of {len(groups)}"}
-        write_atomically(file, save({key: tensors[key] for key in group}, said))
+    write_atomically(path, save(tensors, text))
     return path
 
 
-def cut(tensors: Mapping[str, torch.Tensor], most: int | None) -> list[list[str]]:
-    """Names in order, in groups of at most `most` bytes, or of one larger tensor."""
-    groups, used = [[]], 0
-    for key, value in tensors.items():
-        size = value.numel() * value.element_size()
-        if most is not None and used + size > most and groups[-1]:
-            groups, used = [*groups, []], 0
-        groups[-1].append(key)
-        used += size
-    return groups
-
-
-def export_run(run: Run, path: str | Path, half: bool = False, part_bytes: int | None = None) -> Path:
+def export_run(run: Run, path: str | Path, half: bool = False) -> Path:
     """The backbone of a run, with its recipe, image set, seed, steps and seconds of training."""
     recipe = run.recipe
     told = {"recipe": recipe.to_dict(), "method": recipe.method.name, "dataset": recipe.data.dataset}
     told |= {"seed": recipe.seed, "steps": run.step, "train_seconds": round(run.seconds, 1)}
-    return export_backbone(run.backbone, path, told, half, part_bytes)
-
-
-def parts(path: Path) -> list[Path]:
-    """All files of one export, from its name or from that of one part; `InputError` where one is missing."""
-    match = PART.fullmatch(path.stem)
-    name = match[1] if match else path.stem
-    if not match and path.is_file():
-        return [path]
-    named = (PART.fullmatch(each.stem) for each in path.parent.glob(f"{name}-*-of-*.safetensors"))
-    counts = {int(found[3]) for found in named if found}
-    if not counts:
-        raise InputError(f"there is no file {path}; mnclglf-lite export RUN {path} makes one")
-    if len(counts) > 1:
-        raise InputError(f"beside {path} lie parts of several exports ({sorted(counts)} parts); remove the older ones")
-    count = counts.pop()
-    files = [path.with_name(f"{name}-{number}-of-{count}.safetensors") for number in range(1, count + 1)]
-    if missing := [file.name for file in files if not file.is_file()]:
-        raise InputError(f"{path}: of its {count} parts {', '.join(missing)} is missing; export it again")
-    return files
+    return export_backbone(run.backbone, path, told, half)
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:
     """What the file says of itself, without reading the weights."""
     from safetensors import SafetensorError, safe_open
 
-    path = parts(Path(path))[0]
+    if not Path(path).is_file():
+        raise InputError(f"there is no file {path}; mnclglf-lite export RUN {path} makes one")
     try:
         with safe_open(path, "pt") as file:
             told = file.metadata() or {}
@@ -142,7 +101,7 @@ def load_backbone(path: str | Path) -> ResNet:
     told = read_metadata(path)
     try:
         backbone = ResNet(json.loads(told["width"]), json.loads(told["blocks"]), told["stem"])
-        backbone.load_state_dict({key: value for file in parts(Path(path)) for key, value in load_file(file).items()})
+        backbone.load_state_dict(load_file(path))
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"{path}: weights and metadata do not fit together ({error})") from error
     return backbone.eval()

@@ -270,7 +270,7 @@ def test_exported_weights_are_measured_as_their_run_is(run, tmp_path):
     """In half precision, too: the same pictures, protocols and baselines; rounding moves little."""
     whole = tmp_path / "whole.json"
     assert cli("evaluate", run[0], "--json", whole, "--device", "cpu")[0] == 0
-    code, out, err = cli("export", run[0], "w.safetensors", "--half", "--part-mb", 1)
+    code, out, err = cli("export", run[0], "w.safetensors", "--half")
     assert code == 0 and err == "" and "w.safetensors" in out
     code, out, err = cli("evaluate", "--weights", "w.safetensors", "--device", "cpu")
     assert code == 0 and err == "" and "not written down" in out and os.listdir(tmp_path).count("result.json") == 0
@@ -288,7 +288,6 @@ def test_what_is_to_be_measured_is_said_once(run, tmp_path):
     refused("one of the two", ["evaluate"], tmp_path)
     refused("one of the two", ["evaluate", run[0], "--weights", "w.safetensors"], tmp_path)
     refused("no file", ["evaluate", "--weights", "w.safetensors"], tmp_path)
-    refused("at least 1", ["export", run[0], "w.safetensors", "--part-mb", "0.5"], tmp_path)
 
 
 def test_explore_leaves_a_page_and_pictures(run, tmp_path):

@@ -6,7 +6,7 @@ from conftest import tiny
 
 from mnclglf_lite.core.errors import InputError
 from mnclglf_lite.models.resnet import ResNet
-from mnclglf_lite.results.export import export_backbone, export_run, load_backbone, parts, read_metadata, recipe_of
+from mnclglf_lite.results.export import export_backbone, export_run, load_backbone, read_metadata, recipe_of
 from mnclglf_lite.training import train
 from mnclglf_lite.views import view
 
@@ -131,32 +131,6 @@ def test_half_precision_is_half_as_large_and_as_near_as_it_can_be(tmp_path):
     net.conv1.weight.data[0, 0, 0, 0] = 1e6
     with pytest.raises(InputError, match="too large for float16"):
         export_backbone(net, half, half=True)
-
-
-def test_parts_are_small_and_any_of_them_stands_for_all(tmp_path):
-    net, most = trained(width=32, blocks=(1, 2), stem="patch"), 300_000
-    path = export_backbone(net, tmp_path / "a.safetensors", {"seed": 3}, part_bytes=most)
-    files = parts(path)
-    assert len(files) > 2 and not path.exists() and sorted(tmp_path.iterdir()) == sorted(files)
-    largest = max(value.numel() * value.element_size() for value in net.state_dict().values())
-    assert largest < most and max(file.stat().st_size for file in files) <= most
-    for name in (path, files[0], files[-1]):
-        back = load_backbone(name)
-        assert all(torch.equal(value, net.state_dict()[key]) for key, value in back.state_dict().items())
-        assert read_metadata(name)["seed"] == "3"
-    files[1].unlink()
-    with pytest.raises(InputError, match="a-2-of-"):
-        load_backbone(path)
-    export_backbone(net, path, part_bytes=2 * most)
-    with pytest.raises(InputError, match="several exports"):
-        load_backbone(path)
-
-
-def test_a_tensor_larger_than_a_part_gets_a_file_of_its_own(tmp_path):
-    net = trained(width=16, blocks=(1, 2), stem="patch")
-    path = export_backbone(net, tmp_path / "a.safetensors", part_bytes=64_001)
-    assert len(parts(path)) == len(net.state_dict())
-    assert all(torch.equal(value, net.state_dict()[key]) for key, value in load_backbone(path).state_dict().items())
 
 
 def test_weights_that_do_not_say_how_they_were_trained(tmp_path):
