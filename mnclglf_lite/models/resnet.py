@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
 from ..core.errors import InputError, unknown
@@ -99,9 +98,3 @@ class ResNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return ResNet.maps(self, x)["pooled"]  # the class's own: a compiled one may stand in its place
-
-
-@torch.no_grad()
-def parameter_count(module: nn.Module) -> int:
-    """Number of learnable numbers in a network."""
-    return sum(p.numel() for p in module.parameters())
