@@ -129,7 +129,7 @@ def test_what_cannot_be_is_said_in_words(tmp_path):
     c.panel.value = "final dots"
     c.group.value = "photos"
     c.methods.value = ("byol",)
-    assert "none of these runs is evaluated yet: `mnclglf-lite evaluate" in c.words
+    assert "no run here is evaluated yet: `mnclglf-lite evaluate" in c.words
     with pytest.raises(InputError, match="there is no folder"):
         RunComparer(tmp_path / "nowhere")
 
