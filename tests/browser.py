@@ -29,6 +29,12 @@ FLAGS = [  # no sandbox: tests may run as root; the rest keeps the browser from 
     "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
 ]  # fmt: skip
 HERE = {"127.0.0.1", "localhost", ""}
+TOYS = """
+from mnclglf_lite.data import dataset, toybox
+from mnclglf_lite.explorers import CombineExplorer, CropExplorer
+images, labels, factors, masks = toybox.draw(40, 0)
+pictures = dataset.ImageSet(images, labels, toybox.CLASSES, "toybox", "test", factors, masks)
+"""  # a cell
 
 
 def needs_browser():
@@ -171,6 +177,55 @@ class Lab:
         found = reply["content"]["user_expressions"]["it"]
         assert found["status"] == "ok", found
         return found["data"]["text/plain"]
+
+
+class OnPage:
+    """An explorer on a notebook's page: its controls by name, its figure, its words."""
+
+    def __init__(self, page, number=0):
+        self.page = page
+        self.area = page.locator(".jp-Cell .jp-OutputArea-output").filter(has=page.locator(".mnclglf-picture")).nth(number)
+        self.words, self.image = self.area.locator(".words"), self.area.locator(".mnclglf-picture img")
+        self.words.wait_for()
+
+    def control(self, name):
+        """The slider or list of this name that is shown."""
+        label = self.page.get_by_text(name, exact=True)
+        return self.area.locator(".widget-inline-hbox").filter(has=label).filter(visible=True)
+
+    def changes(self, act, to="", draws=True):
+        """Do something: the words, and the figure, become others, and no problem is told; the words in the end hold `to`."""
+        from playwright.sync_api import expect
+
+        words, source = self.words.inner_text(), self.image.get_attribute("src")
+        act()
+        expect(self.words).not_to_have_text(words, use_inner_text=True)
+        if draws:
+            expect(self.image).not_to_have_attribute("src", source)
+        expect(self.words).to_contain_text(to)
+        expect(self.words).to_have_class("words")
+
+    def drag(self, name, share, to="", draws=True):
+        """A slider's handle, by mouse, to a share of its way, in one go: no values in between."""
+
+        def act():
+            self.control(name).get_by_role("slider").first.hover()  # waits until it rests: figures that arrive move the page
+            track = self.control(name).locator(".noUi-base").bounding_box()
+            self.page.mouse.down()
+            self.page.mouse.move(track["x"] + share * track["width"], track["y"] + track["height"] / 2)
+            self.page.mouse.up()
+
+        self.changes(act, to, draws)
+
+    def press(self, name, key, to="", draws=True):
+        """A key, on a slider's handle."""
+        self.changes(lambda: self.control(name).get_by_role("slider").first.press(key), to, draws)
+
+    def select(self, name, option, to=""):
+        """One of a list by mouse, the one above by keys: Enter opens the list, since bare arrows are the notebook's own."""
+        list_ = self.control(name).locator("select")
+        self.changes(lambda: list_.select_option(label=option), to)
+        self.changes(lambda: [list_.press(key) for key in ("Enter", "ArrowUp", "Enter")])
 
 
 def write_notebook(path, *cells):

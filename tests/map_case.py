@@ -1,7 +1,5 @@
 """What the tests of the embedding map share: two small maps, and their neighbours by slow loops."""
 
-from conftest import cosine
-
 from mnclglf_lite.evaluation.layouts import subsample
 
 # The same pictures for this process and for a notebook's: 60 of three classes, each of one colour, 50 of them on the map
@@ -30,13 +28,3 @@ def case():
 
 
 CHOSEN = subsample(60, 50).tolist()  # numbers of the pictures on the map
-
-
-def slow_neighbours(x, k):
-    """Numbers of the k nearest of each of the chosen, by float64 loops: {number: [numbers]}."""
-    x = x.double().tolist()
-    near = {}
-    for i in CHOSEN:
-        others = sorted(((cosine(x[i], x[j]), j) for j in CHOSEN if j != i), reverse=True)
-        near[i] = [j for _, j in others[:k]]
-    return near

@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from conftest import cosine, slow_info_nce, slow_negative_cosine, slow_nt_xent, slow_queue_nce
+from oracles import cosine, slow_info_nce, slow_info_nce_queue, slow_negative_cosine, slow_nt_xent
 
 from mnclglf_lite.losses import info_nce, info_nce_queue, negative_cosine, nt_xent, queue_logits
 
@@ -90,7 +90,7 @@ def triple(n=7, k=11, d=5, seed=0, dtype=torch.float64):
 def test_queue_nce_equals_the_formula_written_as_loops(temperature):
     for seed in range(3):
         q, k, queue = triple(seed=seed)
-        expected = slow_queue_nce(q, k, queue, temperature)
+        expected = slow_info_nce_queue(q, k, queue, temperature)
         assert float(info_nce_queue(q, k, queue, temperature)) == pytest.approx(expected, abs=1e-9)
 
 

@@ -4,9 +4,11 @@ import json
 from statistics import mean
 
 import pytest
+from conftest import interrupt_after
 
 from benchmarks import report
 from benchmarks.timing import ROOT, RUNS
+from mnclglf_lite.cli.main import main
 from mnclglf_lite.methods.registry import BUILT_IN
 from mnclglf_lite.recipe import legacy
 from mnclglf_lite.recipe.flags import all_settings
@@ -81,3 +83,15 @@ def test_glnets_location_head_meets_its_bars():
     for row in found["runs"]:
         low, high = found["bars"][row["flip_patches"]]
         assert low <= row["location"]["quadrant"] <= high, row["base"]
+
+
+def test_the_recipe_of_a_kept_record_starts_that_very_run(tmp_path, monkeypatch):
+    """Its first epoch, whose loss differs from the record's only by the rounding of another processor."""
+    of, line = next((of, line) for of, line in LINES if of.name == "toybox" and line["name"] == "simclr-seed0")
+    first, out = line["history"][0], tmp_path / "again"
+    interrupt_after(first["step"], monkeypatch)
+    words = ["--recipe", of / line["name"], "--out", out, "--engine", "eager", "--device", "cpu"]
+    assert main(["train", *map(str, words)]) == 130
+    again = json.loads((out / "history.jsonl").read_text())
+    assert json.loads((out / "recipe.json").read_text()) == line["recipe"] and again["step"] == first["step"]
+    assert again["loss"] == pytest.approx(first["loss"], rel=0.01) and again["knn"] == pytest.approx(first["knn"], abs=0.1)

@@ -10,6 +10,7 @@ steps; the same command goes on from the checkpoint in --folder, and the clock w
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -27,7 +28,7 @@ from mnclglf_lite.data.dataset import batch_order, load_dataset
 from mnclglf_lite.evaluation.evaluate import extract_features
 from mnclglf_lite.evaluation.knn import KNN_PLAIN, knn
 from mnclglf_lite.evaluation.linear import LinearProtocol, linear_probe
-from mnclglf_lite.recipe.flags import add_recipe_flags, recipe_from
+from mnclglf_lite.recipe.flags import add_recipe_flags, choose, presets_for, recipe_from
 from mnclglf_lite.recipe.recipe import Recipe
 from mnclglf_lite.training import checkpoint
 from mnclglf_lite.training.interrupt import stop_between_steps
@@ -158,9 +159,10 @@ def race(
 
 def main(argv: list[str] | None = None) -> int:
     parser = timing.parser(__doc__, data=True, device=True)
-    parser.add_argument("--method", default="simclr", help="(default: simclr)")
-    parser.add_argument("--preset", default="standard", help="(default: standard)")
-    parser.add_argument("--dataset", default="cifar10", help="the race's is cifar10 (default: cifar10)")
+    told = choose(sys.argv[1:] if argv is None else argv)
+    for name, value in (("method", "simclr"), ("preset", "standard"), ("dataset", "cifar10")):
+        parser.add_argument(f"--{name}", default=value, help=f"(default: {value})")
+        setattr(told, name, getattr(told, name) or value)
     parser.add_argument("--engine", default="auto", help="how a step is run (default: auto)")
     for name, share in TARGETS.items():
         parser.add_argument(f"--{name}", type=float, default=share, help=f"target: share of the queries (default: {share})")
@@ -169,7 +171,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--no-test", action="store_true", help="leave the test set unasked: for trials (default: off)")
     parser.add_argument("--folder", type=Path, default=Path("runs/race"), help="of the run (default: runs/race)")
     parser.add_argument("--out", metavar="FILE", help="the result's JSON file too (default: FOLDER/race.json alone)")
-    add_recipe_flags(parser, without=("holdout",))
+    add_recipe_flags(parser, presets_for(told), without=("holdout",))
     parser.set_defaults(batch_size=BATCH)
     args = parser.parse_args(argv)
     targets = {name: getattr(args, name) for name in TARGETS}
@@ -177,7 +179,7 @@ def main(argv: list[str] | None = None) -> int:
         raise InputError(f"targets are shares in (0, 1], every at least 1 epoch; got {targets} and {args.every}")
     if args.whole and args.no_test:
         raise InputError("--whole evaluates on the test set alone, which --no-test forbids: give one of the two")
-    recipe = recipe_from(args, args.method, holdout=not args.whole)
+    recipe = recipe_from(args, holdout=not args.whole)
     device = pick_device(args.device)
     splits = load_dataset(recipe.data.dataset, root=args.data, device=device)
     found = race(

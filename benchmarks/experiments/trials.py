@@ -13,7 +13,6 @@ quiet one.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import re
@@ -30,7 +29,7 @@ import torch
 from benchmarks import page, timing
 from mnclglf_lite.data.dataset import Splits, load_dataset
 from mnclglf_lite.evaluation import evaluate
-from mnclglf_lite.recipe.flags import add_recipe_flags, recipe_from
+from mnclglf_lite.recipe.flags import recipe_of_words
 from mnclglf_lite.recipe.presets import preset
 from mnclglf_lite.recipe.recipe import Recipe, build_method
 from mnclglf_lite.results import compare
@@ -74,10 +73,7 @@ def image_views(row: dict[str, Any]) -> int:
 def recipe_of(line: str) -> tuple[Recipe, float]:
     """A trial's recipe, without its steps, and its seconds."""
     _, dataset, seconds, method, *words = shlex.split(line)
-    parser = argparse.ArgumentParser()
-    parser.set_defaults(preset="quick", dataset=dataset)
-    add_recipe_flags(parser)
-    return recipe_from(parser.parse_args(words), method), float(seconds)
+    return recipe_of_words(["--method", method, "--dataset", dataset, *words]), float(seconds)
 
 
 def steps_in(seconds: float, recipe: Recipe, splits: Splits) -> int:

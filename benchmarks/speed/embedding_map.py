@@ -21,7 +21,8 @@ from mnclglf_lite.core.errors import InputError
 from mnclglf_lite.data.dataset import load_dataset
 from mnclglf_lite.evaluation import evaluate
 from mnclglf_lite.evaluation.evaluate import extract_features, recalibrate_batchnorm
-from mnclglf_lite.evaluation.layouts import NEIGHBOURS, neighbours, pca, subsample
+from mnclglf_lite.evaluation.knn import nearest_neighbours
+from mnclglf_lite.evaluation.layouts import NEIGHBOURS, pca, subsample
 from mnclglf_lite.explorers.embedding.page import write_page
 from mnclglf_lite.explorers.embedding.state import map_state
 from mnclglf_lite.recipe.presets import preset
@@ -76,7 +77,7 @@ def pages(root: Path | None, points: int, folder: Path) -> dict[str, Path]:
     shown = splits.test.subset(chosen)
     network = recalibrate_batchnorm(build_method(preset("quick", "simclr", "cifar10"), 10).backbone, splits.train)
     features = [extract_features(encoder, shown) for encoder in (network, evaluate.Thumbnails())]
-    near = [neighbours(each, NEIGHBOURS)[0] for each in features]
+    near = [nearest_neighbours(each, each, NEIGHBOURS, exclude_self=True)[1] for each in features]
     layouts = {"pca": [pca(each) for each in features]}
     layouts["umap"] = [points.tanh() for points in layouts["pca"]]  # stands in for another layout: as many bytes
     sizes = [each.shape[1] for each in features]

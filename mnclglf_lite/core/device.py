@@ -91,4 +91,5 @@ def describe_device(device: torch.device) -> str:
             cpu = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         pass  # not Linux: the platform's own word must do
-    return f"{device.type}, {cpu}, {torch.get_num_threads()} threads of {os.cpu_count()} cores"
+    threads = torch.get_num_threads()
+    return f"{device.type}, {cpu}, {threads} thread{'s' * (threads != 1)} of {os.cpu_count()} cores"

@@ -20,9 +20,13 @@ def unknown(kind: str, name: object, choices: Iterable[str]) -> InputError:
     "unknown method 'simclear': did you mean 'simclr'? (choices: simclr, mnclglf)"
     """
     choices = [str(choice) for choice in choices]
-    near = difflib.get_close_matches(str(name).lower(), choices, n=2, cutoff=0.5)
-    hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
-    return InputError(f"unknown {kind} {str(name)!r}: {hint}(choices: {', '.join(choices)})")
+    return InputError(f"unknown {kind} {str(name)!r}: {did_you_mean(str(name), choices)}(choices: {', '.join(choices)})")
+
+
+def did_you_mean(name: str, choices: Iterable[str], quote: str = "'") -> str:
+    """ "did you mean 'simclr'? " with the nearest of the choices; "" where none is near."""
+    near = difflib.get_close_matches(name.lower(), choices, n=2, cutoff=0.5)
+    return f"did you mean {' or '.join(f'{quote}{each}{quote}' for each in near)}? " if near else ""
 
 
 class TrainingError(RuntimeError):

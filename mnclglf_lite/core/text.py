@@ -1,6 +1,10 @@
-"""Tables, durations and counts as text, for logs, reports and figures."""
+"""Tables, durations and counts as text, for logs, reports and figures; and numbers out of it."""
 
 from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import Any
 
 
 def format_table(head: list[str], lines: list[list[str]], markdown: bool = False) -> str:
@@ -22,6 +26,11 @@ def format_duration(seconds: float) -> str:
     return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if minutes >= 60 else f"{minutes}:{rest:02d}"
 
 
+def format_left(spent: float, left: float) -> str:
+    """Seconds spent and still to come: '1:05, 0:30 left'."""
+    return f"{format_duration(spent)}, {format_duration(left)} left"
+
+
 def short_count(count: int) -> str:
     """A count in three figures: 912, 34.1 k, 264 k, 11.2 M.
 
@@ -32,3 +41,16 @@ def short_count(count: int) -> str:
         if count >= 0.9995 * unit:  # what would be rounded to the unit is shown in it
             return f"{count / unit:#.3g}".rstrip(".") + letter
     return str(count)
+
+
+def number(kind: type, example: Any) -> Callable[[str], Any]:
+    """A command line's type: what reads a number of this kind, and says what it takes where it cannot."""
+
+    def read(word: str) -> Any:
+        try:
+            return kind(word)
+        except ValueError:
+            what = "a whole number" if kind is int else "a number"
+            raise argparse.ArgumentTypeError(f"takes {what}, such as {example}; got {word!r}") from None
+
+    return read

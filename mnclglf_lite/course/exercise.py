@@ -10,6 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import torch
+from torch import Tensor
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -68,3 +71,13 @@ class Exercise:
     home: str = ""  # where the package keeps it; for a reference of the package itself: found by itself
     draw: Callable[[Any], Image] | None = None  # a picture of the last trial's result, or of the value
     value: bool = False
+
+
+def noise(*shape: int, seed: int = 0) -> Tensor:
+    """Random numbers, always the same."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def rows(n: int, d: int, seed: int) -> Tensor:
+    """Random embeddings (N, D) of different lengths, so that a missing normalisation shows."""
+    return noise(n, d, seed=seed) * torch.arange(1, n + 1)[:, None]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import http.client
 import stat
-import sys
 import tarfile
 import time
 import urllib.error
@@ -18,8 +17,8 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from ..core.errors import InputError
+from ..core.progress import Progress, say
 from .cifar import digest
-from .image_folders import say
 
 PATIENCE = 10.0  # seconds a source has to get faster than that (ours)
 TIMEOUT = 30.0  # seconds without a byte before a connection counts as lost (ours)
@@ -94,7 +93,7 @@ def _stream(url: str, part: Path, size: int, slow: float) -> None:
         offered = answer.headers["Content-Length"]
         if offered and start + int(offered) != size:
             raise OSError(f"offers {start + int(offered):,} bytes where {size:,} were expected: not the archive")
-        line = _Line(urlsplit(url).netloc, start, size)
+        line = Progress(urlsplit(url).netloc, size, start, mb)
         with part.open("ab" if start else "wb") as out:
             done = start
             while block := answer.read1(1 << 18):
@@ -109,39 +108,6 @@ def _stream(url: str, part: Path, size: int, slow: float) -> None:
         line.end()
     if done < size:
         raise ConnectionError("the server closed the connection early")
-
-
-class _Line:
-    """Progress in one line that is written over; in a file or a notebook, now and then a new line."""
-
-    def __init__(self, host: str, start: int, total: int) -> None:
-        self.host, self.start, self.total = host, start, total
-        self.began = time.monotonic()
-        self.terminal = sys.stderr.isatty()
-        self.next = 0.0 if self.terminal else 3.0  # seconds; in plain text the first estimate comes after three
-
-    @property
-    def seconds(self) -> float:
-        return time.monotonic() - self.began
-
-    def show(self, done: int) -> float:
-        """Say how far it is, if it is time to; returns the rate in bytes a second."""
-        seconds = self.seconds
-        rate = (done - self.start) / max(seconds, 1e-3)
-        if seconds >= self.next:
-            left = (self.total - done) / max(rate, 1.0)
-            speed = f"{rate / 1e6:.1f} MB/s, about {_span(left)} left"
-            text = f"{self.host}: {mb(done)} of {mb(self.total)}, {speed}"
-            if self.terminal:
-                print(f"\r{text:<78}", end="", file=sys.stderr, flush=True)
-            else:
-                say(text)
-            self.next = seconds + (0.2 if self.terminal else max(5.0, seconds / 2))  # ever rarer in plain text
-        return rate
-
-    def end(self) -> None:
-        if self.terminal:
-            print(file=sys.stderr)
 
 
 def unpack(file: Path, folder: Path) -> None:
@@ -176,7 +142,3 @@ def _size(path: Path) -> int:
 
 def mb(size: float) -> str:
     return f"{size / 1e6:,.0f} MB"
-
-
-def _span(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

@@ -20,10 +20,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ..core.errors import InputError, unknown
+from ..core.progress import say
 from . import cifar, image_folders, npm_mirror
 from .dataset import data_root
 from .download import Archive, TooSlow, compare, download, mb, unpack
-from .image_folders import say
 
 ARCHIVES = {  # MD5 of CIFAR: torchvision's list. Sizes: the servers' own
     "cifar10": Archive(

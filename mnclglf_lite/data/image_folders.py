@@ -7,7 +7,6 @@ Needs NumPy; Pillow is imported where it is used.
 from __future__ import annotations
 
 import os
-import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,31 +15,17 @@ from typing import NamedTuple
 import numpy as np
 
 from ..core.errors import InputError
+from ..core.progress import Progress, say
 
 TINY_FOLDER = "tiny-imagenet-200"
 TINY_CLASSES, TINY_TRAIN, TINY_VAL = 200, 500, 50  # classes, and images of each (the published counts)
 TINY_SIDE = 64  # pixels, as published
-SUFFIXES = {
-    ".jpg",
-    ".jpeg",
-    ".png",
-    ".ppm",
-    ".bmp",
-    ".pgm",
-    ".tif",
-    ".tiff",
-    ".webp",
-}  # torchvision's ImageFolder
 
 
 class Read(NamedTuple):
     train: tuple[np.ndarray, np.ndarray]
     test: tuple[np.ndarray, np.ndarray] | None
     classes: tuple[str, ...]
-
-
-def say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 def read_tinyimagenet(root: Path) -> Read:
@@ -147,14 +132,16 @@ def _classes(path: Path) -> list[str]:
 
 
 def _read_classes(path: Path, classes: list[str], side: int) -> tuple[np.ndarray, np.ndarray]:
+    from torchvision.datasets.folder import IMG_EXTENSIONS  # the endings of ImageFolder
+
     files = [
         (file, label)
         for label, name in enumerate(classes)
         for file in sorted((path / name).rglob("*"))
-        if file.suffix.lower() in SUFFIXES and file.is_file()
+        if file.suffix.lower() in IMG_EXTENSIONS and file.is_file()
     ]
     if not files:
-        raise InputError(f"no images under {path}: expected files ending in {', '.join(sorted(SUFFIXES))}")
+        raise InputError(f"no images under {path}: expected files ending in {', '.join(sorted(IMG_EXTENSIONS))}")
     images, errors = _decode([file for file, _ in files], side, str(path))
     for file, error in errors:
         say(f"left out, cannot be read as an image: {file} ({error})")
@@ -187,12 +174,12 @@ def _decode(files: list[Path], side: int, what: str) -> tuple[np.ndarray, list[t
         images[at] = np.asarray(picture).transpose(2, 0, 1)  # (S, S, 3) -> (3, S, S)
         return None
 
-    errors, bad = [], []
+    errors, bad, line = [], [], Progress(f"images of {what}", len(files))
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes outside the interpreter lock
         for at, reason in enumerate(pool.map(one, range(len(files)))):
             if reason is not None:
                 errors.append((files[at], reason))
                 bad.append(at)
-            if (at + 1) % 20_000 == 0:  # pictures a line: a few seconds each
-                say(f"{what}: {at + 1:,} of {len(files):,} pictures read")
+            line.show(at + 1)
+    line.end()
     return (np.delete(images, bad, axis=0) if bad else images), errors

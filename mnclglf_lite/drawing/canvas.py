@@ -1,15 +1,18 @@
-"""What pictures are drawn with: pixels from any array, a sheet with title and note, frames, marks."""
+"""What figures are drawn with: pixels from any array, a sheet with title and note, frames, marks; and what comes out."""
 
 from __future__ import annotations
 
+import base64
 import functools
 import io
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..core.errors import InputError
-from .palette import GREY, INK
+from .palette import AGREE, DISAGREE, GREY, INK, ink_on
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -18,6 +21,32 @@ if TYPE_CHECKING:
 
 MARGIN = 14  # pixels of white around everything
 TITLE, TEXT, SMALL = 17, 13, 12  # pixels, heights of the letter sizes
+
+Box = tuple[float, float, float, float]  # left, top, width, height
+
+
+@dataclass(frozen=True)
+class Place:
+    """A part of a figure that can be clicked: by mouse, or by Tab and Enter."""
+
+    name: str  # what `Explorer.chosen` becomes
+    box: Box  # as shares of the figure's sides
+    label: str  # what a screen reader says, and the mouse shows
+
+    @classmethod
+    def on(cls, sheet: Image, name: str, box: Box, label: str) -> Place:
+        """A place whose box is given in the sheet's pixels."""
+        return cls(name, tuple(side / whole for side, whole in zip(box, 2 * sheet.size, strict=True)), label)
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure, the places on it that can be clicked, and the same in words."""
+
+    picture: Image | Figure
+    words: str = ""  # the state, in words: changes with every control
+    alt: str = ""  # what kind of figure it is, in a sentence
+    places: Sequence[Place] = ()
 
 
 def array(x: object) -> np.ndarray:
@@ -52,6 +81,11 @@ def png(picture: Figure | Image) -> bytes:
     return buffer.getvalue()
 
 
+def css_width(picture: Figure | Image) -> int:
+    """Pixels at which a page shows a figure: plots have two pixels to a CSS pixel (`png`), so that text is sharp."""
+    return round(96 * picture.get_size_inches()[0]) if hasattr(picture, "savefig") else picture.width
+
+
 LIGHT = 100_000  # bytes of a PNG (ours): ten of them in a notebook stay under a megabyte
 
 
@@ -63,6 +97,12 @@ def light(data: bytes) -> bytes:
 
     with Image.open(io.BytesIO(data)) as picture:
         return png(picture.convert("RGB").quantize(256, dither=Image.Dither.NONE))
+
+
+def mimebundle(data: bytes, width: int, text: str) -> tuple[dict[str, str], dict[str, dict[str, object]]]:
+    """PNG bytes as IPython takes them, data and metadata, with `text` for those who cannot see them."""
+    shown = {"text/plain": text, "image/png": base64.b64encode(light(data)).decode()}
+    return shown, {"image/png": {"width": width, "alt": text}}
 
 
 @functools.lru_cache
@@ -105,6 +145,25 @@ def enlarged(tile: np.ndarray, scale: int) -> Image:
 
     size = (tile.shape[1] * scale, tile.shape[0] * scale)
     return Image.fromarray(tile).resize(size, Image.Resampling.NEAREST)
+
+
+def resized(tile: np.ndarray, side: int) -> Image:
+    """(H, W, 3) as a square of `side` pixels: enlarged without smoothing, or made smaller by means."""
+    from PIL import Image
+
+    how = Image.Resampling.NEAREST if side >= tile.shape[1] else Image.Resampling.BOX
+    return Image.fromarray(np.ascontiguousarray(tile)).resize((side, side), how)
+
+
+def tiled(tiles: Sequence[Image], columns: int, gap: int = 0) -> Image:
+    """Images of one size in rows of `columns`, on white."""
+    from PIL import Image
+
+    width, height = tiles[0].width + gap, tiles[0].height + gap
+    sheet = Image.new("RGB", (columns * width - gap, -(-len(tiles) // columns) * height - gap), "white")
+    for i, tile in enumerate(tiles):
+        sheet.paste(tile, (i % columns * width, i // columns * height))
+    return sheet
 
 
 def fitting(draw: ImageDraw, text: str, size: int, width: float) -> str:
@@ -150,11 +209,6 @@ def tag_width(letter: str) -> int:
     return 16 if len(letter) == 1 else round(font(TEXT).getlength(letter)) + 6
 
 
-def ink_on(colour: str) -> str:
-    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return "black" if 0.3 * red + 0.59 * green + 0.11 * blue > 110 else "white"
-
-
 def badge(draw: ImageDraw, corner: tuple[int, int], colour: str, tick: bool) -> None:
     """A tick or a cross, white on a disc."""
     x, y = corner
@@ -162,3 +216,32 @@ def badge(draw: ImageDraw, corner: tuple[int, int], colour: str, tick: bool) -> 
     strokes = [(3, 7, 6, 10), (6, 10, 11, 4)] if tick else [(4, 4, 10, 10), (4, 10, 10, 4)]
     for x0, y0, x1, y1 in strokes:
         draw.line((x + x0, y + y0, x + x1, y + y1), "white", 2)
+
+
+def neighbour(
+    sheet: Image, draw: ImageDraw, corner: tuple[int, int], tile: Image, same: bool, name: str, room: int
+) -> None:  # fmt: skip
+    """A neighbour in a strip, its name below on `room` pixels. The query's class: blue frame, tick. Another: dashed orange
+    frame, cross."""
+    (x, y), colour = corner, AGREE if same else DISAGREE
+    frame(draw, (x - 3, y - 3, x + tile.width + 2, y + tile.height + 2), colour, dash=not same)
+    sheet.paste(tile, (x, y))
+    badge(draw, (x + tile.width - 15, y + tile.height - 15), colour, same)
+    centred(draw, (x + tile.width / 2, y + tile.height + 3), name, SMALL, colour, room)
+
+
+def apart(wanted: Sequence[float], gaps: Sequence[float], low: float = -np.inf, high: float = np.inf) -> list[float]:
+    """Places as near as can be (least squares) to those wanted, each at least its gap after the one before, within bounds.
+
+    gaps: one a place; that of the first is not looked at. By pooling adjacent violators, as in isotonic regression.
+    """
+    shift = np.cumsum([0.0, *gaps[1:]])[: len(wanted)].tolist()
+    pools: list[list[float]] = []  # [sum, count] of what the gaps leave to choose: places that must share one value
+    for place, moved in zip(wanted, shift, strict=True):
+        pools.append([place - moved, 1])
+        while len(pools) > 1 and pools[-2][0] / pools[-2][1] > pools[-1][0] / pools[-1][1]:
+            total, count = pools.pop()
+            pools[-1] = [pools[-1][0] + total, pools[-1][1] + count]
+    most = high - max(shift, default=0.0)
+    free = [max(low, min(most, total / count)) for total, count in pools for _ in range(int(count))]
+    return [place + moved for place, moved in zip(free, shift, strict=True)]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..core.errors import InputError
 from .palette import AGREE, DISAGREE, FAINT, GREY, INK
-from .plots import LINES, new_figure, style_axes
+from .plots import baseline_lines, figure_around, style_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,9 +53,7 @@ def dot_plot(
         places[name] = count + LANE * lanes[name]
         count = places[name] + 1
     inner = ROW * (count + 0.4)
-    plain = new_figure(9.6, 9.0, title, note)  # how much room title and note take does not depend on the height
-    tall = inner + above + below + 9.0 * (1 - plain[2] + plain[1])
-    figure, low, _ = new_figure(9.6, tall, title, note)
+    figure, low, tall = figure_around(9.6, inner + above + below, title, note)
     names = 0.028 + 0.0093 * max(map(len, order))
     gap = 0.075
     width = (0.955 - names - gap * (len(panels) - 1)) / len(panels)
@@ -101,19 +99,7 @@ def _panel(
         box = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}
         text = {"textcoords": "offset points", "va": "center", "fontsize": 9.5, "color": INK, "bbox": box, "zorder": 2.5}
         axes.annotate(f"{centre:.1f}", (max(seeds), y), (8, 0), **text)
-    across = axes.get_xaxis_transform()  # x in data, y in shares of the height
-    for i, (name, value) in enumerate(marks):
-        up = 1 + LINE / tall * (len(marks) - i - 0.4)  # the lowest value's name stands highest
-        style = {"color": GREY, "transform": across, "clip_on": False}
-        axes.plot([100 * value] * 2, [0, up], LINES[1 + i % 3], linewidth=1.2, zorder=1, **style)
-        told = f"{name} {100 * value:.1f}"
-        low, high = axes.get_xlim()
-        room = (high - 100 * value) / (high - low) * axes.get_position().width * axes.figure.get_figwidth()
-        if 0.085 * (len(told) + 1) < room + 0.3:  # inches; a little may hang over
-            axes.text(100 * value, up, f" {told}", va="center", fontsize=9.5, **style)
-        else:  # no room on the right
-            box = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}
-            axes.text(100 * value, up, f"{told} ", va="center", ha="right", fontsize=9.5, bbox=box, zorder=3, **style)
+    baseline_lines(axes, marks, LINE / tall)
     axes.spines["left"].set_color(FAINT)
 
 

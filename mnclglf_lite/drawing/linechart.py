@@ -1,37 +1,50 @@
-"""Small line charts for pictures that move under a slider: drawn with Pillow, in a few milliseconds, lines made smooth."""
+"""Small line charts for figures that move under a slider or while a run trains: drawn with Pillow, in a few milliseconds."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from . import canvas
 from .canvas import SMALL
 from .palette import FAINT, GREY, INK
+from .strokes import FINE, Dash, Point, dashes
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-FINE = 3  # times the resolution that lines are drawn in, before it is averaged down
-TURN = {"-": (), "--": (7, 4), ":": (2, 3)}  # pixels drawn and left out
+DASHED, DOTTED = (7, 4), (2, 3)  # pixels drawn and left out
+DOT = 2.5  # pixels: radius of a point's disc
+EDGE = 4  # pixels drawn around a plot, so that what lies on its border is whole
+SAMPLE = 16  # pixels: the piece of a line beside its name
+
+Ticks = Sequence[tuple[float, str]]  # values and their texts
 
 
 @dataclass(frozen=True)
 class Line:
-    """Points joined. `style` is "-", "--" or ":"."""
+    """Points joined, or marked by discs, or both; those that are not finite are left out. A lone point is always a disc."""
 
     x: Sequence[float]
     y: Sequence[float]
     colour: str = INK
-    width: float = 1.5  # pixels
-    style: str = "-"
+    width: float = 1.5  # pixels; 0: nothing is joined
+    dash: Dash = ()
+    dots: bool = False
+
+    @classmethod
+    def through(cls, points: Sequence[tuple[float, float]], *style: Any, **more: Any) -> Line:
+        """A line through points (x, y), in the style that follows."""
+        return cls([x for x, _ in points], [y for _, y in points], *style, **more)
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A place on a sheet, and the numbers at its edges. What lies beyond them is cut off at the edge."""
+    """A place on a sheet, and the numbers at its edges. What lies beyond them is drawn at the edge."""
 
     box: tuple[int, int, int, int]  # left, top, width, height of the plot itself, pixels; numbers stand outside
     x: tuple[float, float]
@@ -39,40 +52,48 @@ class Chart:
     log_x: bool = False
     log_y: bool = False
 
-    def at(self, x: float, y: float) -> tuple[float, float]:
-        """Where a point lies on the sheet."""
+    def at(self, x: float | np.ndarray, y: float | np.ndarray) -> tuple[float | np.ndarray, float | np.ndarray]:
+        """Where a point lies on the sheet, or where points do."""
         left, top, width, height = self.box
         return left + width * _share(x, *self.x, self.log_x), top + height * (1 - _share(y, *self.y, self.log_y))
 
     def draw(
         self, sheet: Image, lines: Sequence[Line], between: tuple[Line, Line] | None = None, shade: str = FAINT,
-        x_ticks: Sequence[tuple[float, str]] = (), y_ticks: Sequence[tuple[float, str]] = (), name: str = "",
+        x_ticks: Ticks = (), y_ticks: Ticks = (), name: str = "",
     ) -> None:  # fmt: skip
         """Axes, numbers, lines, the area `between` two of them, and a name above."""
         from PIL import Image, ImageDraw
 
         left, top, width, height = self.box
-        edge = 4  # pixels around the plot, so that a line on its border keeps its width
-        fine = Image.new("RGB", (FINE * (width + 2 * edge), FINE * (height + 2 * edge)), "white")
+        fine = Image.new("RGB", (FINE * (width + 2 * EDGE), FINE * (height + 2 * EDGE)), "white")
         pen = ImageDraw.Draw(fine)
 
-        def place(x: float, y: float) -> tuple[float, float]:
-            px, py = self.at(x, y)
-            return FINE * (px - left + edge), FINE * (py - top + edge)
+        def places(x: Sequence[float], y: Sequence[float]) -> list[Point]:
+            finite = np.isfinite(np.asarray(y, dtype=float))
+            px, py = self.at(np.asarray(x, dtype=float)[finite], np.asarray(y, dtype=float)[finite])
+            return list(zip((FINE * (px - left + EDGE)).tolist(), (FINE * (py - top + EDGE)).tolist(), strict=True))
+
+        def rule(x: tuple[float, float], y: tuple[float, float], colour: str) -> None:
+            """A level or upright line of exactly one pixel."""
+            left, top, right, bottom = (FINE * round(part / FINE) for point in places(x, y[::-1]) for part in point)
+            pen.rectangle((left, top, right + FINE - 1, bottom + FINE - 1), colour)
 
         if between:
-            one, other = ([place(*point) for point in zip(line.x, line.y, strict=True)] for line in between)
+            one, other = (places(line.x, line.y) for line in between)
             pen.polygon(one + other[::-1], shade)
-        for x, _ in x_ticks:
-            pen.line((place(x, self.y[0]), place(x, self.y[1])), FAINT, FINE)
-        for y, _ in y_ticks:
-            pen.line((place(self.x[0], y), place(self.x[1], y)), FAINT, FINE)
-        pen.line([place(self.x[0], self.y[1]), place(self.x[0], self.y[0]), place(self.x[1], self.y[0])], GREY, FINE)
+        for value, _ in x_ticks:
+            rule((value, value), self.y, FAINT)
+        for value, _ in y_ticks:
+            rule(self.x, (value, value), FAINT)
+        rule(self.x, (self.y[0], self.y[0]), GREY)
+        rule((self.x[0], self.x[0]), self.y, GREY)
         for line in lines:
-            points = [place(*point) for point in zip(line.x, line.y, strict=True)]
-            for piece in _pieces(points, [FINE * part for part in TURN[line.style]]):
+            points = places(line.x, line.y)
+            for piece in dashes(points, tuple(FINE * part for part in line.dash)) if line.width else ():
                 pen.line(piece, line.colour, round(FINE * line.width), joint="curve")
-        sheet.paste(fine.reduce(FINE), (left - edge, top - edge))
+            for x, y in points if line.dots or len(points) == 1 else ():
+                pen.ellipse((x - FINE * DOT, y - FINE * DOT, x + FINE * DOT, y + FINE * DOT), line.colour)
+        sheet.paste(fine.reduce(FINE), (left - EDGE, top - EDGE))
         pen = ImageDraw.Draw(sheet)
         for x, text in x_ticks:
             pen.text((self.at(x, self.y[0])[0], top + height + 3), text, INK, canvas.font(SMALL), anchor="ma")
@@ -88,48 +109,40 @@ class Chart:
         ImageDraw.Draw(sheet).ellipse((px - radius, py - radius, px + radius, py + radius), colour, outline="white")
 
     def upright(self, sheet: Image, x: float, colour: str = INK) -> None:
-        """A broken line from bottom to top: the present."""
+        """A dashed line from bottom to top: the present."""
         from PIL import ImageDraw
 
         pen, (px, bottom), top = ImageDraw.Draw(sheet), self.at(x, self.y[0]), self.box[1]
-        for y in range(round(top), round(bottom), 6):
-            pen.line((px, y, px, min(y + 3, bottom)), colour, 1)
-
-    def key(self, sheet: Image, names: Sequence[tuple[str, Line]]) -> None:
-        """What each line is, in a row below the numbers of the x axis."""
-        from PIL import ImageDraw
-
-        pen, (left, top, width, height) = ImageDraw.Draw(sheet), self.box
-        y, words = top + height + 27, [canvas.font(SMALL).getlength(name) for name, _ in names]
-        gap = (width - sum(words) - 20 * len(names)) / max(1, len(names) - 1)
-        for i, (name, line) in enumerate(names):
-            x = left + sum(words[:i]) + i * (20 + gap)
-            for piece in _pieces([(x, y), (x + 16, y)], list(TURN[line.style])):
-                pen.line(piece, line.colour, max(1, round(line.width)))
-            pen.text((x + 20, y), name, INK, canvas.font(SMALL), anchor="lm")
+        for piece in dashes([(px, top), (px, bottom)], (3, 3)):
+            pen.line(piece, colour, 1)
 
 
-def _share(value: float, low: float, high: float, log: bool) -> float:
+def key(sheet: Image, corner: tuple[int, int], width: int, names: Sequence[tuple[str, Line]]) -> int:
+    """Names, each with a piece of its line, from `corner` on in rows no wider than `width`. Returns their height."""
+    from PIL import ImageDraw
+
+    pen, (left, y), x = ImageDraw.Draw(sheet), corner, corner[0]
+    for name, line in names:
+        wide = SAMPLE + 4 + int(canvas.font(SMALL).getlength(name))
+        if x + wide > left + width and x > left:
+            x, y = left, y + 18
+        for piece in dashes([(x, y + 8), (x + SAMPLE, y + 8)], line.dash):
+            pen.line(piece, line.colour, max(1, round(line.width)))
+        pen.text((x + SAMPLE + 4, y + 8), name, INK, canvas.font(SMALL), anchor="lm")
+        x += wide + 12
+    return y + 18 - corner[1]
+
+
+def ticks(low: float, high: float) -> list[tuple[float, str]]:
+    """Two to five round numbers between the limits, with their texts."""
+    raw = (high - low) / 4
+    unit = 10 ** math.floor(math.log10(raw))
+    step = next(unit * k for k in (1, 2, 5, 10) if unit * k >= raw)
+    values = [round(i * step, 10) for i in range(math.ceil(low / step), math.floor(high / step) + 1)]
+    return [(value, f"{value / 1000:g}k" if abs(value) >= 10_000 else f"{value:g}") for value in values]
+
+
+def _share(value: float | np.ndarray, low: float, high: float, log: bool) -> float | np.ndarray:
     """How far a value is from `low` to `high`, from 0 to 1."""
-    value = min(max(value, low), high)
-    return math.log(value / low) / math.log(high / low) if log else (value - low) / (high - low)
-
-
-def _pieces(points: list[tuple[float, float]], turn: list[int]) -> list[list[tuple[float, float]]]:
-    """A line of points as the pieces of it that are drawn: `turn` = (drawn, left out), or none for a whole line."""
-    if not turn:
-        return [points] if len(points) > 1 else []
-    pieces, travelled = [], 0.0
-    for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
-        length = math.hypot(x1 - x0, y1 - y0)
-        at = 0.0
-        while at < length:
-            phase = (travelled + at) % sum(turn)
-            drawn = phase < turn[0]
-            step = min((turn[0] if drawn else sum(turn)) - phase, length - at) or 1e-6
-            if drawn:
-                ends = [(x0 + (x1 - x0) * u / length, y0 + (y1 - y0) * u / length) for u in (at, at + step)]
-                pieces.append(ends)
-            at += step
-        travelled += length
-    return pieces
+    value = np.clip(value, low, high)
+    return np.log(value / low) / np.log(high / low) if log else (value - low) / (high - low)

@@ -146,12 +146,7 @@ def bars_with_dots(
         axes.annotate(name, (0, place), (-8, 0), ha="right", fontsize=11, **text)
     axes.set(yticks=[], ylim=(-0.6, len(rows) - 0.4), xlim=(0, 115 * max([*values, 0.05])))
     axes.set_xlabel(what, fontsize=10, color=INK)
-    across = axes.get_xaxis_transform()  # x in data, y in shares of the height
-    for i, (name, value) in enumerate(marks):
-        up = 1 + line / tall / (high - low) * (len(marks) - i - 0.4)  # the lowest value's name stands highest
-        style = {"color": GREY, "transform": across, "clip_on": False}
-        axes.plot([100 * value] * 2, [0, up], LINES[1 + i % 3], linewidth=1.2, zorder=1, **style)
-        axes.text(100 * value, up, f" {name} {100 * value:.1f}", va="center", fontsize=9.5, **style)
+    baseline_lines(axes, marks, line / tall / (high - low))
     return figure
 
 
@@ -173,6 +168,32 @@ def new_figure(width: float, height: float, title: str, note: str) -> tuple[Figu
     below = 0.2 + (0.16 * (small.count("\n") + 1) + 0.08 if note else 0)
     above = 0.12 + (0.25 * (heading.count("\n") + 1) + 0.14 if title else 0)
     return figure, below / height, 1 - above / height
+
+
+def figure_around(width: float, inner: float, title: str, note: str) -> tuple[Figure, float, float]:
+    """A figure with `inner` inches between title and note; where they begin (a share of the height), and its height."""
+    _, low, high = new_figure(width, 9.0, title, note)  # what title and note take does not depend on the height
+    tall = inner + 9.0 * (1 - high + low)
+    figure, low, _ = new_figure(width, tall, title, note)
+    return figure, low, tall
+
+
+def baseline_lines(axes: Axes, marks: Sequence[tuple[str, float]], step: float) -> None:
+    """Baselines (name, share from 0 to 1), ascending, as lines from the bottom to their names above the plot.
+
+    step: from one name to the next, in shares of the plot's height; the lowest value's name stands highest.
+    """
+    for i, (name, value) in enumerate(marks):
+        x, up, told = 100 * value, 1 + step * (len(marks) - i - 0.4), f"{name} {100 * value:.1f}"
+        style = {"color": GREY, "transform": axes.get_xaxis_transform(), "clip_on": False}  # x in data, y in shares
+        axes.plot([x] * 2, [0, up], LINES[1 + i % 3], linewidth=1.2, zorder=1, **style)
+        low, high = axes.get_xlim()
+        room = (high - x) / (high - low) * axes.get_position().width * axes.figure.get_figwidth()
+        if 0.085 * (len(told) + 1) < room + 0.3:  # inches; a little may hang over
+            axes.text(x, up, f" {told}", va="center", fontsize=9.5, **style)
+        else:  # no room on the right
+            box = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}
+            axes.text(x, up, f"{told} ", va="center", ha="right", fontsize=9.5, bbox=box, zorder=3, **style)
 
 
 def style_axes(axes: Axes) -> None:

@@ -6,7 +6,6 @@ Each can carry a title that says the message, and a note in small grey print tha
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +14,7 @@ from ..core.errors import InputError
 from ..core.files import write_atomically
 from . import canvas
 from .canvas import MARGIN, SMALL, TEXT, array, new_canvas, pixels, png
-from .palette import AGREE, BOX_COLOURS, DISAGREE, GREY, INK
+from .palette import BOX_COLOURS, GREY, INK
 from .plots import bars_with_dots, curves, label_curves, scatter_map, two_maps
 
 if TYPE_CHECKING:
@@ -79,7 +78,7 @@ def views_figure(
     tags = []
     for i, (tile, (box_top, left, box_height, box_width)) in enumerate(zip(tiles, boxes, strict=True)):
         colour, letter = BOX_COLOURS[i % len(BOX_COLOURS)], chr(ord("A") + i % 26)
-        dash = i % (2 * len(BOX_COLOURS)) >= len(BOX_COLOURS)  # when colours come again, broken lines
+        dash = i % (2 * len(BOX_COLOURS)) >= len(BOX_COLOURS)  # when colours come again, dashed lines
         x0, y0 = MARGIN + left * scale, top + box_top * scale
         canvas.frame(draw, (x0, y0, x0 + box_width * scale - 1, y0 + box_height * scale - 1), colour, dash, INK)
         spot = x0 + 3
@@ -104,7 +103,7 @@ def neighbour_strips(
     images: object, query_index: object, neighbour_index: object, labels: object, classes: Sequence[str],
     row_names: Sequence[str] | None = None, scale: int = 2, title: str = "", note: str = "",
 ) -> Image:  # fmt: skip
-    """Rows of a query and its neighbours. The query's class: blue frame, tick. Another: broken orange, cross.
+    """Rows of a query and its neighbours. The query's class: blue frame, tick. Another: dashed orange frame, cross.
 
     images (N, 3, H, W); query_index (Q,) and neighbour_index (Q, k) are positions in them; labels (N,).
     `row_names` stand at the left in place of the query's class: one query can be shown under several methods.
@@ -133,12 +132,8 @@ def neighbour_strips(
         sheet.paste(canvas.enlarged(tiles[q], scale), (MARGIN + name, y))
         canvas.centred(draw, (MARGIN + name + width / 2, y + height + 3), "query", SMALL, GREY, step)
         for i, j in enumerate(others):
-            x, same = MARGIN + first + i * step, label[j] == label[q]
-            colour = AGREE if same else DISAGREE
-            canvas.frame(draw, (x - 3, y - 3, x + width + 2, y + height + 2), colour, dash=not same)
-            sheet.paste(canvas.enlarged(tiles[j], scale), (x, y))
-            canvas.badge(draw, (x + width - 15, y + height - 15), colour, same)
-            canvas.centred(draw, (x + width / 2, y + height + 3), str(classes[label[j]]), SMALL, colour, step)
+            corner, tile = (MARGIN + first + i * step, y), canvas.enlarged(tiles[j], scale)
+            canvas.neighbour(sheet, draw, corner, tile, label[j] == label[q], str(classes[label[j]]), step)
     return sheet
 
 
@@ -149,10 +144,7 @@ class Shown:
         self.picture, self.alt = picture, alt
 
     def _repr_mimebundle_(self, **kwargs: object) -> tuple[dict[str, str], dict[str, dict[str, object]]]:
-        plot = hasattr(self.picture, "savefig")  # plots have two pixels to a CSS pixel (`png`), so that text is sharp
-        width = round(96 * self.picture.get_size_inches()[0]) if plot else self.picture.width
-        data = {"image/png": base64.b64encode(canvas.light(png(self.picture))).decode(), "text/plain": self.alt}
-        return data, {"image/png": {"width": width, "alt": self.alt}}
+        return canvas.mimebundle(png(self.picture), canvas.css_width(self.picture), self.alt)
 
 
 def save(picture: Figure | Image, path: str | Path) -> Path:

@@ -19,6 +19,7 @@ RING, APART = 6, 14  # pixels: radius of a stop sign, least distance between two
 BOW = 20  # straight pieces that make a bow
 
 Point = tuple[float, float]
+Dash = tuple[int, int] | tuple[()]  # pixels drawn and left out; () is a solid line
 Rect = tuple[float, float, float, float]  # left, top, right, bottom
 
 
@@ -42,7 +43,7 @@ class Strokes:
         x0, y0, x1, y1 = rect
         if kind == "memory":
             self.draw.rectangle(self._at(*rect), FILLS["nothing"])
-            self.broken([(x0, y0), (x1, y0), (x1, y1), (x0, y1), (x0, y0)], GREY, 1.5)
+            self.line([(x0, y0), (x1, y0), (x1, y1), (x0, y1), (x0, y0)], GREY, 1.5, DASH)
             return
         colour = {"gradient": AGREE, "moving average": DISAGREE, "nothing": GREY}[kind]
         self.draw.rectangle(self._at(*rect), FILLS[kind], colour, FINE * (2 if kind == "gradient" else 1))
@@ -58,17 +59,14 @@ class Strokes:
         """From a network's heading to its target network's, around the left of their column, `out` pixels away from it."""
         (x0, y0), (x1, y1) = (one[0], one[1] + 14), (twin[0], twin[1] + 14)
         turn = math.copysign(10, y1 - y0)
-        self.broken([(x0, y0), (x0 - out, y0 + turn), (x1 - out, y1 - turn), (x1, y1)], GREY, 1.5, (2, 3))
+        self.line([(x0, y0), (x0 - out, y0 + turn), (x1 - out, y1 - turn), (x1, y1)], GREY, 1.5, (2, 3))
         self.head((x1, y1), GREY, 5)
 
     def way(self, points: Sequence[Point], gradient: bool, stopped: bool, faint: bool) -> None:
-        """A way with a gradient: thick, whole, blue. Without: thin, broken, orange, with a sign where it is stopped."""
+        """A way with a gradient: thick, solid, blue. Without: thin, dashed, orange, with a sign where it is stopped."""
         line = curve(points)
         colour = FAINT if faint else AGREE if gradient else DISAGREE
-        if gradient:
-            self.whole(line, colour, 2.5)
-        else:
-            self.broken(line, colour, 1.5)
+        self.line(line, colour, 2.5 if gradient else 1.5, () if gradient else DASH)
         self.head(line[-1], colour, 8 if gradient else 6)
         if stopped:
             places = [line[i] for i in (9, 6, 12, 4, 14)]  # in the middle of the first bow, or near it
@@ -88,38 +86,30 @@ class Strokes:
         x, y = tip
         self.draw.polygon(self._at(x, y, x - size, y - size / 2, x - size, y + size / 2), colour)
 
-    def whole(self, points: Sequence[Point], colour: str, width: float) -> None:
-        """A line without gaps."""
-        self.draw.line([tuple(self._at(*point)) for point in points], colour, round(width * FINE), "curve")
-
-    def rule(self, width: float, y: float, colour: str) -> None:
-        """A level line of exactly one pixel."""
-        x0, y0 = FINE * self.border, FINE * (round(y) + self.border)
-        self.draw.rectangle((x0, y0, x0 + FINE * round(width) - 1, y0 + FINE - 1), colour)
-
-    def dot(self, middle: Point, colour: str, radius: float = 2.5) -> None:
-        """A disc."""
-        x, y = middle
-        self.draw.ellipse(self._at(x - radius, y - radius, x + radius, y + radius), colour)
-
-    def broken(self, points: Sequence[Point], colour: str, width: float, dash: tuple[int, int] = DASH) -> None:
-        """A line in dashes of even length, whatever its bends."""
-        gone, round_ = 0.0, sum(dash)
-        for (x0, y0), (x1, y1) in pairwise(points):
-            length = math.hypot(x1 - x0, y1 - y0)
-            done = 0.0
-            while done < length:
-                place = (gone + done) % round_
-                step = max((dash[0] if place < dash[0] else round_) - place, 1e-6)
-                if place < dash[0]:
-                    a, b = done / length, min(done + step, length) / length
-                    ends = (x0 + a * (x1 - x0), y0 + a * (y1 - y0), x0 + b * (x1 - x0), y0 + b * (y1 - y0))
-                    self.draw.line(self._at(*ends), colour, round(width * FINE))
-                done += step
-            gone += length
+    def line(self, points: Sequence[Point], colour: str, width: float, dash: Dash = ()) -> None:
+        """A line, solid or in dashes."""
+        for piece in dashes(points, dash):
+            self.draw.line([tuple(self._at(*point)) for point in piece], colour, round(width * FINE), "curve")
 
     def _at(self, *numbers: float) -> list[float]:
         return [FINE * (number + self.border) for number in numbers]
+
+
+def dashes(points: Sequence[Point], dash: Dash) -> list[list[Point]]:
+    """The pieces of a line that are drawn: dashes of even length, whatever its bends; all of it where it is solid."""
+    if not dash:
+        return [list(points)] if len(points) > 1 else []
+    pieces, travelled, turn = [], 0.0, sum(dash)
+    for (x0, y0), (x1, y1) in pairwise(points):
+        length, at = math.hypot(x1 - x0, y1 - y0), 0.0
+        while at < length:
+            phase = (travelled + at) % turn
+            end = min(at + max((dash[0] if phase < dash[0] else turn) - phase, 1e-6), length)
+            if phase < dash[0]:
+                pieces.append([(x0 + (x1 - x0) * u / length, y0 + (y1 - y0) * u / length) for u in (at, end)])
+            at = end
+        travelled += length
+    return pieces
 
 
 def curve(points: Sequence[Point]) -> list[Point]:

@@ -23,13 +23,14 @@ from torch import Tensor, nn
 from ..core.device import describe_device
 from ..core.errors import InputError, unknown
 from ..core.files import save_json
+from ..core.progress import Progress
 from ..core.text import format_table
 from ..data.dataset import ImageSet, Splits, data_root
 from ..models.batchnorm import SplitBatchNorm
 from ..models.freeze import Encoder, eval_mode
 from ..views.view import whole_images
 from .collapse import effective_rank, feature_std
-from .knn import KNN_20, KNN_DEFAULT, KNN_PLAIN, TRANSFORMS, KnnProtocol, check, neighbours, transformed, vote
+from .knn import KNN_20, KNN_DEFAULT, KNN_PLAIN, TRANSFORMS, KnnProtocol, check, nearest_neighbours, transformed, vote
 from .linear import LinearProtocol, linear_probe
 
 KNN_PROTOCOLS = {"knn": KNN_DEFAULT, "knn20": KNN_20, "knn10": KNN_PLAIN}
@@ -45,12 +46,14 @@ def extract_features(encoder: Encoder, pictures: ImageSet, batch: int = 500, siz
     inside into eval mode yourself.
     """
     with eval_mode(encoder):
-        parts = []
-        for images in pictures.images.split(batch):
+        parts, line = [], Progress(f"features of {pictures.name}", len(pictures), patience=10.0)
+        for i, images in enumerate(pictures.images.split(batch)):
+            line.show(i * batch)
             x = whole_images(images, size).contiguous(memory_format=torch.channels_last)  # (n, 3, S, S)
             parts.append(encoder(x))  # (n, 3, S, S) -> (n, D)
             if parts[0].ndim != 2:
                 raise InputError(f"an encoder gives features (N, D); this one gave {tuple(parts[0].shape)}: pool its maps")
+    line.end()
     return torch.cat(parts).float()
 
 
@@ -110,13 +113,9 @@ def protocols(bank: int) -> dict[str, dict[str, Any]]:
 
 
 def evaluate(
-    encoder: Encoder,
-    splits: Splits,
-    split: str = "holdout",
-    transforms: tuple[str, ...] = TRANSFORMS,
-    linear: bool = True,
+    encoder: Encoder, splits: Splits, split: str = "holdout", transforms: tuple[str, ...] = TRANSFORMS, linear: bool = True,
     size: int | None = None,
-) -> dict[str, Any]:
+) -> dict[str, Any]:  # fmt: skip
     """One encoder under every protocol: plain JSON types; protocols, sizes, hardware and seconds beside them.
 
     The bank and the probe's training set are `splits.train`; the queries `splits.holdout` or `splits.test`.
@@ -143,8 +142,8 @@ def evaluate(
     knns = {name: fitting(protocol, len(bank)) for name, protocol in KNN_PROTOCOLS.items()}
     most = max(protocol.k for protocol in knns.values())
     for transform in transforms:
-        # one search for all protocols
-        similarity, index = neighbours(*transformed(bank, queries, transform), most)
+        moved_bank, moved_queries = transformed(bank, queries, transform)
+        similarity, index = nearest_neighbours(moved_queries, moved_bank, most)  # one search for all protocols
         for name, protocol in knns.items():
             result.setdefault(name, {})[transform] = vote(similarity, labels[index], asked.labels, protocol, classes)
     seconds["knn"] = time.perf_counter() - begun
@@ -177,13 +176,9 @@ def baselines(
 
 
 def baseline_rows(
-    random_encoder: nn.Module,
-    splits: Splits,
-    split: str,
-    size: int | None = None,
-    log: Callable[[str], None] = print,
+    random_encoder: nn.Module, splits: Splits, split: str, size: int | None = None, log: Callable[[str], None] = print,
     others: Mapping[str, nn.Module] | None = None,
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, dict[str, Any]]:  # fmt: skip
     """`evaluate` of every baseline. Rows that no run can change (pixels, thumbnails) take minutes on a large set, so they
     are measured once and kept in `data_root()/baselines`, under the hash of the pictures and the protocols."""
     asked = query_split(splits, split)
@@ -207,11 +202,6 @@ def baseline_rows(
                 kept.parent.mkdir(parents=True, exist_ok=True)
                 save_json(kept, rows[name])
     return rows
-
-
-def transfer(encoder: Encoder, others: Splits, split: str = "test", size: int | None = None) -> dict[str, Any]:
-    """kNN and linear on an image set that was not trained on, at its pictures' own size or at `size`."""
-    return evaluate(encoder, others, split, size=size)
 
 
 def table(rows: dict[str, dict[str, Any]], markdown: bool = False) -> str:

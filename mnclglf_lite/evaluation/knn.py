@@ -84,24 +84,24 @@ def transformed(bank: Tensor, queries: Tensor, transform: str) -> tuple[Tensor, 
     return bank @ whiten, queries @ whiten
 
 
-def _enough(bank: Tensor, k: int) -> None:
-    if k > len(bank):
-        raise InputError(f"kNN asks for {k} neighbours of a bank of {len(bank)}; use k <= {len(bank)}")
-
-
 @torch.no_grad()
-def neighbours(bank: Tensor, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k pictures of the bank (N, D) nearest to each query (M, D): cosine similarities and positions, (M,
-    k) each.
+def nearest_neighbours(queries: Tensor, bank: Tensor, k: int, exclude_self: bool = False) -> tuple[Tensor, Tensor]:
+    """The k rows of the bank (N, D) nearest to each query (M, D) by cosine: similarities and positions, (M, k) each.
 
-    Nearest first. Of equally near pictures the earlier in the bank comes first, also where only some of them
-    fit into k: `topk` alone leaves that open, and a collapsed encoder or a doubled picture makes it matter.
+    Nearest first. Of equally near rows the earlier in the bank comes first, also where only some of them fit
+    into k: `topk` alone leaves that open, and a collapsed encoder or a doubled picture makes it matter.
+    exclude_self: the queries are the bank, and no row is its own neighbour. Exact; memory is bounded by
+    `QUERIES_AT_ONCE` rows of similarities.
     """
-    _enough(bank, k)
+    most = len(bank) - exclude_self
+    if not 1 <= k <= most:
+        raise InputError(f"kNN asks for {k} neighbours of a bank of {len(bank)}; use 1 <= k <= {most}")
     bank, queries = F.normalize(bank, dim=1), F.normalize(queries, dim=1)
     similarities, positions = [], []
-    for chunk in queries.split(QUERIES_AT_ONCE):
+    for start, chunk in zip(range(0, len(queries), QUERIES_AT_ONCE), queries.split(QUERIES_AT_ONCE), strict=True):
         similarity = chunk @ bank.T  # (m, D), (D, N) -> (m, N)
+        if exclude_self:
+            similarity.diagonal(start).fill_(-2.0)  # below any cosine
         top, index = similarity.topk(min(k + 1, len(bank)), dim=1)  # (m, k + 1)
         index, edge = index[:, :k], top[:, k - 1 : k]  # (m, k), (m, 1)
         tied = (top[:, k:] == edge).any(1).nonzero()[:, 0]  # rows whose last neighbour has equals outside
@@ -145,12 +145,7 @@ def accuracy(scores: Tensor, truth: Tensor) -> dict[str, float]:
 
 
 def knn(
-    bank: Tensor,
-    bank_labels: Tensor,
-    queries: Tensor,
-    query_labels: Tensor,
-    protocol: KnnProtocol,
-    classes: int,
+    bank: Tensor, bank_labels: Tensor, queries: Tensor, query_labels: Tensor, protocol: KnnProtocol, classes: int
 ) -> dict[str, float]:
     """Top-1 and top-5 accuracy (0 to 1) of `queries` (M, D) among the labelled `bank` (N, D). Ties: see the
     two halves.
@@ -160,6 +155,6 @@ def knn(
     """
     check(bank, bank_labels, "kNN bank", classes)
     check(queries, query_labels, "kNN queries", classes)
-    _enough(bank, protocol.k)
-    similarity, index = neighbours(*transformed(bank, queries, protocol.transform), protocol.k)
+    bank, queries = transformed(bank, queries, protocol.transform)
+    similarity, index = nearest_neighbours(queries, bank, protocol.k)
     return vote(similarity, bank_labels[index], query_labels, protocol, classes)

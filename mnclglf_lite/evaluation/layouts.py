@@ -4,7 +4,7 @@
     tsne    keeps neighbours together. Distances between groups, and their sizes, mean little.
     umap    the same idea from another side; a seed makes it repeatable, on a single thread.
 
-A map is no measurement: neighbours and accuracies are computed in the features (`neighbours`, `knn`).
+A map is no measurement: neighbours and accuracies are computed in the features (`knn`).
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from torch import Tensor
 
 from ..core.errors import InputError, unknown
 from ..core.files import write_atomically
+from .knn import nearest_neighbours
 
 PERPLEXITY = 30.0  # scikit-learn's default
 # The library's own choice for small sets is 500. Measured on 1,500 points in 128 dimensions: trustworthiness
@@ -49,27 +50,6 @@ def subsample(count: int, most: int = POINTS, seed: int = 0) -> Tensor:
         raise InputError(f"a map needs at least one point; got most={most}")
     drawn = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
     return drawn[:most].sort().values
-
-
-@torch.no_grad()
-def neighbours(features: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k nearest others of every row by cosine, exactly.
-
-    Index int64 (N, k), nearest first, and similarity float32 (N, k), both on the CPU.
-    """
-    x = check(features, 2, "neighbours")
-    if not 1 <= k < len(x):
-        raise InputError(f"asked for {k} neighbours among {len(x)} pictures; use 1 <= k <= {len(x) - 1}")
-    x = F.normalize(x, dim=1)
-    index, similarity = [], []
-    for start in range(0, len(x), 1024):  # rows at a time: the full N x N table may not fit
-        near = x[start : start + 1024] @ x.T  # (n, N)
-        row = torch.arange(len(near))
-        near[row, start + row] = -2.0  # nobody is his own neighbour; a cosine is never below -1
-        top = near.topk(k, dim=1)  # (n, N) -> (n, k)
-        index.append(top.indices)
-        similarity.append(top.values)
-    return torch.cat(index), torch.cat(similarity)
 
 
 def pca(features: Tensor, d: int = 2) -> Tensor:
@@ -115,7 +95,7 @@ def umap(features: Tensor, seed: int | None = None, n_neighbors: int = 15, min_d
     x = F.normalize(check(features, 4, "umap"), dim=1)
     if not 2 <= n_neighbors < len(x):
         raise InputError(f"UMAP's n_neighbors must be from 2 to pictures - 1 = {len(x) - 1}; got {n_neighbors}")
-    index, similarity = neighbours(x, n_neighbors - 1)
+    similarity, index = nearest_neighbours(x, x, n_neighbors - 1, exclude_self=True)
     own = torch.arange(len(x))[:, None]  # umap-learn counts a point as its own first neighbour
     index = torch.cat([own, index], dim=1)  # (N, k)
     distance = torch.cat([torch.zeros(len(x), 1), (1 - similarity).clamp(min=0)], dim=1)  # (N, k)

@@ -83,13 +83,9 @@ def fit_linear(x: Tensor, labels: Tensor, classes: int, protocol: LinearProtocol
 
 
 def linear_probe(
-    train: Tensor,
-    train_labels: Tensor,
-    test: Tensor,
-    test_labels: Tensor,
-    classes: int,
+    train: Tensor, train_labels: Tensor, test: Tensor, test_labels: Tensor, classes: int,
     protocol: LinearProtocol | None = None,
-) -> dict[str, float]:
+) -> dict[str, float]:  # fmt: skip
     """Top-1 and top-5 accuracy (0 to 1) on `test` (M, D) of a linear classifier fitted on `train` (N, D)."""
     protocol = protocol or LinearProtocol()
     check(train, train_labels, "linear probe, training part", classes, every=True)
@@ -112,14 +108,9 @@ def few_labels(labels: Tensor, each: int, classes: int, seed: int) -> Tensor:
 
 
 def few_label_curve(
-    train: Tensor,
-    train_labels: Tensor,
-    test: Tensor,
-    test_labels: Tensor,
-    classes: int,
-    each: tuple[int, ...] = LABELS_A_CLASS,
-    seeds: int = 3,
-) -> dict[int, list[float]]:
+    train: Tensor, train_labels: Tensor, test: Tensor, test_labels: Tensor, classes: int,
+    each: tuple[int, ...] = LABELS_A_CLASS, seeds: int = 3,
+) -> dict[int, list[float]]:  # fmt: skip
     """Linear top-1 by number of labels a class: {labels a class: one accuracy a draw}.
 
     Draws differ in which pictures are labelled. The last entry has all labels (its key: their mean number a
@@ -158,11 +149,7 @@ def columns(values: Tensor, period: float | None) -> Tensor:
 
 
 def factor_probe(
-    train: Tensor,
-    train_factors: dict[str, Tensor],
-    test: Tensor,
-    test_factors: dict[str, Tensor],
-    periods: dict[str, float],
+    train: Tensor, train_factors: dict[str, Tensor], test: Tensor, test_factors: dict[str, Tensor], periods: dict[str, float]
 ) -> dict[str, dict[str, float | str]]:
     """How much of each toy-box factor the features (N, D) kept.
 

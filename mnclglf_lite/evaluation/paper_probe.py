@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from ..core.errors import InputError
 from ..core.schedules import cosine_decay
-from ..core.text import format_duration
+from ..core.text import format_left
 from ..data.dataset import ImageSet, batch_order
 from ..models.freeze import eval_mode
 from ..views.view import View, render_view, sample_params
@@ -71,14 +71,9 @@ def lars_(parameters: list[Tensor], buffers: list[Tensor], lr: float, momentum: 
 
 
 def paper_probe(
-    backbone: nn.Module,
-    train: ImageSet,
-    test: ImageSet,
-    protocol: PaperProtocol | None = None,
-    seed: int = 0,
-    size: int | None = None,
-    log: Callable[[str], None] = print,
-) -> dict[str, object]:
+    backbone: nn.Module, train: ImageSet, test: ImageSet, protocol: PaperProtocol | None = None, seed: int = 0,
+    size: int | None = None, log: Callable[[str], None] = print,
+) -> dict[str, object]:  # fmt: skip
     """Last and best top-1 / top-5 (0 to 1) under the protocol above, with the accuracy at every test.
 
     The backbone is only looked at. `size` is the side in pixels of training crops and test pictures, by
@@ -86,13 +81,8 @@ def paper_probe(
     """
     protocol = protocol or PaperProtocol()
     for part in (train, test):
-        check(
-            part.images.flatten(1)[:, :1],
-            part.labels,
-            f"linear protocol, {part.split}",
-            len(train.classes),
-            part is train,
-        )
+        pixel = part.images.flatten(1)[:, :1]
+        check(pixel, part.labels, f"linear protocol, {part.split}", len(train.classes), every=part is train)
     generator = torch.Generator(train.device).manual_seed(seed)
     asked = extract_features(backbone, test, size=size)
     classes, dim = len(train.classes), asked.shape[1]
@@ -127,7 +117,7 @@ def paper_probe(
                     tests.append({"epoch": epoch + 1, **accuracy(asked @ weight.T + bias, test.labels)})
                 line += f"  top-1 {100 * tests[-1]['top1']:.2f} %"
             spent = time.perf_counter() - begun
-            log(f"{line}  {format_duration(spent)} gone, {format_duration(spent / done * (total - done))} left")
+            log(f"{line}  {format_left(spent, spent / done * (total - done))}")
     return {
         "last": {"top1": tests[-1]["top1"], "top5": tests[-1]["top5"]},
         "best_on_test": {top: max(row[top] for row in tests) for top in ("top1", "top5")},

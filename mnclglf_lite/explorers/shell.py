@@ -6,12 +6,10 @@ what comes back. It works without a network; a saved notebook keeps the picture,
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anywidget
 import ipywidgets
@@ -19,10 +17,7 @@ import traitlets
 
 from ..core.errors import InputError
 from ..drawing import canvas
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-    from PIL.Image import Image
+from ..drawing.canvas import Drawing
 
 ASSETS = resources.files("mnclglf_lite") / "explorers"
 
@@ -30,25 +25,6 @@ ASSETS = resources.files("mnclglf_lite") / "explorers"
 def asset(name: str) -> str:
     """The text of a script or a style sheet of the package."""
     return (ASSETS / name).read_text(encoding="utf-8")
-
-
-@dataclass(frozen=True)
-class Place:
-    """A part of a picture that can be pressed: by mouse, or by Tab and Enter."""
-
-    name: str  # what `Explorer.chosen` becomes
-    box: tuple[float, float, float, float]  # left, top, width, height as shares of the picture's sides
-    label: str  # what a screen reader says, and the mouse shows
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """What an explorer shows at one moment."""
-
-    picture: Image | Figure
-    words: str  # the state, in words: changes with every control
-    alt: str  # what kind of picture it is, in a sentence
-    places: Sequence[Place] = ()
 
 
 class Picture(anywidget.AnyWidget):
@@ -66,11 +42,8 @@ class Picture(anywidget.AnyWidget):
 
     def show(self, drawing: Drawing) -> None:
         """One message to the page, whatever changed."""
-        picture = drawing.picture
-        plot = hasattr(picture, "savefig")  # plots have two pixels to a CSS pixel, so that text is sharp
         with self.hold_sync():
-            self.png = canvas.png(picture)
-            self.width = round(96 * picture.get_size_inches()[0]) if plot else picture.width
+            self.png, self.width = canvas.png(drawing.picture), canvas.css_width(drawing.picture)
             self.alt, self.words, self.problem = drawing.alt, drawing.words, ""
             self.places = [{"name": p.name, "box": list(p.box), "label": p.label} for p in drawing.places]
 
@@ -121,8 +94,8 @@ class Explorer(ipywidgets.VBox):
 
 def with_picture(bundle: dict[str, Any], png: bytes, words: str, width: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """What IPython shows of a widget, with a picture for where widgets are not live: GitHub, exports, a saved notebook."""
-    data = {**bundle, "text/plain": words, "image/png": base64.b64encode(canvas.light(png)).decode()}
-    return data, {"image/png": {"width": width, "alt": words}}
+    data, metadata = canvas.mimebundle(png, width, words)
+    return {**bundle, **data}, metadata
 
 
 # ---- controls that look alike

@@ -49,6 +49,11 @@ def relative_flops(cost: dict[str, Any]) -> float:
     return cost["relative_flops"] if "relative_flops" in cost else cost["forward_units"]
 
 
+def is_whole(data: dict[str, Any]) -> bool:
+    """Whether a recipe's dictionary was written by a run, which names every setting; if not, by hand."""
+    return "format" in data or "sgd_momentum" in data  # which every recipe of format 1 has
+
+
 def upgrade(data: dict[str, Any]) -> dict[str, Any]:
     """A recipe's dictionary in today's format. Of format 1, settings that its method never read are left out."""
     if data.get("format", 1) > FORMAT:

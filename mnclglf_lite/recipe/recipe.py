@@ -149,6 +149,12 @@ class Recipe:
         """Whether this recipe has a setting of this name."""
         return name in SHARED | self.method.settings()
 
+    def unread(self) -> set[str]:
+        """Settings that it has and that have no effect: Muon's under SGD, the small view where there are no small views."""
+        idle = set(MUON_ALONE) if self.optim.optimiser != "muon" else set()
+        small = self.reads("small_view") and not self.method.reads_small_view()
+        return idle | ({"small_view"} if small else set())
+
     def to_dict(self) -> dict[str, Any]:
         """All settings by name in plain JSON types; `from_dict` is its inverse."""
         found = {"format": FORMAT, "method": self.method.name, **dataclasses.asdict(self.data), "seed": self.seed}

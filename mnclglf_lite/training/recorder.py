@@ -11,7 +11,7 @@ from torch import Tensor
 from ..core.device import describe_device
 from ..core.distributed import barrier, rank, world_size
 from ..core.files import append_line
-from ..core.text import format_duration
+from ..core.text import format_left
 from ..data.dataset import Splits, evenly_spaced
 from ..evaluation.collapse import effective_rank, feature_std
 from ..evaluation.evaluate import extract_features
@@ -44,8 +44,8 @@ def format_epoch(row: dict[str, Any], left: float) -> str:
     parts += [f"{k} {row[k]:.2f}" for k in ("accuracy", "agreement") if k in row]
     text = (
         f"epoch {row['epoch']:5.1f}  step {row['step']:5d}  loss {row['loss']:.3f}  "
-        f"kNN {100 * row['knn']:.1f} %  spread {row['spread']:.2f}  rank {row['rank']:.1f}  "
-        f"{row['images_per_second']:,.0f} images/s  {format_duration(row['seconds'])}, {format_duration(left)} left"
+        f"kNN {100 * row['knn']:.1f} %  feature std {row['spread']:.2f}  rank {row['rank']:.1f}  "
+        f"{row['images_per_second']:,.0f} images/s  {format_left(row['seconds'], left)}"
     )
     return "\n".join([text, *(["             " + "  ".join(parts)] if parts else [])])
 
@@ -73,7 +73,8 @@ class Recorder:
             f"({run.total_steps / run.per_epoch:.1f} epochs), seed {recipe.seed}\n"  # names of processors are long
             + describe_device(self.splits.train.device)
             + (f", {world_size()} processes" if world_size() > 1 else "")
-            + (f"\ngoing on from step {run.step}" if run.step else "")
+            + ("\nthis run is complete: nothing is left to train" if run.finished else "")
+            + (f"\ngoing on from step {run.step}" if run.step and not run.finished else "")
         )
         self.counted_at, run.live = time.perf_counter(), True
         if world_size() > 1 and not run.finished:

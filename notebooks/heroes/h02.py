@@ -6,7 +6,7 @@ from PIL import Image, ImageDraw
 from mnclglf_lite.course.exercises.e02 import pull_and_push
 from mnclglf_lite.data import toybox
 from mnclglf_lite.drawing import canvas, heatmap
-from mnclglf_lite.drawing.palette import GREY, INK
+from mnclglf_lite.drawing.palette import GREY, INK, ink_on
 from mnclglf_lite.views.view import View, render_view, sample_params
 
 N, CELL, TILE = 6, 42, 36
@@ -30,7 +30,7 @@ def draw():
     tables = [
         ("how alike are they?", s),
         ("shares of each row, T = 0.2", (s / 0.2).softmax(1)),
-        ("pull (blue) and push", pull_and_push(s, 0.2)),
+        ("pull (blue) and push", -pull_and_push(s, 0.2)),
     ]
     wide = TILE + 8 + N * CELL
     sheet = Image.new("RGB", (3 * wide + 2 * 34 + 28, N * CELL + TILE + 58), "white")
@@ -41,16 +41,16 @@ def draw():
         for i in range(N):
             sheet.paste(Image.fromarray(pair[0][i]), (x0, y0 + TILE + 8 + i * CELL + 5))
             sheet.paste(Image.fromarray(pair[1][i]), (x0 + TILE + 8 + i * CELL + 5, y0))
-        largest = float(table.abs().max())
+        colours = heatmap.signed(table.numpy(), float(table.abs().max()))
         for i in range(N):
             for j in range(N):
-                colour = heatmap.tint(float(table[i, j]), largest)
+                colour = tuple(colours[i, j].tolist())
                 x, y = x0 + TILE + 8 + j * CELL, y0 + TILE + 8 + i * CELL
                 pen.rectangle((x, y, x + CELL - 2, y + CELL - 2), colour, outline=INK if i == j else colour, width=2)
                 pen.text(
                     (x + CELL / 2, y + CELL / 2),
                     heatmap.short(float(table[i, j])),
-                    canvas.ink_on(colour),
+                    ink_on(colours[i, j]),
                     canvas.font(12),
                     anchor="mm",
                 )

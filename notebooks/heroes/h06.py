@@ -7,7 +7,8 @@ from mnclglf_lite.data.dataset import load_dataset
 from mnclglf_lite.drawing import canvas
 from mnclglf_lite.drawing.palette import AGREE, DISAGREE, FAINT, GREY, INK, class_style
 from mnclglf_lite.evaluation.evaluate import extract_features
-from mnclglf_lite.evaluation.layouts import neighbours, pca, subsample, tsne, umap
+from mnclglf_lite.evaluation.knn import nearest_neighbours
+from mnclglf_lite.evaluation.layouts import pca, subsample, tsne, umap
 from mnclglf_lite.recipe.presets import preset
 from mnclglf_lite.training import train
 
@@ -32,7 +33,7 @@ def draw():
             (points - middle) * scale * np.array([1, -1]) + SIDE / 2, toys.labels.tolist(), strict=True
         ):
             pen.ellipse((x0 + a - 3, y0 + b - 3, x0 + a + 3, y0 + b + 3), class_style(label)[0], outline="white")
-    near, _ = neighbours(x, K)
+    _, near = nearest_neighbours(x, x, K, exclude_self=True)
     agree = (toys.labels[near] == toys.labels[:, None]).float().mean(dim=1)
     query = int((agree - 0.7).abs().argmin())  # a picture with some neighbours of other kinds: they teach more
     tiles, y = canvas.pixels(toys.images), SIDE + 78

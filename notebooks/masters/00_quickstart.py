@@ -25,7 +25,7 @@ from mnclglf_lite import evaluate, load_dataset, preset, train
 from mnclglf_lite.course.budget import current_budget
 from mnclglf_lite.data import toybox
 from mnclglf_lite.drawing import plots, sheets
-from mnclglf_lite.evaluation import layouts, linear
+from mnclglf_lite.evaluation import knn, layouts, linear
 from mnclglf_lite.evaluation.evaluate import baselines, extract_features
 from mnclglf_lite.recipe.recipe import build_method
 from mnclglf_lite.views.view import denormalise, render_view, sample_params
@@ -144,7 +144,7 @@ sheets.Shown(picture, "The same two maps with two colours: a toy darker than its
 # where it is the same toy. By chance one in ten would be.
 
 # %%
-near, _ = layouts.neighbours(after, 8)
+_, near = knn.nearest_neighbours(after, after, 8, exclude_self=True)
 first = [int((part.labels == label).nonzero()[0]) for label in range(10)]
 strips = sheets.neighbour_strips(
     part.images, first, near[first], part.labels, part.classes, title="MNCLGLF: nearest pictures"

@@ -199,15 +199,15 @@ def pull_and_push(similarity, temperature):
 pull_and_push = check("02.4", pull_and_push)
 
 # %% [markdown]
-# Left the similarities, right the gradient at T = 0.1, divided by its largest number so that small ones show. Most negatives
-# get next to nothing: those are pushed that come close to being mistaken for the positive. And rows that are answered well
-# get little of anything. Which row is answered worst, and by what is it tempted?
+# Left the similarities, right minus the gradient at T = 0.1, divided by its largest number so that small ones show: blue pulls
+# a pair together, orange pushes it apart. Most negatives get next to nothing: those are pushed that come close to being
+# mistaken for the positive. And rows that are answered well get little of anything. Which row is answered worst, and by what is it tempted?
 
 # %%
-gradient = pull_and_push(s, 0.1)
+pull = -pull_and_push(s, 0.1)
 sheets.Shown(
-    side_by_side(s, gradient / gradient.abs().max(), ("similarities", "gradient at T = 0.1, the largest is 1")),
-    "Left: similarities of eight anchors and targets. Right: the gradient; blue on the diagonal, orange at a few close negatives.",
+    side_by_side(s, pull / pull.abs().max(), ("similarities", "minus the gradient at T = 0.1, the largest is 1")),
+    "Left: similarities of eight anchors and targets. Right: minus the gradient; blue on the diagonal, orange at a few negatives.",
 )
 
 # %% [markdown]

@@ -100,7 +100,7 @@ yours = top1(bank, labels, queries, truth)
 package = knn.knn(bank, labels, queries, truth, knn.KNN_20, 10)["top1"]
 print(f"kNN, k 20, T 0.1: yours {100 * yours:.2f} %, the package's {100 * package:.2f} %")
 both = torch.cat([splits.test.images[:5], splits.train.images])
-near = 5 + knn.neighbours(bank, queries[:5], 8)[1]
+near = 5 + knn.nearest_neighbours(queries[:5], bank, 8)[1]
 known = torch.cat([truth[:5], labels])
 strips = sheets.neighbour_strips(both, torch.arange(5), near, known, splits.test.classes)
 sheets.Shown(strips, "Five rows: a test picture, its eight nearest neighbours, and which of them are of its class.")

@@ -23,7 +23,7 @@ from mnclglf_lite.course import method_traits
 from mnclglf_lite.course.checks import check, hint, progress, solution
 from mnclglf_lite.course.predict import Predict
 from mnclglf_lite.drawing import sheets
-from mnclglf_lite.evaluation import layouts
+from mnclglf_lite.evaluation import knn
 from mnclglf_lite.losses import l2_normalize
 from mnclglf_lite.methods.simclr import SimCLR
 from mnclglf_lite.recipe.recipe import build_method
@@ -409,7 +409,7 @@ print("below it:             ", below)
 print("not above raw pixels: ", [name for name, span in spans.items() if min(span) <= pixels])
 
 real = pretrained.load_features()
-near = {name: layouts.neighbours(found, 8)[0] for name, found in real.features.items()}
+near = {name: knn.nearest_neighbours(found, found, 8, exclude_self=True)[1] for name, found in real.features.items()}
 print(f"\n8 nearest of 2,000 CIFAR-10 pictures; by chance two methods share {100 * 8 / (len(real.index) - 1):.1f} %")
 for name, own in near.items():
     shared = {

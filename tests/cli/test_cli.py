@@ -1,13 +1,11 @@
 """The command line from end to end, on tiny sets; and what it says to bad input, in one line each."""
 
-import argparse
 import contextlib
 import dataclasses
 import importlib.util
 import io
 import json
 import os
-import re
 import shutil
 import signal
 
@@ -15,13 +13,13 @@ import pytest
 import torch
 from conftest import interrupt_after
 
-from mnclglf_lite.cli.main import main, parser
+from mnclglf_lite.cli.main import COMMANDS, main, parse, recipes_of
 from mnclglf_lite.data import dataset
 from mnclglf_lite.data.dataset import load_dataset
-from mnclglf_lite.methods.registry import METHODS, VARIANTS, methods_with
-from mnclglf_lite.recipe.flags import all_settings, recipe_from, value_of
+from mnclglf_lite.methods.registry import METHODS, VARIANTS, methods_with, variant
+from mnclglf_lite.recipe.flags import COMMON, all_settings, flag_of, recipe_of_words, written
 from mnclglf_lite.recipe.presets import preset, presets_of
-from mnclglf_lite.recipe.recipe import Recipe
+from mnclglf_lite.recipe.recipe import Recipe, value_of
 from mnclglf_lite.training.run import load_run
 from mnclglf_lite.training.step import Step
 from mnclglf_lite.views.view import View
@@ -30,7 +28,6 @@ NET = "--width 8 --blocks 1 1 --projector 16 8 --view-size 16 --device cpu".spli
 SIMCLR = [*NET, *"--steps 2 --batch-size 32".split()]  # what simclr reads; mnclglf reads more
 TINY = [*SIMCLR, *"--predictor-hidden 8 --queue 64".split()]
 VIEWS = ("view", "small_view", "teacher_view")
-COMMANDS = ("doctor", "fetch", "train", "evaluate", "compare", "explore", "export")
 
 
 def cli(*argv):
@@ -39,7 +36,7 @@ def cli(*argv):
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
             code = main([str(part) for part in argv])
-        except SystemExit as leaving:  # argparse's own way out
+        except SystemExit as leaving:  # argparse's own way out of --help
             code = leaving.code or 0
     return code, out.getvalue(), err.getvalue()
 
@@ -244,7 +241,7 @@ def test_on_cifar10_the_papers_table_stands_below(monkeypatch, tmp_path):
     from mnclglf_lite.results import paper_table, records
 
     record = json.loads((records.KEPT / "cifar10-slim" / "compare.json").read_text())
-    monkeypatch.setattr(program, "_splits", lambda *given: None)
+    monkeypatch.setattr(program, "load_splits", lambda *given: None)
     monkeypatch.setattr(room, "compare", lambda *given, **more: record)
     (tmp_path / "c").mkdir()
     out = cli("compare", "--dataset", "cifar10", "--methods", "simclr", "--out", tmp_path / "c")[1]
@@ -253,9 +250,11 @@ def test_on_cifar10_the_papers_table_stands_below(monkeypatch, tmp_path):
 
 
 def test_what_a_variants_name_says_is_no_flag_of_compare():
-    flags = {action.dest for action in subparsers()["compare"]._actions}
     fields = {field for _, changes in VARIANTS.values() for field in changes}
-    assert not fields & flags and {"lr", "view_size", "image_views", "minutes"} <= flags
+    args = vars(parse(["compare", "--methods", ",".join([*METHODS, *VARIANTS])]))
+    assert {"lr", "view_size", "image_views", "minutes"} <= set(args) and not any(args[field] for field in fields)
+    for field in fields:
+        assert cli("compare", flag_of(field), "1")[0] == 2
 
 
 def test_export_can_be_read_elsewhere(run, tmp_path):
@@ -325,22 +324,75 @@ def test_version():
 # --- help ---
 
 
-def subparsers():
-    return next(action for action in parser()._actions if isinstance(action, argparse._SubParsersAction)).choices
+def flags_in(text):
+    """Every flag that a page of help explains, by its group."""
+    found, group = {}, ""
+    for line in text.splitlines():
+        group = line[:-1] if line.endswith(":") and not line.startswith(" ") else group
+        if line.startswith("  --"):
+            found.setdefault(group, []).append(line.split()[0].rstrip(","))
+    return found
+
+
+def test_without_a_command_there_is_help_with_examples_that_can_be_read():
+    code, out, err = cli()
+    assert (code, err) == (0, "") and (out, 0) == (cli("--help")[1], cli("-h")[0])
+    assert all(out.count(f"\n  {name} ") == 1 for name in COMMANDS)
+    examples = [line.strip().split("   ")[0].split()[1:] for line in out.splitlines() if line.startswith("  mnclglf-lite")]
+    assert len(examples) == 2 and all(parse(words) for words in examples)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_help_names_every_default(command):
+def test_help_names_the_default_of_every_flag(command):
     code, out, err = cli(command, "--help")
-    assert code == 0 and err == ""
-    for action in subparsers()[command]._actions:
-        flag = action.option_strings[0] if action.option_strings else None
-        of_recipe = action.dest in all_settings() or "view_" in action.dest
-        if flag and flag != "-h":
-            assert flag in out
-            assert "(default: " in action.help or (of_recipe and re.search(r"\(.+\)", action.help)), flag
-    if command != "export":  # which has no flag at all
-        assert "default:" in out
+    shown = [flag for flags in flags_in(out).values() for flag in flags]
+    assert code == 0 and err == "" and " ".join(out.split()).count("(default: ") >= len(shown) > 0
+
+
+@pytest.mark.parametrize("name", [*METHODS, *VARIANTS])
+def test_help_of_a_method_has_its_settings_in_groups_and_no_others(name):
+    method, changes = variant(name)
+    recipe = preset("quick", method, **changes)
+    groups = flags_in(cli("train", "--method", name, "--help")[1])
+    views = [view for view in VIEWS if recipe.reads(view) and view not in recipe.unread()]
+    inner = {flag_of(f"{view}_{spec.name}") for view in views for spec in dataclasses.fields(View)}
+    known = {name for name in all_settings() if recipe.reads(name)} - {"method", "dataset"} - recipe.unread() - set(views)
+    del groups["run"]
+    shown = [flag for flags in groups.values() for flag in flags]
+    assert sorted(shown) == sorted(inner | {flag_of(name) for name in known})
+    assert list(groups)[:3] == ["data", "views", "encoder"] and list(groups)[-1] == "optimiser"
+    own = {flag_of(each) for each in METHODS[method].Config.settings() - recipe.unread() - set(VIEWS)}
+    assert own <= set(groups.get(f"{name}'s own", ()))
+
+
+def test_help_of_simclr_fits_on_a_page():
+    groups = flags_in(cli("train", "--method", "simclr", "--help")[1])
+    assert sum(len(flags) for group, flags in groups.items() if group != "run") <= 45
+
+
+def test_help_without_a_method_has_the_common_settings_and_says_how_to_see_the_rest():
+    out = cli("train", "--help")[1]
+    shown = {flag for group, flags in flags_in(out).items() if group != "run" for flag in flags}
+    assert shown == {flag_of(name) for name in COMMON} and "train --method NAME --help" in out
+    everything = cli("compare", "--methods", "all", "--help")[1]
+    assert len(everything) > 3 * len(cli("compare", "--help")[1]) and "--location-weight" in everything
+
+
+def test_help_shows_defaults_of_the_chosen_preset_and_what_takes_effect_beside_the_given_flags():
+    for words, name, value in (
+        ([], "width", preset("quick", "simclr").encoder.width),
+        (["--preset", "standard"], "width", 64),
+        (["--dataset", "cifar10"], "temperature", preset("quick", "simclr", "cifar10").method.temperature),
+    ):
+        line = next(
+            text for text in cli("train", "--method", "simclr", *words, "--help")[1].splitlines() if f"--{name}" in text
+        )
+        assert f"(default: {value:g})" in line and line.endswith(f"[{all_settings()[name].metadata['source']}]")
+    assert "--muon-lr" not in cli("train", "--method", "simclr", "--optimiser", "sgd", "--help")[1]
+    assert "--small-view-size" in cli("train", "--method", "simclr", "--small-views", 2, "--help")[1]
+    compared = cli("compare", "--methods", "simclr,mnclglf", "--help")[1]
+    each = ", ".join(f"{name} {preset('quick', name).method.temperature:g}" for name in ("simclr", "mnclglf"))
+    assert f"(default: {each})" in compared and "mnclglf: cells a side" in compared
 
 
 def owner(name):
@@ -349,26 +401,10 @@ def owner(name):
     return "mnclglf" if "mnclglf" in having else having[0]
 
 
-def test_help_of_the_recipe_says_unit_value_methods_and_source():
-    actions = {action.dest: action.help for action in subparsers()["train"]._actions}
-    for name, spec in all_settings().items():
-        plain, having = preset("quick", owner(name)), methods_with(name)
-        of = f" ({', '.join(having)})" if having else ""
-        if name in VIEWS:
-            for inner in dataclasses.fields(View):
-                value = getattr(value_of(plain, name), inner.name)
-                told = actions[f"{name}_{inner.name}"]
-                assert of in told and re.search(r": \S.+ \(" + re.escape(str(value)), told), inner.name
-        elif name not in ("method", "dataset"):
-            assert actions[name].startswith(f"{spec.metadata['unit']}{of} ({value_of(plain, name)}"), name
-            assert actions[name].endswith(f"[{spec.metadata['source']}]"), name
-    assert "pixels" in actions["view_size"] and "probability" in actions["view_flip_p"]
-
-
-def test_commands_are_those_of_the_overview():
-    assert tuple(subparsers()) == COMMANDS
-    out = cli("--help")[1]
-    assert all(f"\n    {command}" in out for command in COMMANDS)
+def test_values_are_shown_as_they_are_typed():
+    assert [written(value) for value in (True, (256, 128), (), 5e-4, 4 / 3, "sgd")] == [
+        "on", "256 128", "none", "0.0005", "1.33333", "sgd",
+    ]  # fmt: skip
 
 
 # --- flags ---
@@ -422,8 +458,7 @@ def test_every_setting_has_a_flag_that_reaches_it(spec):
     plain = preset("quick", owner(spec.name))
     value = another(spec.name, value_of(plain, spec.name), spec.metadata["choices"])
     assert value != value_of(plain, spec.name)
-    args = parser().parse_args(["train", *arguments("--" + spec.name.replace("_", "-"), value)])
-    got = recipe_from(args, plain.method.name)
+    got = recipe_of_words(["--method", plain.method.name, *arguments(flag_of(spec.name), value)])
     assert got == preset("quick", plain.method.name, **{spec.name: value}) and got != plain
     assert type(value_of(got, spec.name)) is type(value_of(plain, spec.name))
 
@@ -432,34 +467,100 @@ def test_every_setting_has_a_flag_that_reaches_it(spec):
 @pytest.mark.parametrize("inner", dataclasses.fields(View), ids=lambda inner: inner.name)
 def test_every_field_of_a_view_has_a_flag_that_reaches_it(view, inner):
     plain = preset("quick", owner(view))
+    plain = plain.replace(small_views=2) if view == "small_view" else plain
     whole = value_of(plain, view)
     value = another(inner.name, getattr(whole, inner.name))
     assert value != getattr(whole, inner.name)
-    flag = f"--{view}_{inner.name}".replace("_", "-")
-    got = recipe_from(parser().parse_args(["train", *arguments(flag, value)]), plain.method.name)
+    words = ["--method", plain.method.name, *["--small-views", "2"] * (view == "small_view")]
+    got = recipe_of_words([*words, *arguments(flag_of(f"{view}_{inner.name}"), value)])
     assert got == plain.replace(**{view: dataclasses.replace(whole, **{inner.name: value})})
 
 
 @pytest.mark.parametrize(("name", "method"), [(name, method) for method in METHODS for name in presets_of(method)])
 def test_method_dataset_and_preset_reach_the_recipe(method, name):
-    args = parser().parse_args(["train", "--method", method, "--dataset", "cifar10", "--preset", name])
-    assert recipe_from(args, args.method) == preset(name, method, "cifar10")
+    words = ["--method", method, "--dataset", "cifar10", "--preset", name]
+    assert recipe_of_words(words) == preset(name, method, "cifar10")
+
+
+def test_train_takes_a_variant_by_its_name(tmp_path):
+    for name, (method, changes) in VARIANTS.items():
+        assert recipes_of(parse(["train", "--method", name])) == {name: preset("quick", method, **changes)}
+    assert cli("train", "--method", "mnclglf-released", *TINY)[0] == 0
+    kept = json.loads((tmp_path / "runs" / "mnclglf-released-toybox-seed0" / "recipe.json").read_text())
+    assert kept["method"] == "mnclglf" and kept["local_gradient"] is False
 
 
 def test_flags_of_compare_reach_every_recipe_that_reads_them():
-    args = parser().parse_args(["compare", "--lr", "0.5", "--ema", "0.7", "--view-gray-p", "0.3"])
-    for method in METHODS:
+    args = parse(["compare", "--methods", "all", "--lr", "0.5", "--ema", "0.7", "--view-gray-p", "0.3"])
+    for method, got in recipes_of(args).items():
         plain = preset("quick", method)
         wanted = plain.replace(lr=0.5, view=dataclasses.replace(plain.views.view, gray_p=0.3))
-        wanted = wanted.replace(ema=0.7) if plain.reads("ema") else wanted
-        assert recipe_from(args, method, tuple(METHODS)) == wanted
+        assert got == (wanted.replace(ema=0.7) if plain.reads("ema") else wanted)
 
 
 def test_train_with_labels_brings_the_views_of_the_supervised_reference_along():
-    told = ["train", "--dataset", "cifar10", "--preset", "standard", "--with-labels"]
-    got = recipe_from(parser().parse_args([*told, "--view-size", "28"]), "mcl")
+    told = ["--method", "mcl", "--dataset", "cifar10", "--preset", "standard", "--with-labels"]
+    got = recipe_of_words([*told, "--view-size", "28"])
     view = preset("standard", "supervised", "cifar10").views.view
     assert got == preset("standard", "mcl", "cifar10", with_labels=True, view=dataclasses.replace(view, size=28))
+
+
+# --- train --recipe ---
+
+
+def test_a_runs_recipe_trains_the_same_run_again(run, tmp_path):
+    whole = json.loads((run[0] / "history.jsonl").read_text())
+    for i, recipe in enumerate((run[0] / "recipe.json", run[0])):  # the file, or the run's folder
+        assert cli("train", "--recipe", recipe, "--out", f"r{i}", "--device", "cpu")[0] == 0
+        assert (tmp_path / f"r{i}" / "recipe.json").read_bytes() == (run[0] / "recipe.json").read_bytes()
+        again = json.loads((tmp_path / f"r{i}" / "history.jsonl").read_text())
+        assert again["loss"] == whole["loss"] and again["knn"] == whole["knn"]
+
+
+def test_a_recipe_by_hand_is_the_preset_with_its_settings(tmp_path):
+    values = {
+        "method": "cgh-same",
+        "dataset": "cifar10",
+        "preset": "standard",
+        "lr": 0.5,
+        "blocks": [1, 1],
+        "view": {"size": 24},
+    }
+    changes = VARIANTS["cgh-same"][1]
+    plain = preset("standard", "cgh", "cifar10", **changes)
+    wanted = plain.replace(lr=0.5, blocks=(1, 1), view=dataclasses.replace(plain.views.view, size=24))
+    (tmp_path / "r.json").write_text(json.dumps(values))
+    lines = [f"{key} = {json.dumps(value)}" for key, value in values.items() if key != "view"]
+    (tmp_path / "r.toml").write_text("\n".join([*lines, "[view]", "size = 24"]))
+    files = ["r.json", *["r.toml"] * (importlib.util.find_spec("tomllib") is not None)]
+    for file in files:
+        (got,) = recipes_of(parse(["train", "--recipe", file])).values()
+        assert got == wanted
+        (got,) = recipes_of(parse(["train", "--recipe", file, "--lr", "0.25", "--dataset", "toybox"])).values()
+        assert got == wanted.replace(lr=0.25, dataset="toybox")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "r.json: this is no JSON"),
+        ("[1]", "r.json: a recipe is a table of settings; got a list"),
+        ('{"width": "a"}', "r.json: width must be of type int"),
+        ('{"with": 3}', "r.json: unknown setting 'with': did you mean 'width'"),
+        ('{"view": {"sizes": 3}}', "r.json: unknown part of view 'sizes': did you mean 'size'"),
+        ('{"method": "simclr", "queue": 64}', "r.json: simclr has no setting 'queue'"),
+        ('{"preset": "quik"}', "r.json: unknown preset 'quik': did you mean 'quick'"),
+    ],
+)
+def test_a_recipe_that_cannot_be_is_refused_by_its_file(text, said, tmp_path):
+    (tmp_path / "r.json").write_text(text)
+    refused(said, ["train", "--recipe", "r.json"], tmp_path)
+    refused("--method stands beside --recipe", ["train", "--recipe", "r.json", "--method", "simclr"], tmp_path)
+
+
+def test_a_recipe_that_is_not_there_is_refused(tmp_path):
+    refused("there is no such file", ["train", "--recipe", "none.toml"], tmp_path)
+    refused("none", ["train", "--recipe", "none"], tmp_path)
 
 
 # --- what is refused: exit code 2, one line, nothing written ---
@@ -517,17 +618,38 @@ BAD = {
     "unknown preset": ([*TRAIN, "--preset", "standart"], "did you mean 'standard'"),
     "unknown device": ([*TRAIN, "--device", "gpu"], "choices: auto, cuda, mps, cpu"),
     "no minutes": (["train", *NET, "--minutes", "-1"], "minutes must be positive"),
-    "word for a number": ([*TRAIN, "--steps", "many"], "invalid int value: 'many'"),
-    "unknown stem": ([*TRAIN, "--stem", "cifr"], "invalid choice: 'cifr'"),
-    "unknown flag": ([*TRAIN, "--temprature", "1"], "unrecognized arguments: --temprature"),
+    "word for a number": (
+        [*TRAIN, "--method", "nnclr", "--steps", "many"],
+        "--steps takes a whole number, such as 2; got 'many'; see mnclglf-lite train --method nnclr --help",
+    ),
+    "word for minutes": (["train", "--minutes", "one"], "--minutes takes a number, such as 5; got 'one'"),
+    "unknown stem": (
+        ["train", "--method", "simclr", "--stem", "cifr"],
+        "did you mean 'cifar'? (choices: cifar, pool, imagenet, patch); see mnclglf-lite train --method simclr --help",
+    ),
+    "unknown flag": (
+        ["train", "--method", "simclr", "--temprature", "1"],
+        "unknown flag --temprature: did you mean --temperature",
+    ),
+    "shortened flag": (["train", "--view-siz", "16"], "unknown flag --view-siz: did you mean --view-size"),
+    "flag of another command": (["explore", "r", "--few-labels"], "see mnclglf-lite explore --help"),
+    "flag of another method": (
+        ["train", "--method", "simclr", "--queue", "64"],
+        "simclr has no setting 'queue'; it is one of moco, nnclr, mnclglf, mcl, cgh; see mnclglf-lite train --method simclr",
+    ),
+    "flag without effect": (
+        ["train", "--method", "simclr", "--small-view-size", "8"],
+        "--small-view-size has no effect where there are no small views",
+    ),
+    "one word too many": (["fetch", "cifar10", "cifar100"], "'cifar100' is one word too many"),
     "bad seeds": (["compare", "--seeds", "0,one", *TINY], "--seeds takes whole numbers with commas between"),
     "no seeds": (["compare", "--seeds", "", *TINY], "--seeds takes whole numbers"),
     "missing run": (["evaluate", "nowhere"], "there is no checkpoint at nowhere"),
     "missing run to explore": (["explore", "nowhere"], "there is no checkpoint at nowhere"),
     "missing run to export": (["export", "nowhere", "b.safetensors"], "there is no checkpoint at nowhere"),
     "unknown set to fetch": (["fetch", "cifar1000", "--data", "empty"], "did you mean"),
-    "unknown command": (["trian"], "invalid choice: 'trian'"),
-    "no command": ([], "required: COMMAND"),
+    "unknown command": (["trian"], "did you mean 'train'? (choices: doctor"),
+    "flag for a command": (["--method", "simclr"], "see mnclglf-lite --help"),
 }
 
 

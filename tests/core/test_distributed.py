@@ -64,7 +64,7 @@ def torchrun(folder, processes, *words):
     """The command of the README, on a folder of small pictures, begun and not waited for."""
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes), "--master-port", port()]
     command += ["-m", "mnclglf_lite", "train", "--dataset", f"folder:{folder}", "--device", "cpu", "--precision", "fp32"]
-    command += "--method simclr --width 4 --blocks 1 --projector 8 --batch 24".split() + list(map(str, words))
+    command += "--method simclr --width 4 --blocks 1 --projector 8 --batch-size 24".split() + list(map(str, words))
     return subprocess.Popen(
         command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )

@@ -281,17 +281,17 @@ def test_no_source_works(server, cifar, tmp_path, refused):
 
 
 def test_stopping_keeps_what_has_come(server, cifar, tmp_path, monkeypatch, capsys):
-    real = download._Line.show
+    real = download.Progress.show
 
     def stop_after(line, done):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(download._Line, "show", stop_after)
+    monkeypatch.setattr(download.Progress, "show", stop_after)
     with pytest.raises(KeyboardInterrupt):
         fetch.fetch("cifar10", tmp_path, [server.url("/good")])
     assert left_over(tmp_path) == [cifar.part] and "to go on" in capsys.readouterr().err
     assert cifar.body.startswith((tmp_path / cifar.part).read_bytes())
-    monkeypatch.setattr(download._Line, "show", real)
+    monkeypatch.setattr(download.Progress, "show", real)
     fetch.fetch("cifar10", tmp_path, [server.url("/good")])
     assert_whole(tmp_path, cifar)
 

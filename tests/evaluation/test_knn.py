@@ -4,24 +4,12 @@ import math
 
 import pytest
 import torch
-from conftest import clouds, cosine
+from conftest import clouds
+from oracles import cosine, slow_knn
 
 from mnclglf_lite.core.errors import InputError
 from mnclglf_lite.evaluation import knn
 from mnclglf_lite.evaluation.knn import KnnProtocol
-
-
-def slow_knn(bank, bank_labels, queries, query_labels, k, temperature, classes):
-    """Nearest first, the earlier of equals first; equal votes to the lower class."""
-    first = five = 0
-    for query, truth in zip(queries.tolist(), query_labels.tolist(), strict=True):
-        scored = sorted((-cosine(query, row), place) for place, row in enumerate(bank.tolist()))
-        votes = [0.0] * classes
-        for negative, place in scored[:k]:
-            votes[int(bank_labels[place])] += math.exp(-negative / temperature) if temperature else 1.0
-        ranking = sorted(range(classes), key=lambda c: (-votes[c], c))
-        first, five = first + (ranking[0] == truth), five + (truth in ranking[:5])
-    return {"top1": first / len(queries), "top5": five / len(queries)}
 
 
 @pytest.mark.parametrize("k, temperature", [(20, 0.1), (50, 0.07), (10, None)])
@@ -48,23 +36,40 @@ def test_equally_near_pictures_come_in_the_banks_order(k):
     # on the axes every similarity is exactly 0 or 1; the three queries have 4, 8 and no equals in front
     axis = torch.tensor([1, 0, 1, 1, 0, 1, 1, 0, 1, 0, 1, 1])
     bank, queries = torch.eye(3)[axis], torch.eye(3)
-    similarity, index = knn.neighbours(bank, queries, k)
+    similarity, index = knn.nearest_neighbours(queries, bank, k)
     for query in range(3):
         slow = sorted(range(12), key=lambda place: (int(axis[place]) != query, place))[:k]
         assert index[query].tolist() == slow
         assert similarity[query].tolist() == [float(axis[place] == query) for place in slow]
 
 
+@pytest.mark.parametrize("exclude_self", [False, True])
+def test_nearest_neighbours_are_those_of_a_double_loop(exclude_self, monkeypatch):
+    monkeypatch.setattr(knn, "QUERIES_AT_ONCE", 16)  # 40 rows: two whole chunks and a half
+    x, _ = clouds(40)
+    similarity, index = knn.nearest_neighbours(x, x, 5, exclude_self)
+    for i, row in enumerate(x.tolist()):
+        expected = sorted(((cosine(row, other), j) for j, other in enumerate(x.tolist()) if j != i or not exclude_self))
+        assert index[i].tolist() == [j for _, j in expected[:-6:-1]]
+        assert similarity[i].tolist() == pytest.approx([c for c, _ in expected[:-6:-1]], abs=1e-5)
+
+
+def test_no_row_is_its_own_neighbour_even_among_doubles():
+    index = knn.nearest_neighbours(torch.ones(1500, 4), torch.ones(1500, 4), 3, exclude_self=True)[1]
+    assert index[:5].tolist() == [[1, 2, 3], [0, 2, 3], [0, 1, 3], [0, 1, 2], [0, 1, 2]]
+    assert not (index == torch.arange(1500)[:, None]).any()
+
+
 def test_a_collapsed_encoder_scores_chance_and_always_the_same():
     bank, labels = torch.ones(300, 6), torch.arange(300) % 10
-    assert torch.equal(knn.neighbours(bank, bank[:4], 20)[1], torch.arange(20).expand(4, 20))
+    assert torch.equal(knn.nearest_neighbours(bank[:4], bank, 20)[1], torch.arange(20).expand(4, 20))
     assert knn.knn(bank, labels, bank, labels, KnnProtocol(k=20), 10) == {"top1": 0.1, "top5": 0.5}
 
 
 def test_a_longer_search_serves_smaller_protocols():
     bank, labels = clouds(400, classes=8)
     queries, truth = clouds(80, classes=8, seed=1)
-    similarity, index = knn.neighbours(bank, queries, 200)
+    similarity, index = knn.nearest_neighbours(queries, bank, 200)
     for protocol in (knn.KNN_20, knn.KNN_PLAIN):
         alone = knn.knn(bank, labels, queries, truth, protocol, 8)
         assert knn.vote(similarity, labels[index], truth, protocol, 8) == alone
@@ -112,17 +117,17 @@ def test_whitening_leaves_out_directions_that_carry_nothing():
 
 def test_knn_refuses_what_cannot_be():
     bank, labels = clouds(30)
-    with pytest.raises(InputError, match="200 neighbours of a bank of 30"):
-        knn.knn(bank, labels, bank, labels, KnnProtocol(), 4)
-    with pytest.raises(InputError, match="as many labels"):
-        knn.knn(bank, labels[:-1], bank, labels, KnnProtocol(k=3), 4)
-    with pytest.raises(InputError, match="as many labels"):
-        knn.knn(bank, labels, bank[:0], labels[:0], KnnProtocol(k=3), 4)
-    with pytest.raises(InputError, match="labels from 0 to 2; got 0 to 3"):
-        knn.knn(bank, labels, bank, labels, KnnProtocol(k=3), 3)
-    with pytest.raises(InputError, match="not finite"):
-        knn.knn(bank * float("nan"), labels, bank, labels, KnnProtocol(k=3), 4)
-    with pytest.raises(InputError, match="did you mean 'whitened'"):
-        KnnProtocol(transform="white")
-    with pytest.raises(InputError, match="temperature > 0"):
-        KnnProtocol(temperature=0.0)
+    for k, alone in ((0, False), (31, False), (30, True)):
+        with pytest.raises(InputError, match=f"asks for {k} neighbours of a bank of 30; use 1 <= k <= {30 - alone}"):
+            knn.nearest_neighbours(bank, bank, k, exclude_self=alone)
+    for call, words in (
+        (lambda: knn.knn(bank, labels, bank, labels, KnnProtocol(), 4), "200 neighbours of a bank of 30"),
+        (lambda: knn.knn(bank, labels[:-1], bank, labels, KnnProtocol(k=3), 4), "as many labels"),
+        (lambda: knn.knn(bank, labels, bank[:0], labels[:0], KnnProtocol(k=3), 4), "as many labels"),
+        (lambda: knn.knn(bank, labels, bank, labels, KnnProtocol(k=3), 3), "labels from 0 to 2; got 0 to 3"),
+        (lambda: knn.knn(bank * math.nan, labels, bank, labels, KnnProtocol(k=3), 4), "not finite"),
+        (lambda: KnnProtocol(transform="white"), "did you mean 'whitened'"),
+        (lambda: KnnProtocol(temperature=0.0), "temperature > 0"),
+    ):
+        with pytest.raises(InputError, match=words):
+            call()

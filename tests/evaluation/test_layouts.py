@@ -6,7 +6,6 @@ import warnings
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 
 from mnclglf_lite.core.errors import InputError
 from mnclglf_lite.evaluation import layouts
@@ -25,21 +24,6 @@ def keeps_groups(points, label):
     """Share of points whose nearest neighbour on the map is of their own group."""
     distance = torch.cdist(points, points).fill_diagonal_(torch.inf)
     return (label[distance.argmin(1)] == label).float().mean().item()
-
-
-def test_neighbours_are_those_of_a_double_loop():
-    x, _ = groups(40)
-    index, similarity = layouts.neighbours(x, 5)
-    for i in range(len(x)):
-        cosines = [(float(F.cosine_similarity(x[i], x[j], dim=0)), j) for j in range(len(x)) if j != i]
-        expected = sorted(cosines, reverse=True)[:5]
-        assert index[i].tolist() == [j for _, j in expected]
-        assert similarity[i].tolist() == pytest.approx([c for c, _ in expected], abs=1e-5)
-
-
-def test_nobody_is_his_own_neighbour_even_among_twins():
-    index, _ = layouts.neighbours(torch.ones(1500, 4), 3)  # more rows than one block
-    assert not (index == torch.arange(1500)[:, None]).any()
 
 
 def test_pca_is_scikit_learns():
@@ -135,7 +119,6 @@ def test_layout_without_a_cache_writes_nothing(tmp_path, monkeypatch):
         (lambda x: layouts.pca(x[0]), r"got shape \(16,\)"),
         (lambda x: layouts.pca(x, 17), "17 dimensions"),
         (lambda x: layouts.pca(x * torch.nan), "not finite"),
-        (lambda x: layouts.neighbours(x, 120), "k <= 119"),
         (lambda x: layouts.tsne(x[:20]), "perplexity"),
         (lambda x: layouts.umap(x[:10]), "n_neighbors"),
     ],

@@ -74,16 +74,15 @@ def test_a_coordinate_that_is_only_rounding_noise_becomes_zero():
 
 def test_probes_refuse_what_cannot_be():
     train, labels = clouds(40)
-    with pytest.raises(InputError, match="1 of 5 classes have no picture, the first is class 4"):
-        linear_probe(train, labels, train, labels, 5)
-    with pytest.raises(InputError, match="labels from 0 to 2"):
-        linear_probe(train, labels, train, labels, 3)
-    with pytest.raises(InputError, match="not finite"):
-        linear_probe(train, labels, train / 0, labels, 4)
-    with pytest.raises(InputError, match="l2 > 0"):
-        LinearProtocol(l2=0.0)
-    with pytest.raises(InputError, match="epochs"):
-        paper_probe.PaperProtocol(epochs=0)
+    for call, words in (
+        (lambda: linear_probe(train, labels, train, labels, 5), "1 of 5 classes have no picture, the first is class 4"),
+        (lambda: linear_probe(train, labels, train, labels, 3), "labels from 0 to 2"),
+        (lambda: linear_probe(train, labels, train / 0, labels, 4), "not finite"),
+        (lambda: LinearProtocol(l2=0.0), "l2 > 0"),
+        (lambda: paper_probe.PaperProtocol(epochs=0), "epochs"),
+    ):
+        with pytest.raises(InputError, match=words):
+            call()
 
 
 def test_few_labels_are_balanced_and_the_curve_rises():
@@ -164,11 +163,7 @@ def test_lars_is_the_released_update():
 
 def test_paper_probe_reports_last_and_best_apart(toys, monkeypatch):
     scripted = iter([(0.2, 0.9), (0.5, 0.6), (0.3, 0.7)])
-    monkeypatch.setattr(
-        paper_probe,
-        "accuracy",
-        lambda scores, truth: dict(zip(("top1", "top5"), next(scripted), strict=True)),
-    )
+    monkeypatch.setattr(paper_probe, "accuracy", lambda *_: dict(zip(("top1", "top5"), next(scripted), strict=True)))
     protocol = paper_probe.PaperProtocol(epochs=5, test_every=2, batch=64)
     lines = []
     result = paper_probe.paper_probe(evaluate.Thumbnails(4), toys.train, toys.test, protocol, log=lines.append)

@@ -6,12 +6,14 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from browser import needs_browser, write_notebook
-from conftest import cosine, tiny
+from browser import TOYS, OnPage, needs_browser, write_notebook
+from conftest import QUIET, tiny
+from drawn import boxes_of, fits_its_page, noise
+from oracles import cosine
 
 from mnclglf_lite.core.errors import InputError
-from mnclglf_lite.data import dataset
 from mnclglf_lite.drawing import canvas, heatmap, palette
+from mnclglf_lite.drawing.palette import rgb
 from mnclglf_lite.explorers.patches import figure
 from mnclglf_lite.explorers.patches.compute import BATCH, combined
 from mnclglf_lite.explorers.patches.words import describe
@@ -21,6 +23,7 @@ from mnclglf_lite.views import view
 from mnclglf_lite.views.batch import make_views
 
 pytest.importorskip("PIL")
+widgets = pytest.importorskip("mnclglf_lite.explorers")
 
 
 @pytest.fixture
@@ -62,9 +65,8 @@ def test_embeddings_by_hand_in_float64(toys, grid, k, local):
         torch.testing.assert_close(found.embeddings[j].double(), c[j][0], rtol=1e-3, atol=1e-4)
         slow = [cosine(p[0].tolist(), row.tolist()) for row in c[j]]
         assert found.cosines[j].tolist() == pytest.approx(slow, abs=1e-4)
-        assert abs(int(found.beaten[j]) - sum(s < slow[0] for s in slow[1:])) <= sum(
-            abs(s - slow[0]) < 1e-4 for s in slow[1:]
-        )
+        near = sum(abs(s - slow[0]) < 1e-4 for s in slow[1:])  # too near to tell which is larger
+        assert abs(int(found.beaten[j]) - sum(s < slow[0] for s in slow[1:])) <= near
     for shown, tile in zip(found.patches, tiles, strict=True):
         torch.testing.assert_close(shown.double(), view.denormalise(tile[0]), rtol=0, atol=1e-6)
     assert found.others == BATCH - 1 and found.grid == (grid if local == "grid" else 0)
@@ -99,8 +101,7 @@ def test_a_trained_encoder_tells_its_picture_from_others(toys):
     """The very thing the explorer is to show: after training, the picture's own embedding is nearer."""
     from mnclglf_lite.training import train
 
-    quiet = {"device": "cpu", "engine": "eager", "log": lambda text: None}
-    trained = train.train(tiny(steps=60, temperature=0.1, batch_size=32), toys, **quiet)
+    trained = train.train(tiny(steps=60, temperature=0.1, batch_size=32), toys, **QUIET)
     before, after = (
         np.mean([combined(toys.train, m, i, 0, 2, 2).beaten.float().mean().item() for i in range(40)])
         for m in (build_method(trained.recipe, 10), trained.method)
@@ -112,19 +113,15 @@ def test_a_trained_encoder_tells_its_picture_from_others(toys):
 # --- the picture ---
 
 
-def rgb(colour):
-    return tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5))
-
-
 def test_strips_show_the_numbers_and_marks_the_cosines(toys, method):
     found = combined(toys.test, method, 4, 2, 2, 2)
-    sheet = figure.combine_figure(found)
-    page = np.asarray(sheet.picture)
-    assert list(sheet.places) == [f"pair {j}" for j in range(1, 7)]
+    drawing = figure.combine_figure(found)
+    page, boxes = np.asarray(drawing.picture), boxes_of(drawing)
+    assert list(boxes) == [f"pair {j}" for j in range(1, 7)]
     most = figure._above(max(float(found.embeddings.abs().max()), float(found.prediction.abs().max())))
-    for j, (x, y, width, height) in enumerate(sheet.places.values()):
+    for j, (x, y, width, height) in enumerate(boxes.values()):
         line = page[y + 20, 14 + figure.NUMBERS :][: figure.STRIP]
-        expected = heatmap.shade((found.embeddings[j].numpy() / most + 1) / 2, heatmap.SIGNED)  # 8 numbers, 32 pixels each
+        expected = heatmap.signed(found.embeddings[j].numpy(), most)  # 8 numbers, 32 pixels each
         assert (line[16::32] == expected).all()
         axis = page[y + 20, 14 + figure.COSINE :][: figure.AXIS + 1]
         diamond = np.flatnonzero((axis == rgb(palette.AGREE)).all(-1))
@@ -147,7 +144,7 @@ def test_members_are_outlined(toys, method):
             shares.append((outer == colour).all(-1).mean())
         return shares
 
-    assert all(0.3 < share < 0.9 for share in edges(""))  # broken lines
+    assert all(0.3 < share < 0.9 for share in edges(""))  # dashed lines
     a, b, c, d = edges("pair 2")  # A + C
     assert a > 0.9 and c > 0.9 and b < 0.1 and d < 0.1
     assert edges("pair 99") == edges("combination 1") == edges("")
@@ -155,13 +152,10 @@ def test_members_are_outlined(toys, method):
 
 def test_many_combinations_are_cut_short_and_it_is_said(toys, method):
     found = combined(toys.test, method, 4, 2, 3, 2)
-    sheet = figure.combine_figure(found)
-    assert len(found.members) == 36 and len(sheet.places) == figure.ROWS == 18
+    assert len(found.members) == 36 and len(figure.combine_figure(found).places) == figure.ROWS == 18
     assert "first 18 are drawn" in describe(found)
     for k in (1, 4, 9):
-        page = np.asarray(figure.combine_figure(combined(toys.test, method, 4, 2, 3, k)).picture)
-        for edge in (page[:3], page[-3:], page[:, :3], page[:, -3:]):
-            assert (edge == 255).all()
+        assert fits_its_page(figure.combine_figure(combined(toys.test, method, 4, 2, 3, k)).picture)
 
 
 def test_scales_end_at_plain_numbers():
@@ -171,9 +165,9 @@ def test_scales_end_at_plain_numbers():
 
 def test_embeddings_of_many_numbers_take_several_lines(toys):
     found = combined(toys.test, build_method(tiny(projector=(16, 600), predictor_hidden=8), 10), 0, 0, 2, 2)
-    sheet = figure.combine_figure(found)
-    x, y, _, _ = sheet.places["pair 1"]
-    strip = np.asarray(sheet.picture)[y + 10 : y + 30, 14 + figure.NUMBERS :][:, : figure.STRIP]
+    drawing = figure.combine_figure(found)
+    _, y, _, _ = boxes_of(drawing)["pair 1"]
+    strip = np.asarray(drawing.picture)[y + 10 : y + 30, 14 + figure.NUMBERS :][:, : figure.STRIP]
     assert len({row.tobytes() for row in strip}) == 3  # 600 numbers, 200 a line
 
 
@@ -182,7 +176,6 @@ def test_embeddings_of_many_numbers_take_several_lines(toys):
 
 @pytest.fixture
 def explorer(toys, method):
-    widgets = pytest.importorskip("mnclglf_lite.explorers")
     return widgets.CombineExplorer(toys.test, method, picture=1)
 
 
@@ -197,29 +190,24 @@ def test_every_control_changes_words_and_picture(explorer):
 def test_a_pressed_pair_is_told(explorer):
     explorer.picture.chosen = "pair 2"
     found = explorer.found
-    expected = (
-        f"pair 2 = A + C: mean of 2 pooled features, projected to 8 numbers; cosine with p(x1) {found.cosines[1, 0]:.2f}, "
-        f"larger than for {found.beaten[1]} of 31 other pictures."
-    )
-    assert explorer.words.splitlines()[-1] == expected
+    for part in ("pair 2 = A + C", "mean of 2", f" {found.cosines[1, 0]:.2f},", f" {found.beaten[1]} of 31 "):
+        assert part in explorer.words.splitlines()[-1]
     assert [place["label"] for place in explorer.picture.places][1] == "pair 2: A + C"
     explorer.combine.value = 3  # no longer pairs
     assert "pair 2" not in explorer.words and explorer.picture.problem == ""
 
 
 def test_what_cannot_be_is_said_in_words(explorer, toys, method):
-    widgets = pytest.importorskip("mnclglf_lite.explorers")
     png = explorer.picture.png
     explorer.combine.value = 5
     assert "cannot combine 5 of 4 patches" in explorer.words and explorer.picture.png == png
     explorer.grid.value = 3
     assert explorer.picture.problem == "" and "126 combinations" in explorer.words
-    one = dataset.ImageSet(torch.zeros(4, 3, 1, 1, dtype=torch.uint8), torch.zeros(4).long(), ("a",), "x", "test")
     cases = {
         "an image set of 0": (toys.test.subset(torch.arange(0)), method),
         "an image set of 1": (toys.test.subset(torch.arange(1)), method),
         "this is SimCLR": (toys.test, build_method(tiny("simclr"), 10)),
-        "cannot be cut": (one, method),
+        "cannot be cut": (noise(side=1), method),
     }
     for words, args in cases.items():
         with pytest.raises(InputError, match=words):
@@ -227,7 +215,6 @@ def test_what_cannot_be_is_said_in_words(explorer, toys, method):
 
 
 def test_a_run_or_nothing_may_be_given(toys):
-    widgets = pytest.importorskip("mnclglf_lite.explorers")
     begun = new_run(tiny(steps=9), 320, 10, torch.device("cpu"))
     begun.step = 4
     explorer = widgets.CombineExplorer(toys.test, begun)
@@ -238,67 +225,30 @@ def test_a_run_or_nothing_may_be_given(toys):
 
 
 def test_the_same_seed_gives_the_same_bytes(toys, method):
-    first, again, other = (
-        canvas.png(figure.combine_figure(combined(toys.test, method, 0, seed, 2, 2)).picture) for seed in (1, 1, 2)
-    )
-    assert first == again != other
+    def bytes_of(seed):
+        return canvas.png(figure.combine_figure(combined(toys.test, method, 0, seed, 2, 2)).picture)
+
+    assert bytes_of(1) == bytes_of(1) != bytes_of(2)
 
 
 # --- a real browser ---
 
-CELLS = (
-    """from mnclglf_lite.data import dataset, toybox
-images, labels, factors, masks = toybox.draw(40, 0)
-pictures = dataset.ImageSet(images, labels, toybox.CLASSES, "toybox", "test", factors, masks)""",
-    """from mnclglf_lite.explorers import CombineExplorer
-explorer = CombineExplorer(pictures)
-explorer""",
-)
-
 
 @needs_browser()
 def test_in_jupyterlab(browser, lab):
-    from playwright.sync_api import expect
-
-    write_notebook(lab.folder / "combine.ipynb", *CELLS)
+    write_notebook(lab.folder / "combine.ipynb", TOYS, "explorer = CombineExplorer(pictures)\nexplorer")
     page = lab.open(browser, "combine.ipynb")
-    words, picture = page.locator(".mnclglf-picture .words"), page.locator(".mnclglf-picture img")
-    words.wait_for()
-
-    def moves(act):
-        text, src = words.text_content(), picture.get_attribute("src")
-        act()
-        page.wait_for_function("t => document.querySelector('.mnclglf-picture .words').textContent !== t", arg=text)
-        page.wait_for_function("s => document.querySelector('.mnclglf-picture img').src !== s", arg=src)
-        assert words.get_attribute("class") == "words"
-
-    def control(name):
-        return page.locator(".widget-inline-hbox", has=page.get_by_text(name, exact=True))
-
-    def drag(name, share):
-        bar = control(name).locator(".noUi-base")
-        control(name).get_by_role("slider").hover()
-        page.mouse.down()
-        box = bar.bounding_box()
-        page.mouse.move(box["x"] + share * box["width"], box["y"] + box["height"] / 2)  # one move, one redraw
-        page.mouse.up()
-
-    place = page.get_by_role("button", name="pair 2: A + C")
-    moves(place.click)
-    expect(words).to_contain_text("pair 2 = A + C: mean of 2 pooled features, projected to 128 numbers")
-    moves(lambda: page.get_by_role("button", name="pair 5: B + D").press("Enter"))
+    one = OnPage(page)
+    one.changes(page.get_by_role("button", name="pair 2: A + C").click, "pair 2 = A + C")
+    one.changes(lambda: page.get_by_role("button", name="pair 5: B + D").press("Enter"), "pair 5 = B + D")
     for name, share in (("picture", 0.6), ("seed", 0.3)):
-        moves(lambda name=name, share=share: drag(name, share))
-        moves(lambda name=name: control(name).get_by_role("slider").press("ArrowRight"))
-    select = control("grid").locator("select")
-    moves(lambda: select.select_option(label="3x3"))
-    moves(
-        lambda: [select.press(key) for key in ("Enter", "ArrowUp", "Enter")]
-    )  # the list opens; bare arrows are the notebook's
-    moves(lambda: control("combine").get_by_role("slider").press("ArrowRight"))
-    moves(lambda: drag("combine", 0))
+        one.drag(name, share)
+        one.press(name, "ArrowRight")
+    one.select("grid", "3x3")
+    one.press("combine", "ArrowRight")
+    one.drag("combine", 0)
     assert lab.python("combine.ipynb", "explorer.found.members") == "[(0,), (1,), (2,), (3,)]"
     assert lab.python("combine.ipynb", "tuple(explorer.found.embeddings.shape)") == "(4, 128)"
-    control("combine").get_by_role("slider").press("End")  # 9 of 4 patches: the words say why not, the picture stays
+    one.control("combine").get_by_role("slider").press("End")  # 9 of 4 patches: the words say why not, the picture stays
     page.locator(".mnclglf-picture .problem").get_by_text("cannot combine 9 of 4 patches").wait_for()
     assert page.left == [] and page.errors == []

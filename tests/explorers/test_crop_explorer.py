@@ -5,13 +5,15 @@ import re
 import numpy as np
 import pytest
 import torch
-from browser import needs_browser, write_notebook
-from conftest import tiny
+from browser import TOYS, OnPage, needs_browser, write_notebook
+from conftest import QUIET, tiny
+from drawn import boxes_of, fits_its_page, noise
 
 from mnclglf_lite.core.errors import InputError
 from mnclglf_lite.data import dataset, toybox
 from mnclglf_lite.data.dataset import batch_order
 from mnclglf_lite.drawing import canvas, heatmap, palette
+from mnclglf_lite.drawing.palette import rgb
 from mnclglf_lite.explorers.crops import coverage, figure, sample
 from mnclglf_lite.explorers.crops.coverage import Target
 from mnclglf_lite.explorers.crops.sample import DRAWS
@@ -27,6 +29,7 @@ from mnclglf_lite.views.patches import grid_patches, patch_boxes
 from mnclglf_lite.views.view import View, denormalise, normalise
 
 pytest.importorskip("PIL")
+widgets = pytest.importorskip("mnclglf_lite.explorers")
 
 KNOBS = {
     "scale": (0.3, 0.9), "local_scale": (0.1, 0.3), "ratio": (0.5, 2.0), "local": "grid", "grid": 2, "small_views": 3,
@@ -108,7 +111,6 @@ def test_the_views_shown_are_those_that_a_step_makes_and_the_method_divides(toys
 
 def test_a_run_with_the_explorers_views_trains_on_what_was_shown(toys, monkeypatch, tmp_path):
     """The first picture of the first batch, in a batch as large as the explorer's, with the explorer's seed."""
-    widgets = pytest.importorskip("mnclglf_lite.explorers")
     recipe = tiny(batch_size=DRAWS, queue=DRAWS, steps=2, seed=7)
     index = int(batch_order(7, 0, len(toys.train))[0])
     explorer = widgets.CropExplorer(toys.train, recipe, picture=index)
@@ -116,8 +118,7 @@ def test_a_run_with_the_explorers_views_trains_on_what_was_shown(toys, monkeypat
     explorer.colour.value, explorer.flip.value = 1.4, 0.8
     seen, make = [], make_views
     monkeypatch.setattr(step, "make_views", lambda *args: seen.append(make(*args)) or seen[-1])
-    quiet = {"device": "cpu", "engine": "eager", "log": lambda text: None}
-    run = train.train(recipe, toys, views=explorer.views, out=tmp_path, **quiet)
+    run = train.train(recipe, toys, views=explorer.views, out=tmp_path, **QUIET)
     monkeypatch.undo()
     assert run.step == 2 and run.recipe == explorer.views.apply(recipe) != recipe
     asked = sample.cut(toys.train.images[index], run.recipe, 7)
@@ -134,8 +135,8 @@ def test_a_run_with_the_explorers_views_trains_on_what_was_shown(toys, monkeypat
         assert _within(page, canvas.pixels(denormalise(view[:1]).clamp(0, 1))[0]), asked.names[i]
 
     with pytest.raises(InputError, match="another recipe.*small_views"):  # a resumed run is checked as ever
-        train.train(recipe, toys, out=tmp_path, resume=True, **quiet)
-    assert train.train(recipe, toys, views=explorer.views, out=tmp_path, resume=True, **quiet).step == 2
+        train.train(recipe, toys, out=tmp_path, resume=True, **QUIET)
+    assert train.train(recipe, toys, views=explorer.views, out=tmp_path, resume=True, **QUIET).step == 2
 
 
 def _within(page, tile):
@@ -208,9 +209,8 @@ def test_count_against_slow_loops():
         for y, x in pixels:
             times[y, x] += sum(holds(box, y, x) for box in mine)
     got = coverage.count(whole, local, hw, mask)
-    assert got.whole_area == pytest.approx(np.mean(areas["whole"])) and got.local_area == pytest.approx(
-        np.mean(areas["local"])
-    )
+    assert got.whole_area == pytest.approx(np.mean(areas["whole"]))
+    assert got.local_area == pytest.approx(np.mean(areas["local"]))
     assert got.overlap == pytest.approx(np.mean(overlaps), abs=1e-6)
     assert got.inside == pytest.approx(np.mean(inside)) and 0 < got.inside < 1
     assert got.touch == pytest.approx(np.mean(touch)) and 0 < got.touch < 1
@@ -247,10 +247,6 @@ def test_targets():
 # --- the picture ---
 
 
-def rgb(colour):
-    return tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5))
-
-
 def test_boxes_are_drawn_where_they_are_and_one_alone_when_chosen(toys):
     picture = torch.full((3, 32, 32), 90, dtype=torch.uint8)
     cuts = sample.cut(picture, turned(preset("quick", "mnclglf", "toybox")), seed=2)
@@ -272,18 +268,16 @@ def test_boxes_are_drawn_where_they_are_and_one_alone_when_chosen(toys):
 def test_views_stand_in_true_size_and_enlarged_at_their_places(toys):
     picture, recipe = toys.test.images[1], turned(small_views=2)
     cuts = sample.cut(picture, recipe, seed=3)
-    sheet = figure.crop_figure(picture, cuts)
-    page = np.asarray(sheet.picture)
-    assert list(sheet.places) == list(cuts.names)
+    drawing = figure.crop_figure(picture, cuts)
+    page, boxes = np.asarray(drawing.picture), boxes_of(drawing)
+    assert list(boxes) == list(cuts.names)
     for name, shown in zip(cuts.names, cuts.shown, strict=True):
-        x, y, width, height = sheet.places[name]
+        x, y, width, height = boxes[name]
         cell, tile = page[y : y + height, x : x + width], canvas.pixels(shown[None])[0]
         assert _within(cell, tile) and _within(cell, tile.repeat(6, 0).repeat(6, 1)), name  # 16 pixels, about 100 across
-    shares = sheet.shares()
-    assert all(0 <= left and left + wide <= 1 and 0 <= top and top + high <= 1 for left, top, wide, high in shares.values())
-    boxes = list(sheet.places.values())
-    for i, (x, y, w, h) in enumerate(boxes):
-        assert not any(x < a + c and a < x + w and y < b + d and b < y + h for a, b, c, d in boxes[:i])
+    for i, (x, y, w, h) in enumerate(boxes.values()):
+        assert 0 <= x and x + w <= page.shape[1] and 0 <= y and y + h <= page.shape[0]
+        assert not any(x < a + c and a < x + w and y < b + d and b < y + h for a, b, c, d in list(boxes.values())[:i])
 
 
 def test_maps_show_density_and_the_objects_outline():
@@ -302,16 +296,6 @@ def test_maps_show_density_and_the_objects_outline():
     for row, column in places:
         expected = heatmap.shade(share[row, column] / share.max(), heatmap.MORE)
         assert (mapped[y + 5 * row + 2, x + 5 * column + 2] == expected).all()
-
-
-def test_shades_are_between_their_stops():
-    assert heatmap.shade(np.array([0.0, 0.25, 1.0]), ("#000000", "#FF0000", "#FFFFFF")).tolist() == [
-        [0, 0, 0], [128, 0, 0], [255, 255, 255]
-    ]  # fmt: skip
-    lightness = heatmap.shade(np.linspace(0, 1, 50), heatmap.MORE).astype(float) @ (0.3, 0.59, 0.11)
-    assert (np.diff(lightness) < 0).all()  # order shows without colour
-    with pytest.raises(InputError, match="finite"):
-        heatmap.shade(np.array([np.nan]), heatmap.MORE)
 
 
 def test_ticks_and_crosses_follow_the_aims(toys):
@@ -336,10 +320,7 @@ def test_the_same_seed_gives_the_same_bytes(toys):
 def test_pictures_and_views_of_other_sizes(side, size):
     picture = torch.randint(0, 256, (3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     recipe = turned(tiny(view=View(size=size, blur_p=0.0)), grid=2, small_views=8)
-    sheet = figure.crop_figure(picture, sample.cut(picture, recipe, 0), maps=True)
-    page = np.asarray(sheet.picture)
-    for edge in (page[:3], page[-3:], page[:, :3], page[:, -3:]):
-        assert (edge == 255).all()  # nothing is cut off
+    assert fits_its_page(figure.crop_figure(picture, sample.cut(picture, recipe, 0), maps=True).picture)
 
 
 # --- the shell ---
@@ -347,7 +328,6 @@ def test_pictures_and_views_of_other_sizes(side, size):
 
 @pytest.fixture
 def explorer(toys):
-    widgets = pytest.importorskip("mnclglf_lite.explorers")
     return widgets.CropExplorer(toys.test, tiny(), picture=1)
 
 
@@ -397,7 +377,6 @@ def test_a_pressed_view_is_told_and_shown_alone(explorer):
 
 
 def test_the_target_can_be_reached_on_the_picture_that_comes_first():
-    widgets = pytest.importorskip("mnclglf_lite.explorers")
     explorer = widgets.CropExplorer()
     assert len(explorer.pictures) == dataset.TOY_TEST and explorer.reached is False
     assert "not reached" in explorer.words
@@ -408,7 +387,6 @@ def test_the_target_can_be_reached_on_the_picture_that_comes_first():
 
 
 def test_a_size_that_a_grid_does_not_divide_is_said():
-    widgets = pytest.importorskip("mnclglf_lite.explorers")
     images, labels, factors, masks = toybox.draw(4, 0)
     pictures = dataset.ImageSet(images, labels, toybox.CLASSES, "toybox", "test", factors, masks)
     explorer = widgets.CropExplorer(pictures)
@@ -420,7 +398,6 @@ def test_a_size_that_a_grid_does_not_divide_is_said():
 
 
 def test_without_masks_there_is_no_target(toys):
-    widgets = pytest.importorskip("mnclglf_lite.explorers")
     bare = dataset.ImageSet(toys.test.images, toys.test.labels, toys.test.classes, "folder:x", "test")
     explorer = widgets.CropExplorer(bare, tiny())
     assert explorer.reached is None and "arget:" not in explorer.words and "object" not in explorer.words
@@ -429,7 +406,6 @@ def test_without_masks_there_is_no_target(toys):
 
 
 def test_what_cannot_be_is_said_in_words(toys):
-    widgets = pytest.importorskip("mnclglf_lite.explorers")
     explorer = widgets.CropExplorer(toys.test, tiny(view=View(size=10, blur_p=0.0)))
     png = explorer.picture.png
     explorer.local.value = ("grid", 3)  # patches of 3 pixels are too small for this network
@@ -439,10 +415,8 @@ def test_what_cannot_be_is_said_in_words(toys):
     cases = {
         "empty": (toys.test.subset(torch.arange(0)), tiny()),
         "recipe is for 'simclr'": (toys.test, tiny("simclr")),
-        r"\(3, 1, 1\) cannot be cut": (
-            dataset.ImageSet(torch.zeros(2, 3, 1, 1, dtype=torch.uint8), torch.zeros(2).long(), ("a",), "x", "test"), tiny()
-        ),
-    }  # fmt: skip
+        r"\(3, 1, 1\) cannot be cut": (noise(side=1), tiny()),
+    }
     for words, args in cases.items():
         with pytest.raises(InputError, match=words):
             widgets.CropExplorer(*args)
@@ -450,80 +424,35 @@ def test_what_cannot_be_is_said_in_words(toys):
 
 # --- a real browser ---
 
-CELLS = (
-    """from mnclglf_lite.data import dataset, toybox
-images, labels, factors, masks = toybox.draw(8, 0)
-pictures = dataset.ImageSet(images, labels, toybox.CLASSES, "toybox", "test", factors, masks)""",
-    """from mnclglf_lite.explorers import CropExplorer
-explorer = CropExplorer(pictures)
-explorer""",
-)
-
 
 @needs_browser()
 def test_in_jupyterlab(browser, lab):
-    from playwright.sync_api import expect
-
-    write_notebook(lab.folder / "crops.ipynb", *CELLS)
+    write_notebook(lab.folder / "crops.ipynb", TOYS, "explorer = CropExplorer(pictures)\nexplorer")
     page = lab.open(browser, "crops.ipynb")
-    words, picture = page.locator(".mnclglf-picture .words"), page.locator(".mnclglf-picture img")
-    words.wait_for()
-
-    def moves(what, act, draws=True):
-        """An action that must change the words, and the picture too."""
-        text, src = words.text_content(), picture.get_attribute("src")
-        act()
-        page.wait_for_function("t => document.querySelector('.mnclglf-picture .words').textContent !== t", arg=text)
-        if draws:
-            page.wait_for_function("s => document.querySelector('.mnclglf-picture img').src !== s", arg=src)
-        assert words.get_attribute("class") == "words", what  # no problem
-
-    def control(name):
-        return page.locator(".widget-inline-hbox", has=page.get_by_text(name, exact=True))
-
-    def press(name, key, draws=True):
-        moves(name, lambda: control(name).get_by_role("slider").first.press(key), draws)
-
-    def drag(name, share, draws=True):
-        def act():
-            bar = control(name).locator(".noUi-base")
-            handle = control(name).get_by_role("slider").first
-            handle.hover()
-            page.mouse.down()
-            box = bar.bounding_box()
-            page.mouse.move(box["x"] + share * box["width"], box["y"] + box["height"] / 2)  # one move, one redraw
-            page.mouse.up()
-
-        moves(name, act, draws)
-
+    one = OnPage(page)
     # the local scale first concerns nothing, and the words say so; then small views have it
-    press("local scale", "ArrowRight", draws=False)
+    one.press("local scale", "ArrowRight", draws=False)
     ways = {  # where the mouse drags it, and then a key that moves it far enough for this picture to change
         "small local views": (0.4, "ArrowRight"), "picture": (0.8, "ArrowLeft"), "global scale": (0.2, "PageUp"),
         "local scale": (0.1, "PageUp"), "flip, probability": (0.9, "Home"), "colour strength": (0.2, "Home"),
         "blur, probability": (0.7, "Home"), "seed": (0.5, "ArrowRight"),
     }  # fmt: skip
     for name, (share, key) in ways.items():
-        drag(name, share)
-        press(name, key)
-    for name, option in (("aspect, width / height", "1/2 to 2"), ("local views", "random local crops")):
-        select = control(name).locator("select")
-        moves(name, lambda select=select, option=option: select.select_option(label=option))
-        # bare arrows are the notebook's own keys: Enter opens the list
-        moves(name, lambda select=select: [select.press(key) for key in ("Enter", "ArrowUp", "Enter")])
+        one.drag(name, share)
+        one.press(name, key)
+    one.select("aspect, width / height", "1/2 to 2")
+    one.select("local views", "random local crops")
     button, box = page.get_by_role("button", name="new draw"), page.get_by_label("maps of 200 draws")
-    moves("new draw", button.click)
-    moves("new draw", lambda: button.press("Enter"))
-    moves("maps", box.click)
-    moves("maps", lambda: box.press("Space"))
-    place = page.get_by_role("button", name="view A1: its box alone")
-    moves("A1", place.click)
-    expect(words).to_contain_text("A1 is the box")
-    moves("A", lambda: page.get_by_role("button", name="view A: its box alone").press("Enter"))
+    one.changes(button.click)
+    one.changes(lambda: button.press("Enter"))
+    one.changes(box.click)
+    one.changes(lambda: box.press("Space"))
+    one.changes(page.get_by_role("button", name="view A1: its box alone").click, "A1 is the box")
+    one.changes(lambda: page.get_by_role("button", name="view A: its box alone").press("Enter"), "A is the box")
 
     got = lab.python("crops.ipynb", "explorer.views.local, explorer.views.grid, explorer.views.small_views")
-    assert got == str(("grid", 3, int(control("small local views").locator(".widget-readout").text_content())))
+    assert got == str(("grid", 3, int(one.control("small local views").locator(".widget-readout").text_content())))
     low, high = (float(x) for x in lab.python("crops.ipynb", "explorer.views.view.scale").strip("()").split(","))
-    assert control("global scale").locator(".widget-readout").text_content() == f"{low:.2f} – {high:.2f}"
+    assert one.control("global scale").locator(".widget-readout").text_content() == f"{low:.2f} – {high:.2f}"
     assert lab.python("crops.ipynb", "explorer.views.view.ratio") == "(0.6666666666666666, 1.5)"
     assert page.left == [] and page.errors == []

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 from conftest import tiny
+from drawn import boxes_of
 
 from mnclglf_lite.core.errors import InputError
 from mnclglf_lite.drawing import canvas, strokes
 from mnclglf_lite.drawing.canvas import MARGIN, SMALL, TEXT
-from mnclglf_lite.drawing.palette import AGREE, DISAGREE, FAINT, INK
+from mnclglf_lite.drawing.palette import AGREE, DISAGREE, FAINT, INK, rgb
 from mnclglf_lite.explorers.networks import diagram, layout, tracer
 from mnclglf_lite.explorers.networks.figure import WIDE, panel, portrait, step_figure
 from mnclglf_lite.explorers.networks.layout import PAD, Item, Piece
@@ -33,10 +34,6 @@ def graphs(toys):
         asked = tiny(method, **changes, **MORE.get(name, {}))
         found[name] = tracer.trace(build_method(asked, 10), asked, toys.train)
     return found
-
-
-def rgb(colour):
-    return tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5))
 
 
 def overlap(a, b):
@@ -108,10 +105,8 @@ def test_texts_fit_into_their_boxes_and_frames(name, graphs):
     for lane, rects in places.lanes.items():
         for number, rect in enumerate(rects):
             lines = diagram.headings(graph, lane, number > 0)
-            assert (
-                max(canvas.font(TEXT if i == 0 else SMALL).getlength(x) for i, x in enumerate(lines)) + PAD
-                < rect[2] - rect[0]
-            )
+            widest = max(canvas.font(TEXT if i == 0 else SMALL).getlength(x) for i, x in enumerate(lines))
+            assert widest + PAD < rect[2] - rect[0]
             first = min(box[1] for key, box in places.boxes.items() if inside(box[:2], rect, -0.5))
             assert first - rect[1] >= 4 + diagram.LINE * len(lines)  # the heading ends before the first box begins
 
@@ -136,18 +131,6 @@ def test_a_lane_in_two_columns_is_two_frames():
     places = layout.place(pieces, [("a", "b"), ("b", "c")])
     assert len(places.lanes["net"]) == 2 and places.lanes["net"][0][0] < places.lanes["net"][1][0]
     assert places.lanes["net"][0][2] - places.lanes["net"][0][0] == 50
-
-
-def test_heights_are_least_squares():
-    """Against scikit-learn's isotonic regression: the wishes, less the gaps that must be there."""
-    isotonic = pytest.importorskip("sklearn.isotonic").IsotonicRegression
-    draw = random.Random(0)
-    for _ in range(50):
-        wishes = [draw.uniform(-50, 50) for _ in range(draw.randint(1, 12))]
-        apart = [draw.uniform(0, 20) for _ in wishes]
-        shift = np.cumsum([0, *apart[1:]])
-        expected = isotonic().fit_transform(range(len(wishes)), np.array(wishes) - shift) + shift
-        np.testing.assert_allclose(layout._pooled(wishes, apart), expected, atol=1e-9)
 
 
 def linked(left, right, lines, lanes=()):
@@ -209,7 +192,7 @@ def near(pixels, colour, by=60):
 
 
 @pytest.mark.parametrize("name", ["simsiam", "mnclglf", "mnclglf-released", "byol"])
-def test_ways_with_a_gradient_are_solid_blue_and_others_broken_orange(name, graphs):
+def test_ways_with_a_gradient_are_solid_blue_and_others_dashed_orange(name, graphs):
     graph = graphs[name]
     picture = diagram.diagram(graph).picture
     dim = diagram.diagram(graph, show="ways without").picture
@@ -258,18 +241,9 @@ def test_views_are_shown_as_the_networks_see_them(graphs):
     for number in (0, 7):
         drawn = diagram.diagram(graph, number)
         for key in ("view 1", "view 3"):
-            _, y0, x1, y1 = drawn.boxes[key]
-            side = round(y1 - y0)
-            shown = np.asarray(drawn.picture)[round(y0) : round(y0) + side, round(x1) - side : round(x1)]
-            tile = (
-                view.denormalise(graph.nodes[key].tensor[number])
-                .clamp(0, 1)
-                .mul(255)
-                .round()
-                .byte()
-                .permute(1, 2, 0)
-                .numpy()
-            )
+            x, y, width, side = boxes_of(drawn)[key]
+            shown = np.asarray(drawn.picture)[y : y + side, x + width - side : x + width]
+            tile = canvas.pixels(view.denormalise(graph.nodes[key].tensor[number : number + 1]).clamp(0, 1))[0]
             scale = side // 16
             np.testing.assert_array_equal(shown, tile.repeat(scale, 0).repeat(scale, 1))
 
@@ -284,7 +258,8 @@ def test_small_views_look_smaller(graphs):
 def test_the_chosen_box_is_marked(graphs):
     graph = graphs["simclr"]
     plain, marked = (np.asarray(diagram.diagram(graph, chosen=key).picture) for key in ("", "projector 2"))
-    x0, y0, x1, y1 = (round(v) for v in diagram.diagram(graph).boxes["projector 2"])
+    x0, y0, width, height = boxes_of(diagram.diagram(graph))["projector 2"]
+    x1, y1 = x0 + width, y0 + height
     changed = (plain != marked).any(-1)
     assert changed[y0 : y1 + 1, x0 : x1 + 1].any()
     changed[y0 - 2 : y1 + 3, x0 - 2 : x1 + 3] = False
@@ -353,14 +328,16 @@ def test_every_kind_of_tensor_has_a_portrait(graphs):
 def test_the_whole_figure(graphs):
     graph = graphs["mnclglf"]
     found = step_figure(graph, "mnclglf", 2, "everything", "predictor 1")
-    assert set(found.places) == set(graph.nodes) and found.chosen == "predictor 1"
-    for left, top, width, height in found.places.values():
+    assert {place.name for place in found.places} == set(graph.nodes)
+    for left, top, width, height in (place.box for place in found.places):
         assert 0 < left < left + width < 1 and 0 < top < top + height < 1
+    alone = diagram.diagram(graph, 2, "everything", "predictor 1")  # the same places, though the tensor stands below
+    assert boxes_of(alone)["loss"][2:] == boxes_of(found)["loss"][2:] and alone.picture.height < found.picture.height
     assert "p1 (predictor, call 1), made of z1" in found.words and "(16, 8)" in found.words
     loss = float(graph.nodes["loss"].tensor)
     assert f"The loss is {loss:.3f}" in found.words and "No label reaches the loss" in found.words
     assert "momentum_backbone follows backbone, of itself it keeps 0.9" in found.words
-    assert step_figure(graph, "mnclglf").chosen == "projector 1"  # the first thing with a name
+    assert "Looking at z1 (projector, call 1)" in step_figure(graph, "mnclglf").words  # the first thing with a name
     again = step_figure(graph, "mnclglf", 2, "everything", "predictor 1")
     assert canvas.png(again.picture) == canvas.png(found.picture)
     assert canvas.png(step_figure(graph, "mnclglf", 3).picture) != canvas.png(step_figure(graph, "mnclglf", 4).picture)
@@ -371,9 +348,8 @@ def test_the_whole_figure(graphs):
 def test_words_say_where_gradients_stop(graphs):
     assert "from loss to z1 (projector, call 1) (detach holds it still)" in describe(graphs["simsiam"])
     assert "from loss_local to p1 (predictor, call 1) (detach holds it still)" in describe(graphs["mnclglf-released"])
-    assert "No gradient is stopped" in describe(graphs["simclr"]) and "Labels reach the loss" in describe(
-        graphs["supervised"]
-    )
+    assert "No gradient is stopped" in describe(graphs["simclr"])
+    assert "Labels reach the loss" in describe(graphs["supervised"])
     assert "queue holds (32, 8), takes in k1 and k2 after the step" in describe(graphs["moco"])
 
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 from browser import needs_browser, new_page, write_notebook
-from map_case import CASE, CHOSEN, NAMES, case, slow_neighbours
+from map_case import CASE, CHOSEN, NAMES, case
+from oracles import slow_neighbours
 
-from mnclglf_lite.drawing.palette import CLASS_COLOURS
+from mnclglf_lite.drawing.palette import CLASS_COLOURS, rgb
 from mnclglf_lite.explorers.embedding import state
 
 pytest.importorskip("anywidget")
@@ -26,7 +27,9 @@ class Shown:
         self.map = made[name]  # the same map in this process: what it should show
         self.over, self.dots = self.root.locator(".over"), self.root.locator(".dots")
         self.facts, self.say = self.root.locator(".facts").first, self.root.locator("[aria-live=polite]")
-        self.near = [slow_neighbours(made[side], 5) for side in (["after"] if name == "one" else ["before", "after"])]
+        self.near = [
+            slow_neighbours(made[side], CHOSEN, 5) for side in (["after"] if name == "one" else ["before", "after"])
+        ]
 
     def button(self, name, **more):
         return self.root.get_by_role("button", name=name, **more)
@@ -35,8 +38,7 @@ class Shown:
         """Where each dot is on its canvas: the layout around the middle, 28 pixels free at the nearer edges."""
         points = np.frombuffer(self.map.layouts[kind][side], "<f4").reshape(-1, 2).astype(float)
         low, high = points.min(0), points.max(0)
-        box = self.over.nth(side).bounding_box()
-        size = np.array([box["width"], box["height"]])
+        size = np.array(self.size(side))
         scale = ((size - 56) / (high - low)).min()
         placed = size / 2 + (points - (low + high) / 2) * scale * [1, -1]
         return dict(zip(CHOSEN, placed, strict=True))
@@ -59,6 +61,22 @@ class Shown:
     def picture(self, side=0, canvas="over"):
         """All bytes of a canvas."""
         return getattr(self, canvas).nth(side).evaluate("c => c.toDataURL()")
+
+    def until_dots(self, same, old):
+        """Until the dots look as they did, or no longer do."""
+        compare = f"([c, old]) => (c.toDataURL() === old) === {str(same).lower()}"
+        self.page.wait_for_function(compare, arg=[self.dots.element_handle(), old])
+
+    def click(self, number, side=0):
+        """The mouse, on a picture's dot."""
+        self.mouse(number, side)
+        self.page.mouse.down()
+        self.page.mouse.up()
+
+    def size(self, side=0):
+        """Width and height of a canvas."""
+        box = self.over.nth(side).bounding_box()
+        return box["width"], box["height"]
 
     def lonely(self, among=CHOSEN):
         """A picture whose dot no other's is near to, so that the mouse can mean no other."""
@@ -227,7 +245,7 @@ def test_hover_shows_the_picture_its_neighbours_and_lines(host):
 
 
 @needs_browser()
-def test_lines_of_agreeing_neighbours_are_whole_and_of_others_broken(host):
+def test_lines_of_agreeing_neighbours_are_solid_and_of_others_dashed(host):
     """Colours along each line, where no dot, picture or other line is over it."""
     one = host("one")
     seen, places = {True: 0, False: 0}, one.places()
@@ -273,9 +291,7 @@ def _distance(p, a, b):
 def test_click_pins_and_keys_walk(host):
     one = host("one")
     i = one.lonely()
-    one.mouse(i)
-    one.page.mouse.down()
-    one.page.mouse.up()
+    one.click(i)
     expect(one.facts).to_have_text(f"picture {i}, pinned\n{told(one.near[0], i)}")
     expect(one.say).to_have_text(f"Pinned {NAMES[i % 3]}, picture {i}. {told(one.near[0], i)}.")
     wait(one, "pinned", i)
@@ -312,17 +328,15 @@ def test_the_keyboard_alone_pins_zooms_selects_and_isolates(host):
     press = one.page.keyboard.press
     cells = one.page.locator(".jp-Cell").count()
     press("ArrowDown")  # nothing is pinned: the dot in the middle
-    box = one.over.bounding_box()
-    middle = (box["width"] / 2, box["height"] / 2)
-    places = one.places()
+    places, middle = one.places(), np.array(one.size()) / 2
     i = min(CHOSEN, key=lambda j: math.dist(places[j], middle))
     wait(one, "pinned", i)
     before = one.picture(canvas="dots")
     press("+")
-    one.page.wait_for_function("([c, old]) => c.toDataURL() !== old", arg=[one.dots.element_handle(), before])
+    one.until_dots(False, before)
     press("Shift+ArrowLeft")
     press("0")
-    one.page.wait_for_function("([c, old]) => c.toDataURL() === old", arg=[one.dots.element_handle(), before])
+    one.until_dots(True, before)
     for letter in "abxdm":  # JupyterLab's keys for cells
         press(letter)
     assert one.page.locator(".jp-Cell").count() == cells
@@ -359,8 +373,7 @@ def inside(corners, x, y):
 @needs_browser()
 def test_a_lasso_selects_what_is_in_it(host):
     one = host("one")
-    box = one.over.bounding_box()
-    w, h = box["width"], box["height"]
+    w, h = one.size()
     corners = [(0.3 * w, 20), (0.97 * w, 30), (0.8 * w, h - 20), (0.45 * w, h - 40)]
     expected = tuple(i for i, at in one.places().items() if inside(corners, *at))
     assert 5 < len(expected) < 45
@@ -400,13 +413,12 @@ def test_a_drag_moves_the_map_and_the_wheel_zooms_under_the_hand(host):
     moved = one.picture(canvas="dots")
     one.over.focus()
     one.page.mouse.wheel(0, -400)
-    changed = "([c, old]) => c.toDataURL() !== old"
-    one.page.wait_for_function(changed, arg=[one.dots.element_handle(), moved])
+    one.until_dots(False, moved)
     one.page.mouse.move(2, 2)
     one.page.mouse.move(box["x"] + x - 60, box["y"] + y + 40)
     expect(one.facts).to_contain_text(f"picture {i}")
     one.button("Zoom out to all dots").click()
-    one.page.wait_for_function("([c, old]) => c.toDataURL() === old", arg=[one.dots.element_handle(), plain])
+    one.until_dots(True, plain)
 
 
 @needs_browser()
@@ -438,7 +450,7 @@ def test_the_legend_isolates_a_class(host):
     one.page.mouse.move(*(sum(pair) for pair in zip(one.page.viewport_size.values(), (-3, -3), strict=True)))
     one.mouse(i)
     expect(one.root.locator(".name")).to_have_text("Point at a dot")  # it is not there for the hand
-    w, h = one.over.bounding_box()["width"], one.over.bounding_box()["height"]
+    w, h = one.size()
     one.lasso([(5, 50), (w - 5, 50), (w - 5, h - 5), (5, h - 5)])
     wait(one, "selected", tuple(j for j, at in one.places().items() if j % 3 == (i + 1) % 3 and at[1] > 50))
     one.button(NAMES[(i + 1) % 3]).click()
@@ -457,10 +469,8 @@ def test_two_maps_are_one_to_the_hand(host):
     plain = [two.picture(side) for side in (0, 1)]
     two.mouse(i, side=0)
     both = len(set(two.near[0][i]) & set(two.near[1][i]))
-    facts = (
-        f"untrained: {told(two.near[0], i)}\ntrained: {told(two.near[1], i)}\n{both} of 5 neighbours are the same in both"
-    )
-    expect(two.facts).to_have_text(f"picture {i}\n{facts}")
+    each = f"untrained: {told(two.near[0], i)}\ntrained: {told(two.near[1], i)}"
+    expect(two.facts).to_have_text(f"picture {i}\n{each}\n{both} of 5 neighbours are the same in both")
     for side in (0, 1):
         assert two.picture(side) != plain[side]
         assert [line.split("picture ")[1].split(",")[0] for line in two.strip(side)] == [str(j) for j in two.near[side][i]]
@@ -468,15 +478,12 @@ def test_two_maps_are_one_to_the_hand(host):
         for j in two.near[side][i]:
             x, y = two.at(j, side)
             shades = two.pixels([(x + dx, y) for dx in range(-3, 4)], side)
-            colour = [int(CLASS_COLOURS[j % 3][at : at + 2], 16) for at in (1, 3, 5)]
-            ends += bool((np.abs(shades[:, :3] - colour).max(1) < 12).any())
+            ends += bool((np.abs(shades[:, :3] - rgb(CLASS_COLOURS[j % 3])).max(1) < 12).any())
         assert ends >= 4  # the picture may lie over one
-    two.mouse(i, side=1)
-    two.page.mouse.down()
-    two.page.mouse.up()
+    two.click(i, side=1)
     wait(two, "pinned", i)
     dots = [two.picture(side, "dots") for side in (0, 1)]
-    w, h = two.over.nth(1).bounding_box()["width"], two.over.nth(1).bounding_box()["height"]
+    w, h = two.size(1)
     corners = [(5, 50), (0.6 * w, 50), (0.6 * w, h - 5), (5, h - 5)]
     two.lasso(corners, side=1)
     expected = tuple(j for j, at in two.places(1).items() if inside(corners, *at))
@@ -584,16 +591,13 @@ def test_it_can_be_read_without_eyes(browser, tmp_path):
     page.goto(case()["two"].save(tmp_path / "two.html").as_uri())
     page.wait_for_selector(".mnclglf-map[data-ready=yes]")
     for canvas in page.locator(".over").all():
-        assert canvas.get_attribute("tabindex") == "0" and "map of 50 pictures in 3 classes" in canvas.get_attribute(
-            "aria-label"
-        )
+        assert canvas.get_attribute("tabindex") == "0"
+        assert "map of 50 pictures in 3 classes" in canvas.get_attribute("aria-label")
         described = canvas.get_attribute("aria-describedby").split()
         assert len(described) == 2 and all(page.locator(f"#{name}").text_content() for name in described)
     assert "6- and the 5-dimensional spaces; this flat picture may disagree" in page.locator(".truth").text_content()
     for button in page.get_by_role("button").all():
         assert button.get_attribute("aria-label") or button.text_content()
-    for bare in page.locator(
-        "canvas:not([aria-label]):visible"
-    ).all():  # what a screen reader cannot see is in words elsewhere
+    for bare in page.locator("canvas:not([aria-label]):visible").all():  # not for a screen reader: in words elsewhere
         assert bare.evaluate("c => c.getAttribute('aria-hidden') === 'true' || c.closest('button') !== null")
     page.close()

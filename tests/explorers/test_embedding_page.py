@@ -7,11 +7,12 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 import torch
+from drawn import noise
 
 from mnclglf_lite.core.errors import InputError
-from mnclglf_lite.data import dataset
 from mnclglf_lite.drawing import palette, plots
 from mnclglf_lite.evaluation import layouts
+from mnclglf_lite.evaluation.knn import nearest_neighbours
 from mnclglf_lite.explorers.embedding import page as page
 from mnclglf_lite.explorers.embedding import state
 from mnclglf_lite.explorers.embedding.page import build_page
@@ -50,16 +51,14 @@ class Reader(HTMLParser):
 @pytest.fixture(scope="module")
 def case():
     """Twelve pictures of noise in three classes, with a layout and neighbours."""
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (12, 3, 16, 16), dtype=torch.uint8, generator=generator)
-    labels = torch.arange(12) % 3
-    features = torch.randn(12, 7, generator=generator)
-    return images, labels, features, layouts.pca(features), layouts.neighbours(features, 4)[0]
+    features = torch.randn(12, 7, generator=torch.Generator().manual_seed(0))
+    return noise(side=16), layouts.pca(features), nearest_neighbours(features, features, 4, exclude_self=True)[1]
 
 
 def made(case, title="", caption="", **changes):
-    images, labels, _, points, near = case
-    given = dict(layouts={"pca": [points]}, images=images, labels=labels, classes=("a", "b", "c"), neighbours=[near])
+    pictures, points, near = case
+    given = {name: getattr(pictures, name) for name in ("images", "labels", "classes")}
+    given |= {"layouts": {"pca": [points]}, "neighbours": [near]}
     return build_page(state.map_state(**{**given, "dimensions": [7], **changes}), title, caption)
 
 
@@ -101,14 +100,14 @@ def test_the_page_says_its_language_and_follows_the_systems_theme(case):
 
 
 def test_data_come_back_as_they_were_given(case):
-    images, labels, _, points, near = case
+    pictures, points, near = case
     found = read(made(case, index=torch.arange(12) * 10))
     static = found["data"]
     np.testing.assert_array_equal(numbers(found["layouts"]["pca"][0], "<f4").reshape(12, 2), points.numpy())
-    np.testing.assert_array_equal(numbers(static["labels"], "<u2"), labels.numpy())
+    np.testing.assert_array_equal(numbers(static["labels"], "<u2"), pictures.labels.numpy())
     np.testing.assert_array_equal(numbers(static["neighbours"][0], "<u2").reshape(12, static["k"]), near.numpy())
     np.testing.assert_array_equal(numbers(static["index"], "<i4"), np.arange(12) * 10)
-    assert static["classes"] == ["a", "b", "c"] and static["dimensions"] == [7]
+    assert static["classes"] == ["cat", "dog", "hen"] and static["dimensions"] == [7]
     assert static["colours"] == list(palette.CLASS_COLOURS)
     assert (found["kind"], found["pinned"], found["selected"], found["isolated"]) == ("pca", None, b"", None)
 
@@ -194,11 +193,7 @@ def test_bad_input(case, changes, words):
 
 
 def test_explore_writes_three_files_with_neighbours_from_feature_space(tmp_path, monkeypatch):
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (40, 3, 16, 16), dtype=torch.uint8, generator=generator)
-    pictures = dataset.ImageSet(images, torch.arange(40) % 3, ("a", "b", "c"), "some", "test")
-    features = torch.randn(40, 9, generator=generator)
-    notes = []
+    pictures, features, notes = noise(40), torch.randn(40, 9, generator=torch.Generator().manual_seed(0)), []
     draw = plots.scatter_map
     monkeypatch.setattr(plots, "scatter_map", lambda *a: notes.append(a[-1]) or draw(*a))
     paths = page.explore(features, pictures, tmp_path / "out", "pca", points=30, k=4, caption="seed 0")
@@ -208,7 +203,7 @@ def test_explore_writes_three_files_with_neighbours_from_feature_space(tmp_path,
     static = found["data"]
     index = torch.from_numpy(numbers(static["index"], "<i4").astype(np.int64))
     assert len(index) == 30
-    near = layouts.neighbours(features[index], 4)[0]
+    near = nearest_neighbours(features[index], features[index], 4, exclude_self=True)[1]
     np.testing.assert_array_equal(numbers(static["neighbours"][0], "<u2").reshape(30, 4), near)
     np.testing.assert_array_equal(numbers(static["labels"], "<u2"), pictures.labels[index])
     share = (pictures.labels[index][near] == pictures.labels[index][:, None]).float().mean()
@@ -223,11 +218,8 @@ def test_explore_writes_three_files_with_neighbours_from_feature_space(tmp_path,
 
 def test_a_page_of_another_layout_has_pca_too(tmp_path):
     pytest.importorskip("sklearn")
-    generator = torch.Generator().manual_seed(0)
-    images = torch.zeros(40, 3, 8, 8, dtype=torch.uint8)
-    pictures = dataset.ImageSet(images, torch.arange(40) % 3, ("a", "b", "c"), "some", "test")
-    features = torch.randn(40, 9, generator=generator)
-    html = page.explore(features, pictures, tmp_path, "tsne", seed=3)[0]
+    features = torch.randn(40, 9, generator=torch.Generator().manual_seed(0))
+    html = page.explore(features, noise(40), tmp_path, "tsne", seed=3)[0]
     found = read(html.read_text(encoding="utf-8"))
     assert found["kind"] == "tsne" and [kind for kind, _ in found["data"]["kinds"]] == ["pca", "tsne"]
     for kind, params in (("pca", {}), ("tsne", {"seed": 3})):
@@ -237,11 +229,8 @@ def test_a_page_of_another_layout_has_pca_too(tmp_path):
 
 
 def test_explore_refuses_what_does_not_belong_together(tmp_path):
-    pictures = dataset.ImageSet(
-        torch.zeros(4, 3, 8, 8, dtype=torch.uint8), torch.zeros(4, dtype=torch.int64), ("a",), "x", "test"
-    )
     with pytest.raises(InputError, match="4 pictures need features"):
-        page.explore(torch.rand(5, 3), pictures, tmp_path / "out")
+        page.explore(torch.rand(5, 3), noise(4), tmp_path / "out")
     with pytest.raises(InputError, match="did you mean 'umap'"):
-        page.explore(torch.rand(4, 3), pictures, tmp_path / "out", kind="umapp")
+        page.explore(torch.rand(4, 3), noise(4), tmp_path / "out", kind="umapp")
     assert not (tmp_path / "out").exists()

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from browser import needs_browser, write_notebook
+from browser import OnPage, needs_browser, write_notebook
 from conftest import clouds
+from drawn import noise
 
 from mnclglf_lite.core.errors import InputError
-from mnclglf_lite.data import dataset
 from mnclglf_lite.explorers.loss.batch import Batch, drawn
 from mnclglf_lite.explorers.loss.pairs import LOSSES
 
@@ -99,7 +99,7 @@ def test_a_given_batch_is_what_is_looked_at():
     [
         (lambda: widgets.LossExplorer(loss="simclr"), "unknown loss 'simclr'"),
         (lambda: widgets.LossExplorer(temperature=5.0), "from 0.02 to 2.0; got 5.0"),
-        (lambda: widgets.QueueExplorer(torch.ones(3, 2), toy_set(4)), "4 pictures need features"),
+        (lambda: widgets.QueueExplorer(torch.ones(3, 2), noise(4)), "4 pictures need features"),
     ],
 )
 def test_bad_input(make, words):
@@ -107,14 +107,12 @@ def test_bad_input(make, words):
         make()
 
 
-def toy_set(n):
-    images = torch.randint(0, 256, (n, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    return dataset.ImageSet(images, torch.arange(n) % 4, ("fork", "cup", "pan", "jar"), "kitchen", "test")
+KITCHEN = ("fork", "cup", "pan", "jar")
 
 
 def test_every_control_of_the_queue_explorer_changes_picture_words_and_moment():
     features, _ = clouds(150, 6)
-    explorer = widgets.QueueExplorer(features, toy_set(150), batch=8)
+    explorer = widgets.QueueExplorer(features, noise(150, classes=KITCHEN), batch=8)
     assert "random start vectors and nothing else" in explorer.words and explorer.moment.size == 32
     seen = [(explorer.picture.png, explorer.words)]
     explorer.pushed.value = 3
@@ -151,47 +149,6 @@ queue
 """
 
 
-class Shown:
-    """One explorer on the page."""
-
-    def __init__(self, page, number):
-        self.page = page
-        self.area = page.locator(".jp-Cell .jp-OutputArea-output").filter(has=page.locator(".mnclglf-picture")).nth(number)
-        self.words, self.image = self.area.locator(".words"), self.area.locator(".mnclglf-picture img")
-        self.words.wait_for()
-
-    def control(self, name):
-        label = self.page.get_by_text(name, exact=True)
-        return self.area.locator(".widget-hslider, .widget-dropdown").filter(has=label).filter(visible=True)
-
-    def changes(self, act, to=""):
-        """Do something: the words, and the picture, must become others; the words in the end hold `to`."""
-        from playwright.sync_api import expect
-
-        words, source = self.words.inner_text(), self.image.get_attribute("src")
-        act()
-        expect(self.words).not_to_have_text(words, use_inner_text=True)
-        expect(self.image).not_to_have_attribute("src", source)
-        expect(self.words).to_contain_text(to)
-
-    def drag(self, name, share, to=""):
-        """The slider's handle, by mouse, to a share of its way, in one go: no values in between."""
-        handle, base = (self.control(name).locator(f".noUi-{part}") for part in ("handle", "base"))
-
-        def act():
-            handle.hover()  # waits until it has stopped moving: pictures that arrive move the page
-            track = base.bounding_box()
-            self.page.mouse.down()
-            self.page.mouse.move(track["x"] + share * track["width"], track["y"] + track["height"] / 2)
-            self.page.mouse.up()
-
-        self.changes(act, to)
-
-    def press(self, name, key, to=""):
-        self.control(name).get_by_role("slider").focus()
-        self.changes(lambda: self.page.keyboard.press(key), to)
-
-
 @pytest.fixture(scope="module")
 def page(browser, lab):
     write_notebook(lab.folder / "explore.ipynb", LOSS, QUEUE)
@@ -207,7 +164,7 @@ def page(browser, lab):
 def test_the_loss_explorer_by_mouse_and_by_keyboard(page, lab):
     from playwright.sync_api import expect
 
-    one, python = Shown(page, 0), lambda expression: lab.python("explore.ipynb", expression)
+    one, python = OnPage(page, 0), lambda expression: lab.python("explore.ipynb", expression)
     expect(one.words).to_contain_text("InfoNCE of 8 pictures at temperature 0.2: 0.54 nats")
     one.drag("temperature", 1.0, "temperature 2 leaves")
     one.press("temperature", "ArrowLeft", "temperature 1.8 leaves")
@@ -249,7 +206,7 @@ def test_the_loss_explorer_by_mouse_and_by_keyboard(page, lab):
 def test_the_queue_explorer_by_mouse_and_by_keyboard(page, lab):
     from playwright.sync_api import expect
 
-    one, python = Shown(page, 1), lambda expression: lab.python("explore.ipynb", expression)
+    one, python = OnPage(page, 1), lambda expression: lab.python("explore.ipynb", expression)
     expect(one.words).to_contain_text("random start vectors and nothing else")
     one.drag("batches pushed", 1.0, "After 17 batches of 8")
     one.press("batches pushed", "ArrowLeft", "After 16 batches of 8")

@@ -1,13 +1,13 @@
-"""The loss explorer's picture: what its pixels say, and that all of it is on the page."""
+"""The loss explorer's figure: what its pixels say, and that all of it is on the page."""
 
 import numpy as np
 import pytest
 import torch
+from drawn import boxes_of, fits_its_page
 
 from mnclglf_lite.core.errors import InputError
 from mnclglf_lite.drawing import canvas
-from mnclglf_lite.drawing.linechart import Chart, Line
-from mnclglf_lite.drawing.palette import AGREE, DISAGREE, INK
+from mnclglf_lite.drawing.palette import AGREE, DISAGREE, INK, rgb
 from mnclglf_lite.explorers.loss import matrices
 from mnclglf_lite.explorers.loss.batch import Batch, drawn
 from mnclglf_lite.explorers.loss.figure import similarity_figure
@@ -16,10 +16,6 @@ from mnclglf_lite.explorers.loss.temperature import curves
 from mnclglf_lite.explorers.loss.words import heads
 
 pytest.importorskip("PIL")
-
-
-def rgb(colour):
-    return tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5))
 
 
 def with_pictures(n=8, queue=16, side=8):
@@ -32,22 +28,17 @@ def with_pictures(n=8, queue=16, side=8):
     return Batch(batch.a, batch.b, batch.queue, batch.labels, shown, others)
 
 
-def cell_of(sheet, boxes, table, wide=28):
-    """A function from row, column and panel to the colour near the lower left corner of that cell (no text is there)."""
-    left, top = 14 + 34, round(boxes[0][1] * sheet.height)
-    high = round(boxes[0][3] * sheet.height)
-    columns = table.similarity.shape[1]
-    return lambda i, j, panel: sheet.getpixel(
-        (left + panel * (wide * columns + 26) + j * wide + 3, top + (i + 1) * high - 4)
-    )
-
-
 def test_cells_have_the_colours_of_their_numbers():
     batch = drawn()
     table = loss_table("info_nce", batch, 0.2)
-    sheet, boxes = similarity_figure(table, batch, curves("info_nce", batch), 2)
-    cell = cell_of(sheet, boxes, table)
-    strongest = table.gradient.abs().max()
+    drawing = similarity_figure(table, batch, curves("info_nce", batch), 2)
+    _, top, _, high = boxes_of(drawing)["A1"]
+    strongest, wide = table.gradient.abs().max(), 28
+
+    def cell(i, j, panel):
+        """The colour near the lower left corner of a cell, where no text is."""
+        return drawing.picture.getpixel((14 + 34 + panel * (8 * wide + 26) + j * wide + 3, top + (i + 1) * high - 4))
+
     for i in range(8):
         for j in range(8):
             s, p, g = (float(x[i, j]) for x in (table.similarity, table.probability, table.gradient))
@@ -65,11 +56,12 @@ def test_the_chosen_row_is_marked_and_its_numbers_are_shown():
     table = loss_table("info_nce", batch, 0.2)
     sheets = []
     for row in (0, 5):
-        sheet, boxes = similarity_figure(table, batch, None, row)
-        corners = [sheet.getpixel((round(x * sheet.width) + 1, round(y * sheet.height) + 2)) for x, y, _, _ in boxes]
+        drawing = similarity_figure(table, batch, None, row)
+        boxes = list(boxes_of(drawing).values())
+        corners = [drawing.picture.getpixel((x + 1, y + 2)) for x, y, _, _ in boxes]
         assert [corner == rgb(INK) for corner in corners] == [i == row for i in range(8)]
-        sheets.append(np.asarray(sheet))
-    below = round(boxes[-1][1] * sheet.height) + 60
+        sheets.append(np.asarray(drawing.picture))
+    below = boxes[-1][1] + 60
     assert (sheets[0][below:] != sheets[1][below:]).any()
     green = [(sheet[below:] == rgb("#117733")).all(-1).any(0) for sheet in sheets]  # columns that bars stand in
     ends = np.flatnonzero(np.diff(green[1].astype(int)))
@@ -113,18 +105,18 @@ def test_pairs_that_do_not_count_are_hatched():
 
 def test_thumbnails_stand_at_the_heads():
     batch = with_pictures()
-    sheet, boxes = similarity_figure(loss_table("nt_xent", batch), batch, None, 0)
-    for i, colour in ((3, (250, 0, 0)), (11, (0, 250, 0))):  # a first view, a second one
-        x, y, width, height = boxes[i]
-        assert sheet.getpixel((round((x + width) * sheet.width) - 6, round((y + height / 2) * sheet.height))) == colour
+    drawing = similarity_figure(loss_table("nt_xent", batch), batch, None, 0)
+    for name, colour in (("D1", (250, 0, 0)), ("D2", (0, 250, 0))):  # a first view, a second one
+        x, y, width, height = boxes_of(drawing)[name]
+        assert drawing.picture.getpixel((x + width - 6, y + height // 2)) == colour
     kinds = {"red": (250, 0, 0), "green": (0, 250, 0), "blue": (0, 0, 250)}
     for name, queue, colours in (
         ("nt_xent", 4, {"red", "green"}), ("info_nce", 4, {"green"}), ("info_nce_queue", 4, {"blue"}),
         ("info_nce_queue", 64, set()),  # columns too narrow for pictures
     ):  # fmt: skip
         batch = with_pictures(queue=queue)
-        sheet, boxes = similarity_figure(loss_table(name, batch), batch, None, 0)
-        above = np.asarray(sheet)[: round(boxes[0][1] * sheet.height) - 2]
+        drawing = similarity_figure(loss_table(name, batch), batch, None, 0)
+        above = np.asarray(drawing.picture)[: boxes_of(drawing)["A1"][1] - 2]
         assert {kind for kind, colour in kinds.items() if (above == colour).all(-1).any()} == colours
 
 
@@ -136,48 +128,19 @@ def test_everything_is_on_the_page(name, n, queue, pictures):
     batch = with_pictures(n, queue) if pictures else drawn(n).with_queue(queue)
     found = curves(name, batch)
     for temperature in (0.02, 0.045, 2.0):
-        rows = len(heads(name, batch)[0])
-        sheet, boxes = similarity_figure(loss_table(name, batch, temperature), batch, found, rows - 1)
-        page = np.asarray(sheet)
-        for edge in (page[:3], page[-3:], page[:, :3], page[:, -3:]):
-            assert (edge == 255).all()
-        assert len(boxes) == rows and sheet.width == 808
-        assert all(0 < x and 0 < y and x + w < 1 and y + h < 1 for x, y, w, h in boxes)
-        assert all(a[1] + a[3] <= b[1] + 1e-9 for a, b in zip(boxes, boxes[1:], strict=False))  # heads don't overlap
+        rows = heads(name, batch)[0]
+        drawing = similarity_figure(loss_table(name, batch, temperature), batch, found, len(rows) - 1)
+        boxes, (width, height) = boxes_of(drawing), drawing.picture.size
+        assert fits_its_page(drawing.picture) and list(boxes) == rows and width == 808
+        assert all(0 < x and 0 < y and x + w < width and y + h < height for x, y, w, h in boxes.values())
+        tops = [y for _, y, _, _ in boxes.values()]
+        assert all(a + h <= b for a, b, (*_, h) in zip(tops, tops[1:], boxes.values(), strict=False))  # no head on another
 
 
 def test_the_same_table_gives_the_same_bytes_and_a_row_must_be_there():
     batch = drawn()
     table = loss_table("nt_xent", batch)
-    first, second = (canvas.png(similarity_figure(table, batch, curves("nt_xent", batch), 3)[0]) for _ in range(2))
+    first, second = (canvas.png(similarity_figure(table, batch, curves("nt_xent", batch), 3).picture) for _ in range(2))
     assert first == second
     with pytest.raises(InputError, match="anchors 0 to 15"):
         similarity_figure(table, batch, None, 16)
-
-
-# --- small charts ------------------------------------------------------------------------------------------------------
-
-
-def test_a_chart_puts_points_where_they_belong():
-    chart = Chart((50, 20, 100, 60), (0, 10), (0, 2))
-    assert chart.at(0, 0) == (50, 80) and chart.at(10, 2) == (150, 20) and chart.at(5, 1) == (100, 50)
-    assert chart.at(20, 9) == (150, 20)  # beyond the edge: on it
-    logs = Chart((0, 0, 100, 100), (0.01, 1), (0.001, 10), log_x=True, log_y=True)
-    assert logs.at(0.1, 0.1) == pytest.approx((50, 50)) and logs.at(1, 0) == (100, 100)
-
-
-def test_lines_are_drawn_through_their_points_and_broken_ones_have_gaps():
-    from PIL import Image
-
-    chart, shares = Chart((10, 10, 180, 80), (0, 1), (0, 1)), {}
-    for style in ("-", "--", ":"):
-        sheet = Image.new("RGB", (200, 110), "white")
-        chart.draw(sheet, [Line((0, 1), (0.5, 0.5), "#FF0000", 3, style)])
-        row = np.asarray(sheet)[50, 12:188]
-        shares[style] = ((row[:, 0] > 200) & (row[:, 1] < 60)).mean()
-    assert shares["-"] > 0.98
-    assert 0.45 < shares["--"] < 0.75 and 0.15 < shares[":"] < 0.6
-    sheet = Image.new("RGB", (200, 110), "white")
-    chart.draw(sheet, [], (Line((0, 1), (0.8, 0.8)), Line((0, 1), (0.4, 0.4))), "#00FF00")
-    column = (np.asarray(sheet)[:, 100] == (0, 255, 0)).all(-1)
-    assert column[28:56].all() and not column[:24].any() and not column[60:].any()

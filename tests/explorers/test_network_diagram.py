@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import pytest
 import torch
 from browser import needs_browser, write_notebook
-from conftest import tiny
+from conftest import QUIET, tiny
+from drawn import noise
 
 from mnclglf_lite.core.errors import InputError
-from mnclglf_lite.data import dataset
 from mnclglf_lite.methods import registry, simclr
 from mnclglf_lite.methods.registry import METHODS, VARIANTS, register_method
 from mnclglf_lite.training.train import train
@@ -67,7 +67,7 @@ def test_it_takes_a_name_a_recipe_or_a_run(toys):
     assert widgets.NetworkDiagram("mnclglf-released").graph.recipe.method.local_gradient is False
     mine = widgets.NetworkDiagram(tiny("simclr"), toys)
     assert mine.graph.pictures == 16 and mine.which.max == 31 and mine.graph.nodes["view 1"].tensor.shape[-1] == 16
-    run = train(tiny("nnclr"), toys, device="cpu", log=lambda text: None)
+    run = train(tiny("nnclr"), toys, **QUIET)
     mine = widgets.NetworkDiagram(run, toys.train)
     assert mine.progress.value == 1.0 and "nnclr: " in mine.words
     queue = run.method.queue.entries.clone()
@@ -126,10 +126,7 @@ def test_bad_input(given, words, toys):
 
 
 def test_pictures_may_be_few_and_tiny():
-    tiny_set = dataset.ImageSet(
-        torch.zeros(2, 3, 1, 1, dtype=torch.uint8), torch.zeros(2, dtype=torch.long), ("a",), "x", "train"
-    )
-    explorer = widgets.NetworkDiagram("simclr", tiny_set)
+    explorer = widgets.NetworkDiagram("simclr", noise(2, side=1))
     assert explorer.graph.pictures == 2 and explorer.which.max == 1
 
 

@@ -7,21 +7,16 @@ from pathlib import Path
 import pytest
 import torch
 from browser import needs_browser, write_notebook
+from drawn import noise
 from shelves import comparison, put, result
 
 from mnclglf_lite.core.errors import InputError
-from mnclglf_lite.data import dataset
 from mnclglf_lite.results import summary
 
 pytest.importorskip("ipywidgets")
 pytest.importorskip("anywidget")
 
 from mnclglf_lite.explorers import RunComparer  # noqa: E402
-
-
-def pictures(count=12, side=8):
-    images = torch.randint(0, 256, (count, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    return dataset.ImageSet(images, torch.arange(count) % 3, ("cat", "dog", "hen"), "toybox", "test")
 
 
 def shelf(folder):
@@ -34,7 +29,7 @@ def shelf(folder):
 
 @pytest.fixture
 def comparer(tmp_path):
-    return RunComparer(shelf(tmp_path), pictures(), features={"given": torch.randn(12, 4)})
+    return RunComparer(shelf(tmp_path), noise(), features={"given": torch.randn(12, 4)})
 
 
 def test_every_control_changes_picture_and_words(comparer):
@@ -82,9 +77,8 @@ def test_pressing_a_neighbour_walks_to_it_again_and_again(comparer):
     assert [place["name"] for place in places] == [f"{row}.{i}" for row in range(2) for i in range(8)]
     for name, row in (("0.0", "raw pixels"), ("0.0", "raw pixels"), ("1.3", "given")):
         target = comparer.near[row][int(name[2])]
-        assert f"neighbour {int(name[2]) + 1} by {row}: picture {target}, " in next(
-            place["label"] for place in comparer.picture.places if place["name"] == name
-        )
+        labels = {place["name"]: place["label"] for place in comparer.picture.places}
+        assert f"neighbour {int(name[2]) + 1} by {row}: picture {target}, " in labels[name]
         comparer.picture.chosen = name
         assert comparer.query.value == target and f"picture {target}, class" in comparer.words and comparer.chosen == ""
     comparer.panel.value = "curves"
@@ -129,7 +123,7 @@ def test_what_cannot_be_is_said_in_words(tmp_path):
     c.panel.value = "final dots"
     c.group.value = "photos"
     c.methods.value = ("byol",)
-    assert "no run here is evaluated yet: `mnclglf-lite evaluate" in c.words
+    assert "`mnclglf-lite evaluate" in c.words and "byol-seed0" in c.words
     with pytest.raises(InputError, match="there is no folder"):
         RunComparer(tmp_path / "nowhere")
 
@@ -255,7 +249,7 @@ def test_in_jupyterlab_by_mouse_and_by_keyboard(browser, lab):
     page.keyboard.press("Enter")
     changed(f"picture {again}, class")
     assert value("comparer.query.value, list(comparer.near)") == f"({again}, ['raw pixels'])"
-    assert picture.get_attribute("alt").startswith("A query picture, and rows")
+    assert picture.get_attribute("alt").startswith("A query image, and rows")
     assert page.left == [] and page.errors == []
     page.close()
 

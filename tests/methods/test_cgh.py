@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import cosine, slow_log_softmax, slow_soft_cross_entropy, tiny
+from conftest import tiny
+from oracles import slow_cgh
 
 from mnclglf_lite.core.errors import InputError
 from mnclglf_lite.models.batchnorm import SplitBatchNorm
@@ -35,33 +36,6 @@ def views_of(recipe, method, seed=0):
     ]
 
 
-def cosines(rows, entries):
-    return [[cosine(row, entry) for entry in entries] for row in rows]
-
-
-def divided(rows, temperature):
-    return [[x / temperature for x in row] for row in rows]
-
-
-def shares(rows, temperature):
-    return [[math.exp(x) for x in slow_log_softmax(row)] for row in divided(rows, temperature)]
-
-
-def slow_parts(out, queues, context):
-    """L_g, L_h and the sum of the NCEs from embeddings and old queues; teacher 0.04 and 0.08, student 0.10 and 0.07."""
-    targets, guesses, nce = {}, {}, 0.0
-    for name, t_teacher, t_student in (("global", 0.04, 0.10), ("hyper", 0.08, 0.07)):
-        if f"s_{name}" not in out:
-            continue
-        s, t, entries = out[f"s_{name}"].tolist(), out[f"t_{name}"].tolist(), queues[name].tolist()
-        targets[name], guesses[name] = shares(cosines(t, entries), t_teacher), divided(cosines(s, entries), t_student)
-        for i, row in enumerate(cosines(s, entries)):
-            nce -= slow_log_softmax([x / 0.2 for x in (cosine(s[i], t[i]), *row)])[0] / len(s)
-    other = {"global": "hyper", "hyper": "global"}
-    teacher = {name: other[name] if context == "cross" else name for name in targets}
-    return {name: slow_soft_cross_entropy(guesses[name], targets[teacher[name]]) for name in targets}, nce
-
-
 @pytest.mark.parametrize("context", ["cross", "same", "ressl"])
 @pytest.mark.parametrize("progress, share", [(0.0, 0.0), (0.2, 0.4), (0.5, 1.0), (1.0, 1.0)])
 def test_the_loss_is_the_formula_at_every_point_of_the_ramp(context, progress, share):
@@ -69,7 +43,7 @@ def test_the_loss_is_the_formula_at_every_point_of_the_ramp(context, progress, s
     method.progress.fill_(progress)
     queues = {name: queue.entries.clone() for name, queue in method.queues.items()}
     out = method(views)
-    soft, nce = slow_parts(out, queues, context)
+    soft, nce = slow_cgh(out, queues, context)
     assert set(soft) == ({"global"} if context == "ressl" else {"global", "hyper"})
     for name, value in soft.items():
         assert out[f"loss_{name}"].item() == pytest.approx(value, abs=1e-6)

@@ -6,7 +6,8 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import cosine, read_by, slow_info_nce, slow_negative_cosine, slow_queue_nce, tiny
+from conftest import read_by, tiny
+from oracles import cosine, slow_info_nce_queue, slow_loss
 from torch import nn
 
 from mnclglf_lite.evaluation.collapse import effective_rank, feature_std
@@ -35,36 +36,11 @@ def stepped(name, dtype=torch.float64, seed=0, **changes):
     return method, x, method(x, torch.arange(recipe.optim.batch_size) % 10)
 
 
-def squared_distances(p, m):
-    """BYOL's loss as it is written: squared distance of the unit vectors, a mean over the pictures."""
-    total = 0.0
-    for a, b in zip(p.tolist(), m.tolist(), strict=True):
-        long_a, long_b = (math.sqrt(sum(v * v for v in vector)) for vector in (a, b))
-        total += sum((v / long_a - w / long_b) ** 2 for v, w in zip(a, b, strict=True))
-    return total / len(p)
-
-
-def slow_loss(name, out, method):
-    """Each method's formula, from its named outputs, in plain Python."""
-    if name == "moco":
-        queue = method.queue.entries
-        return (slow_queue_nce(out["q1"], out["k2"], queue, T) + slow_queue_nce(out["q2"], out["k1"], queue, T)) / 2
-    if name == "simsiam":
-        return (slow_negative_cosine(out["p1"], out["z2"]) + slow_negative_cosine(out["p2"], out["z1"])) / 2
-    if name == "byol":
-        return squared_distances(out["p1"], out["m2"]) + squared_distances(out["p2"], out["m1"])
-    if name == "nnclr":
-        return (slow_info_nce(out["n1"], out["p2"], T) + slow_info_nce(out["n2"], out["p1"], T)) / 2
-    one, two = ([slow_info_nce(p, out[m], T) for p in out[ps]] for ps, m in (("p1", "m2"), ("p2", "m1")))
-    assert len(one) == len(two) == 6
-    return (sum(one) + sum(two)) / 12
-
-
 @pytest.mark.parametrize("name", FAMILY)
 def test_the_loss_is_the_formula(name):
     for seed in (0, 1):
         method, _, out = stepped(name, seed=seed)
-        assert out["loss"].item() == pytest.approx(slow_loss(name, out, method), abs=1e-9)
+        assert out["loss"].item() == pytest.approx(slow_loss(name, out, method, T), abs=1e-9)
 
 
 @pytest.mark.parametrize("name", FAMILY)
@@ -92,7 +68,7 @@ def test_the_gradient_is_that_of_the_loss_with_the_targets_held_constant(name):
             values = []
             for nudge in (1e-5, -1e-5):
                 weight[row, column] += nudge
-                values.append(slow_loss(name, {**method(x), **fixed}, method))
+                values.append(slow_loss(name, {**method(x), **fixed}, method, T))
                 weight[row, column] -= nudge
             assert float(grad[row, column]) == pytest.approx((values[0] - values[1]) / 2e-5, rel=1e-4, abs=1e-8)
 
@@ -135,7 +111,7 @@ def test_the_twin_starts_as_a_copy_or_on_its_own(name, copied):
 def test_one_way_moco_asks_the_first_view_alone():
     method, x, out = stepped("moco", symmetric=False)
     assert set(out) == {"loss", "q1", "k2"}
-    assert out["loss"].item() == pytest.approx(slow_queue_nce(out["q1"], out["k2"], method.queue.entries, T), abs=1e-9)
+    assert out["loss"].item() == pytest.approx(slow_info_nce_queue(out["q1"], out["k2"], method.queue.entries, T), abs=1e-9)
     torch.testing.assert_close(out["q1"], method.projector(method.backbone(x[0])))
     torch.testing.assert_close(out["k2"], method.momentum_projector(method.momentum_backbone(x[1])))
     start = method.queue.entries.clone()
@@ -147,7 +123,7 @@ def test_symmetric_moco_enqueues_the_keys_of_both_views_after_both_look_ups():
     method, x, out = stepped("moco")
     start = build_method(tiny("moco", queue=64), 10).double().queue.entries
     assert torch.equal(method.queue.entries, start)  # looking up changes nothing
-    both = [slow_queue_nce(out[q], out[k], start, T) for q, k in (("q1", "k2"), ("q2", "k1"))]
+    both = [slow_info_nce_queue(out[q], out[k], start, T) for q, k in (("q1", "k2"), ("q2", "k1"))]
     assert out["loss"].item() == pytest.approx(sum(both) / 2, abs=1e-9)  # both see the queue of before
     method.after_step(out)
     entries = method.queue.entries

@@ -1,11 +1,11 @@
 """MCL: M networks that learn from each other, without labels and with them."""
 
 import dataclasses
-import itertools
 
 import pytest
 import torch
-from conftest import cosine, slow_log_softmax, slow_soften, slow_supervised_contrastive, tiny
+from conftest import tiny
+from oracles import cosine, slow_distillation_kl, slow_log_softmax, slow_mcl, slow_mcl_losses, slow_supervised_contrastive
 
 from mnclglf_lite.core.errors import InputError
 from mnclglf_lite.methods.mcl import LOSSES
@@ -32,31 +32,6 @@ def made(**changes):
         if name.endswith("bn2.weight"):  # zero at the start, which would hide the layers before it
             torch.nn.init.ones_(p)
     return recipe, method, views_of(recipe, method)
-
-
-def slow_four(z, hard, temperature):
-    """The four formulas, for z[a][b] as lists of lists."""
-    m = range(len(z))
-    pairs = [(a, b) for a in m for b in m if a != b]
-    return {
-        "loss_vcl": sum(hard(z[a][a]) for a in m),
-        "loss_icl": sum(hard(z[a][b]) for a, b in pairs),
-        "loss_soft_vcl": sum(slow_soften(z[a][a], z[b][b], temperature) for a, b in pairs),
-        "loss_soft_icl": sum(slow_soften(z[a][b], z[b][a], temperature) for a, b in pairs),
-    }
-
-
-def slow_mcl(out, queues, temperature, soft_temperature):
-    """The self-supervised losses from the embeddings and the queues as they were before the step."""
-    m = len(queues)
-    q, k = ([out[f"{name}{i}"].tolist() for i in range(m)] for name in "qk")
-    z = [[None] * m for _ in range(m)]
-    for a, b in itertools.product(range(m), repeat=2):
-        entries = queues[b].tolist()
-        z[a][b] = [
-            [cosine(query, entry) / temperature for entry in (key, *entries)] for query, key in zip(q[a], k[b], strict=True)
-        ]
-    return slow_four(z, lambda rows: -sum(slow_log_softmax(row)[0] for row in rows) / len(rows), soft_temperature)
 
 
 # --- without labels ----------------------------------------------------------------------------------------------------
@@ -179,7 +154,7 @@ def test_the_target_of_a_soft_loss_is_a_constant(name):
         for nudge in (1e-5, -1e-5):
             q = out["q0"].detach().clone()
             q[row, column] += nudge
-            values.append(slow_soften(z(q, 0 if name == "loss_soft_vcl" else 1), target, 3.0))
+            values.append(slow_distillation_kl(z(q, 0 if name == "loss_soft_vcl" else 1), target, 3.0))
         assert float(grad[row, column]) == pytest.approx((values[0] - values[1]) / 2e-5, rel=1e-5, abs=1e-9)
 
 
@@ -245,7 +220,7 @@ def test_the_labelled_losses_are_the_formulas(networks):
     out = method(views, labels)
     e = [out[f"e{m}"].tolist() for m in range(networks)]
     s = [[[[cosine(x, y) / 0.1 for y in b] for x in a] for b in e] for a in e]
-    slow = slow_four(s, lambda rows: slow_supervised_contrastive(rows, labels.tolist()), 3.0)
+    slow = slow_mcl_losses(s, lambda rows: slow_supervised_contrastive(rows, labels.tolist()), 3.0)
     guesses = [out[f"logits{m}"].tolist() for m in range(networks)]
     told = -sum(slow_log_softmax(row)[c] for guess in guesses for row, c in zip(guess, labels.tolist(), strict=True)) / len(
         labels

@@ -5,7 +5,8 @@ import importlib
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import slow_info_nce, slow_nt_xent, tiny
+from conftest import tiny
+from oracles import slow_info_nce, slow_nt_xent
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mnclglf_lite.core.errors import InputError

@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from conftest import QUIET, cosine, interrupt_after, read_by, same, slow_nt_xent, tiny
+from conftest import QUIET, interrupt_after, read_by, same, tiny
+from oracles import cosine, slow_nt_xent
 from test_methods import assert_order_does_not_matter, batch
 
 from mnclglf_lite.core.errors import InputError

@@ -10,8 +10,8 @@ from sklearn.neighbors import KNeighborsClassifier
 from mnclglf_lite.cli.main import main
 from mnclglf_lite.core.errors import InputError
 from mnclglf_lite.data.dataset import load_dataset
-from mnclglf_lite.evaluation import layouts
 from mnclglf_lite.evaluation.evaluate import extract_features
+from mnclglf_lite.evaluation.knn import nearest_neighbours
 from mnclglf_lite.evaluation.layouts import subsample
 from mnclglf_lite.results import export, pretrained, records
 from mnclglf_lite.results.pretrained import load_features, weights_path
@@ -65,7 +65,7 @@ def test_features_of_two_thousand_tell_what_the_table_tells(points):
 
 def test_a_layout_keeps_its_own_features_neighbours_best(points):
     """UMAP of one method: more of its 15 nearest are near on its own map than on any other's."""
-    near = {name: layouts.neighbours(found, 15)[0] for name, found in points.features.items()}
+    near = {name: nearest_neighbours(found, found, 15, exclude_self=True)[1] for name, found in points.features.items()}
     flat = {
         name: torch.cdist(spots, spots).fill_diagonal_(torch.inf).topk(15, largest=False).indices
         for name, spots in points.layouts.items()

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from conftest import tiny
-from torch import nn
+from oracles import slow_flops
 
 from mnclglf_lite.core.errors import InputError
 from mnclglf_lite.methods.registry import METHODS, VARIANTS, variant
@@ -22,22 +22,6 @@ def named(name, **changes):
     return usual.replace(**{name: value for name, value in changes.items() if usual.reads(name)})
 
 
-def by_hand(network, *shape):
-    """(FLOPs of one forward, those of the first layer): two a multiply-add of every convolution and linear layer."""
-    each = []
-
-    def count(layer, inputs, output):
-        inner = layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels * layer.kernel_size[0] ** 2
-        each.append(2 * output.numel() * inner)
-
-    hooks = [m.register_forward_hook(count) for m in network.modules() if isinstance(m, (nn.Linear, nn.Conv2d))]
-    with torch.no_grad():
-        network(torch.zeros(shape))
-    for hook in hooks:
-        hook.remove()
-    return sum(each), each[0]
-
-
 def nt_xent_flops(n, d):
     return 3 * 2 * (2 * n) ** 2 * d  # one product forward, and one for each of its factors backward
 
@@ -45,13 +29,13 @@ def nt_xent_flops(n, d):
 def test_a_step_of_simclr_and_of_the_supervised_reference_counted_by_hand():
     recipe, n = tiny("simclr"), 6
     method = build_method(recipe, 10)
-    net, first = by_hand(method.backbone, n, 3, 16, 16)
-    head, _ = by_hand(method.projector, n, method.backbone.dim)
+    net, first = slow_flops(method.backbone, n, 3, 16, 16)
+    head, _ = slow_flops(method.projector, n, method.backbone.dim)
     learning = 3 * net - first + 3 * head  # backward is two forwards, but nobody asks for the gradient of a picture
     assert cost.step_flops(method, n) == 2 * learning + nt_xent_flops(n, 8)
 
     method = build_method(tiny("supervised"), 10)
-    head, _ = by_hand(method.classifier, n, method.backbone.dim)
+    head, _ = slow_flops(method.classifier, n, method.backbone.dim)
     assert cost.step_flops(method, n) == 3 * net - first + 3 * head
 
 
@@ -60,11 +44,11 @@ def test_a_step_of_mnclglf_counted_by_hand(released):
     recipe, n, d = tiny("mnclglf", local_gradient=not released), 6, 8
     method = build_method(recipe, 10)
     x = torch.zeros(n, 3, 16, 16)
-    net, first = by_hand(method.backbone, *x.shape)
-    quarters, _ = by_hand(method.backbone, *grid_patches(x).flatten(0, 1).shape)
+    net, first = slow_flops(method.backbone, *x.shape)
+    quarters, _ = slow_flops(method.backbone, *grid_patches(x).flatten(0, 1).shape)
     assert quarters == net  # four quarters cost a whole view
-    project, _ = by_hand(method.projector, n, method.backbone.dim)
-    predict, _ = by_hand(method.predictor, n, d)
+    project, _ = slow_flops(method.projector, n, method.backbone.dim)
+    predict, _ = slow_flops(method.predictor, n, d)
     learning = 3 * net - first + 3 * (project + predict)
     views = 2 * learning + net + project + predict if released else 3 * learning  # as released, x2 is only looked at
     local = 2 * (quarters + 6 * project)  # six pairs of patches of x1 and of x2
@@ -78,7 +62,7 @@ def test_two_tiny_batches_tell_the_cost_of_any(name):
     recipe = named(name, batch_size=16)
     whole, (one, _) = (
         cost.step_flops(build_method(recipe, 10), 16),
-        by_hand(build_method(recipe, 10).backbone, 16, 3, 16, 16),
+        slow_flops(build_method(recipe, 10).backbone, 16, 3, 16, 16),
     )
     assert relative_flops(recipe, build_method(recipe, 10)) == pytest.approx(whole / one, rel=1e-9)
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import QUIET, interrupt_after, same, tiny
+from oracles import slow_patches
 from sklearn.decomposition import PCA
 
 from mnclglf_lite.evaluation.evaluate import baselines
@@ -12,19 +13,6 @@ from mnclglf_lite.recipe.recipe import build_method
 from mnclglf_lite.training import train
 from mnclglf_lite.training.first_layer import EPSILON, patch_components, start_from_data, with_data_start
 from mnclglf_lite.views.view import whole_images
-
-
-def slow_patches(images, kernel):
-    """All patches, one at a time: (N, 3, S, S) -> (patches, 3 k k)."""
-    side = images.shape[-1] - kernel + 1
-    return np.stack(
-        [
-            x[:, i : i + kernel, j : j + kernel].flatten()
-            for x in images.double().numpy()
-            for i in range(side)
-            for j in range(side)
-        ]
-    )
 
 
 @pytest.mark.parametrize("kernel", [2, 3])

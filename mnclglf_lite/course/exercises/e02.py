@@ -9,14 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...losses import cosine_logits
-from ..exercise import Case, Exercise, KnownMistake, Property
-
-
-def rows(n: int, d: int, seed: int) -> Tensor:
-    """Random embeddings (N, D) of different lengths, so that a missing normalisation shows."""
-    x = torch.randn(n, d, generator=torch.Generator().manual_seed(seed))
-    return x * torch.arange(1, n + 1)[:, None]
-
+from ..exercise import Case, Exercise, KnownMistake, Property, rows
 
 A, B = rows(5, 4, 0), rows(5, 4, 1)
 AXES = torch.eye(3)  # three embeddings at right angles

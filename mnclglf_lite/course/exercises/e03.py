@@ -12,14 +12,7 @@ from ...losses import negative_cosine
 from ...models.freeze import freeze
 from ...models.memory_queue import Queue
 from ...models.momentum import update_ema
-from ..exercise import Case, Exercise, KnownMistake, Property
-
-
-def rows(n: int, d: int, seed: int) -> Tensor:
-    """Random embeddings (N, D) of different lengths, so that a missing normalisation shows."""
-    x = torch.randn(n, d, generator=torch.Generator().manual_seed(seed))
-    return x * torch.arange(1, n + 1)[:, None]
-
+from ..exercise import Case, Exercise, KnownMistake, Property, rows
 
 # ---- 03.1: a target that holds still
 

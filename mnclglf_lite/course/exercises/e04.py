@@ -11,18 +11,7 @@ from ...losses import info_nce, nt_xent
 from ...recipe.presets import preset
 from ...recipe.recipe import build_method
 from ...views.patches import average_combinations, grid_patches
-from ..exercise import Case, Exercise, KnownMistake, Property
-
-
-def rows(n: int, d: int, seed: int) -> Tensor:
-    """Random embeddings (N, D) of different lengths, so that a missing normalisation shows."""
-    x = torch.randn(n, d, generator=torch.Generator().manual_seed(seed))
-    return x * torch.arange(1, n + 1)[:, None]
-
-
-def noise(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
+from ..exercise import Case, Exercise, KnownMistake, Property, noise, rows
 
 # ---- 04.1: divide
 

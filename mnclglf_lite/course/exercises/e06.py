@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...evaluation import layouts
+from ...evaluation import knn, layouts
 from ..exercise import Case, Exercise, KnownMistake, Property
 
 DRAWS = torch.Generator().manual_seed(6)
@@ -29,7 +29,7 @@ def share_shown(x: Tensor, d: int) -> Tensor:
 
 def nearest(x: Tensor, k: int) -> Tensor:
     """Positions of the k nearest others of every row of x (N, D) by cosine, nearest first: int64 (N, k)."""
-    return layouts.neighbours(x, k)[0]
+    return knn.nearest_neighbours(x, x, k, exclude_self=True)[1]
 
 
 def kept(true: Tensor, flat: Tensor) -> Tensor:
@@ -160,7 +160,7 @@ EXERCISES = {
         ),
         difficulty=2,
         minutes=5,
-        home="mnclglf_lite.evaluation.layouts.neighbours",
+        home="mnclglf_lite.evaluation.knn.nearest_neighbours",
     ),
     "06.3": Exercise(
         goal="the share of a picture's true neighbours that the map keeps near it",

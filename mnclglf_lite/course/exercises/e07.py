@@ -11,14 +11,14 @@ from torch import Tensor
 
 from ...evaluation import knn
 from ...evaluation.linear import standardize
-from ..exercise import Case, Exercise, KnownMistake, Property
+from ..exercise import Case, Exercise, KnownMistake, Property, rows
 
 # ---- 07.1: neighbours vote
 
 
 def votes(bank: Tensor, labels: Tensor, queries: Tensor, k: int, temperature: float) -> Tensor:
     """Weight of each class's votes: bank (N, D) with labels (N,), queries (M, D) -> (M, classes)."""
-    similarity, index = knn.neighbours(bank, queries, k)  # (M, k) each
+    similarity, index = knn.nearest_neighbours(queries, bank, k)  # (M, k) each
     weight = (similarity / temperature).exp()
     return (weight[:, :, None] * F.one_hot(labels)[index]).sum(dim=1)  # (M, k, classes) -> (M, classes)
 
@@ -31,12 +31,6 @@ def poll(
     """The same step by step, so that a slip changes one of them."""
     near, index = table(bank, queries).topk(k, dim=1)
     return (weigh(near, temperature)[:, :, None] * F.one_hot(labels)[index]).sum(dim=1)
-
-
-def rows(n: int, d: int, seed: int) -> Tensor:
-    """Random features (N, D) of different lengths, so that a missing normalisation shows."""
-    x = torch.randn(n, d, generator=torch.Generator().manual_seed(seed))
-    return x * torch.arange(1, n + 1)[:, None]
 
 
 BANK, ASKED = rows(9, 4, 0), rows(5, 4, 1)

@@ -73,9 +73,8 @@ def stacked(boxes: Tensor, hw: tuple[int, int]) -> Tensor:
         return torch.bincount(place.flatten(), minlength=draws * (height + 1) * (width + 1))
 
     steps = corners(top, left) + corners(bottom, right) - corners(top, right) - corners(bottom, left)
-    whole = steps.view(draws, height + 1, width + 1).to(
-        torch.int32
-    )  # a box is +1 at two corners and -1 at two: summed, it is filled
+    # a box is +1 at two corners and -1 at two: summed, it is filled
+    whole = steps.view(draws, height + 1, width + 1).to(torch.int32)
     return whole.cumsum(1).cumsum(2)[:, :height, :width]
 
 

@@ -1,21 +1,20 @@
-"""The picture of the crop explorer: a picture with the boxes of its views, and the views as the network gets them.
+"""The figure of the crop explorer: an image with the boxes of its views, and the views as the network gets them.
 
 cuts = sample.cut(picture, recipe, seed)
-sheet = figure.crop_figure(picture, cuts, mask=mask, maps=True)
-sheet.picture, sheet.places
+drawing = figure.crop_figure(picture, cuts, mask=mask, maps=True)
+drawing.picture, drawing.places
 """
 
 from __future__ import annotations
 
 import functools
 import itertools
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ...drawing import canvas, heatmap
-from ...drawing.canvas import MARGIN, SMALL, TEXT, new_canvas
+from ...drawing.canvas import MARGIN, SMALL, TEXT, Drawing, Place, new_canvas
 from ...drawing.palette import AGREE, BOX_COLOURS, DISAGREE, GREY, INK
 from .coverage import Count, Target, density, percent
 from .sample import WHOLE, Cuts
@@ -29,24 +28,11 @@ if TYPE_CHECKING:
 SIDE, STRIP, VIEW, MAP, GAP, LINE = 320, 500, 100, 160, 8, 18
 
 
-@dataclass(frozen=True, eq=False)
-class Sheet:
-    """A picture, and where each view stands in it: name -> (left, top, width, height) in its pixels."""
-
-    picture: Image
-    places: dict[str, tuple[int, int, int, int]]
-
-    def shares(self) -> dict[str, tuple[float, float, float, float]]:
-        """The places as shares of the picture's sides."""
-        w, h = self.picture.size
-        return {name: (x / w, y / h, dx / w, dy / h) for name, (x, y, dx, dy) in self.places.items()}
-
-
 def crop_figure(
     picture: Tensor, cuts: Cuts, *, mask: Tensor | None = None, maps: bool = False, chosen: str = "",
     target: Target | None = None, counted: Count | None = None,
-) -> Sheet:  # fmt: skip
-    """Draw the first of the draws of a picture (3, H, W).
+) -> Drawing:  # fmt: skip
+    """Draw the first of the draws of an image (3, H, W); a place for each view.
 
     mask: bool (H, W), true on the object, which the maps outline. maps: heat maps of all draws, below the views.
     chosen: name of a view; its box is then shown alone. target, counted: a tick or a cross below for each aim.
@@ -64,21 +50,21 @@ def crop_figure(
         for i, (boxes, kind) in enumerate(((cuts.local, "local"), (cuts.whole, "global"))):
             corner = (MARGIN + column + 24 + i * (MAP + 40), top + strip)
             _map(sheet, draw, density(boxes, source.shape[:2]).numpy(), mask, corner, MAP, kind)
-    places = _views(sheet, draw, cuts, cells, chosen, (MARGIN + column + 24, top))
+    places = _views(sheet, draw, cuts, cells, (MARGIN + column + 24, top))
     if target and counted:
         _target(draw, target, counted, (MARGIN, top + tall + 10))
-    return Sheet(sheet, places)
+    return Drawing(sheet, places=places)
 
 
 def look(cuts: Cuts, i: int) -> tuple[str, bool]:
-    """Colour of view i, and whether its lines are broken: patches and crops have the colour of the view they stand for."""
+    """Colour of view i, and whether its lines are dashed: patches and crops have the colour of the view they stand for."""
     return BOX_COLOURS[(ord(cuts.names[i][0]) - ord("A")) % len(BOX_COLOURS)], i >= WHOLE
 
 
 def _boxes(
     sheet: Image, draw: ImageDraw, cuts: Cuts, chosen: str, corner: tuple[int, int], scale: int, room: tuple[int, int]
 ) -> None:
-    """Frames, local ones first, so that whole lines lie on broken ones; then letters, each where there is room for it."""
+    """Frames, local ones first, so that solid lines lie on dashed ones; then letters, each where there is room for it."""
     order = [*range(WHOLE, len(cuts.names)), *range(WHOLE)]
     order = [cuts.names.index(chosen)] if chosen in cuts.names else order
     frames = []
@@ -148,11 +134,9 @@ def _foot(cuts: Cuts, i: int) -> int:
     return canvas.tag_width(cuts.names[i]) + (4 + cuts.shown[i].shape[-1] if _zoom(cuts) > 1 else 0)
 
 
-def _views(
-    sheet: Image, draw: ImageDraw, cuts: Cuts, groups: list, chosen: str, corner: tuple[int, int]
-) -> dict[str, tuple[int, int, int, int]]:
+def _views(sheet: Image, draw: ImageDraw, cuts: Cuts, groups: list, corner: tuple[int, int]) -> list[Place]:
     """The views, enlarged and in true size, each with its tag; returns where they stand."""
-    zoom, places = _zoom(cuts), {}
+    zoom, places = _zoom(cuts), []
     for heading, line, cells in groups:
         sheet.paste(_text(heading, GREY, tag=False), (corner[0], corner[1] + line))
         for i, x, y in cells:
@@ -165,7 +149,8 @@ def _views(
             if zoom > 1:
                 sheet.paste(canvas.enlarged(tile, 1), (x + canvas.tag_width(cuts.names[i]) + 4, y + large.height + 4))
             down = large.height + max(20, tile.shape[0] + 4 if zoom > 1 else 0)
-            places[cuts.names[i]] = (x - 3, y - 3, max(large.width, _foot(cuts, i)) + 6, down + 6)
+            box = (x - 3, y - 3, max(large.width, _foot(cuts, i)) + 6, down + 6)
+            places.append(Place.on(sheet, cuts.names[i], box, f"view {cuts.names[i]}: its box alone"))
     return places
 
 

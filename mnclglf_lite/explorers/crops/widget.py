@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import ipywidgets
 
 from ...core.errors import InputError
 from ...data.dataset import ImageSet, load_dataset
+from ...drawing.canvas import Drawing
 from ...recipe.presets import preset
 from ...recipe.recipe import Recipe
 from ...recipe.view_choice import ViewChoice
@@ -57,23 +60,15 @@ class CropExplorer(shell.Explorer):
         self.target = target if self.pictures.masks is not None else None
         self.reached: bool | None = None
         base = self.recipe
-        aspects = (
-            ASPECTS
-            if base.views.view.ratio in ASPECTS.values()
-            else {_ratio(base.views.view.ratio): base.views.view.ratio} | ASPECTS
-        )
-        local = (base.method.local, base.method.grid)
-        kinds = (
-            LOCAL
-            if local in LOCAL.values()
-            else {f"{base.method.local}, {base.method.grid}x{base.method.grid}": local} | LOCAL
-        )
+        ratio, local = base.views.view.ratio, (base.method.local, base.method.grid)
+        aspects = {} if ratio in ASPECTS.values() else {f"{ratio[0]:.2f} to {ratio[1]:.2f}": ratio}
+        kinds = {} if local in LOCAL.values() else {f"{local[0]}, {local[1]}x{local[1]}": local}
         last = len(self.pictures) - 1
         self.picture_index = shell.slider("picture", min(picture, last), 0, last, 1)
         self.scale = shell.range_slider("global scale", base.views.view.scale, 0.01, 1.0, 0.01)
         self.local_scale = shell.range_slider("local scale", base.method.small_view.scale, 0.01, 1.0, 0.01)
-        self.ratio = shell.choice("aspect, width / height", list(aspects.items()), base.views.view.ratio)
-        self.local = shell.choice("local views", list(kinds.items()), local)
+        self.ratio = shell.choice("aspect, width / height", list((aspects | ASPECTS).items()), ratio)
+        self.local = shell.choice("local views", list((kinds | LOCAL).items()), local)
         self.small_views = shell.slider("small local views", base.method.small_views, 0, 8, 1)
         self.flip = shell.slider("flip, probability", base.views.view.flip_p, 0.0, 1.0, 0.05)
         self.colour = shell.slider("colour strength", 1.0, 0.0, 1.5, 0.1)
@@ -102,7 +97,7 @@ class CropExplorer(shell.Explorer):
             small_views=self.small_views.value, flip=self.flip.value, colour=self.colour.value, blur=self.blur.value,
         )  # fmt: skip
 
-    def draw(self) -> shell.Drawing:
+    def draw(self) -> Drawing:
         index, recipe, chosen = self.picture_index.value, self.views.apply(self.recipe), self.picture.chosen
         picture, mask = self.pictures.images[index].cpu(), None
         if self.pictures.masks is not None:
@@ -114,24 +109,11 @@ class CropExplorer(shell.Explorer):
         )
         target = self.target if usual.touch is not None else None
         self.reached = all(target.checks(usual)) if target else None
-        sheet = figure.crop_figure(
+        drawing = figure.crop_figure(
             picture, cuts, mask=mask, maps=self.maps.value, chosen=chosen, target=target, counted=usual
         )
         label = self.pictures.classes[int(self.pictures.labels[index])]
         head = f"Picture {index}, {label}, seed {self.seed.value}. "
-        words = describe(
-            cuts,
-            recipe,
-            self.recipe.views.view.size,
-            now,
-            usual,
-            target,
-            chosen,
-            picture.shape[1:] if self.maps.value else None,
-        )
-        places = [shell.Place(name, box, f"view {name}: its box alone") for name, box in sheet.shares().items()]
-        return shell.Drawing(sheet.picture, head + words, ALT, places)
-
-
-def _ratio(ratio: tuple[float, float]) -> str:
-    return f"{ratio[0]:.2f} to {ratio[1]:.2f}"
+        maps = picture.shape[1:] if self.maps.value else None
+        words = describe(cuts, recipe, self.recipe.views.view.size, now, usual, target, chosen, maps)
+        return replace(drawing, words=head + words, alt=ALT)

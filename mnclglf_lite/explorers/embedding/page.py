@@ -22,7 +22,8 @@ from ...core.errors import InputError, unknown
 from ...core.files import write_atomically
 from ...data.dataset import ImageSet
 from ...drawing import plots, sheets
-from ...evaluation.layouts import KINDS, NEIGHBOURS, POINTS, compute_layout, describe, neighbours, subsample
+from ...evaluation.knn import nearest_neighbours
+from ...evaluation.layouts import KINDS, NEIGHBOURS, POINTS, compute_layout, describe, subsample
 from .state import agreement, map_state
 
 
@@ -76,10 +77,10 @@ def explore(
     chosen = subsample(len(pictures), points)
     shown = pictures.subset(chosen.to(pictures.device)).to("cpu")
     features = features.detach().cpu()[chosen]
-    near, _ = neighbours(features, min(k, len(shown) - 1))
     out_dir = Path(out_dir)
     params = {each: {} if seed is None or each == "pca" else {"seed": seed} for each in (kind, "pca")}
     layouts = {each: compute_layout(features, each, out_dir / "layouts", **params[each]) for each in params}
+    _, near = nearest_neighbours(features, features, min(k, len(shown) - 1), exclude_self=True)
     about = {each: describe(each, **params[each]) for each in params}
     dimensions, place = features.shape[1], layouts[kind]
     title = title or pictures.name

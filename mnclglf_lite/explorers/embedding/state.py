@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ...core.errors import InputError, unknown
-from ...drawing.canvas import array, pixels
+from ...drawing.canvas import array, pixels, tiled
 from ...drawing.palette import CLASS_COLOURS, CLASS_COLOURS_ON_DARK
 from ...evaluation.layouts import NAMES
 
@@ -37,12 +37,7 @@ def sheet(images: object) -> tuple[bytes, int, int]:
     tiles = pixels(images)
     side = min(TILE_MOST, -(-max(tiles.shape[1:3]) // 8) * 8)
     columns = int(np.ceil(np.sqrt(len(tiles))))
-    whole = Image.new("RGB", (columns * side, -(-len(tiles) // columns) * side))
-    for i, tile in enumerate(tiles):
-        picture = Image.fromarray(tile)
-        if picture.size != (side, side):
-            picture = picture.resize((side, side), Image.Resampling.LANCZOS)
-        whole.paste(picture, (i % columns * side, i // columns * side))
+    whole = tiled([Image.fromarray(tile).resize((side, side), Image.Resampling.LANCZOS) for tile in tiles], columns)
     for quality in QUALITIES:
         buffer = io.BytesIO()
         whole.save(buffer, "JPEG", quality=quality, subsampling=0)

@@ -19,7 +19,7 @@ from ...core.errors import InputError, unknown
 from ...data.dataset import ImageSet
 from ...drawing import canvas, plots
 from ...drawing.canvas import array
-from ...evaluation import layouts as layouts_module
+from ...evaluation.knn import nearest_neighbours
 from ...evaluation.layouts import KINDS, NAMES, NEIGHBOURS, POINTS, compute_layout, describe, subsample
 from .. import shell
 from . import page
@@ -93,12 +93,12 @@ class EmbeddingMap(anywidget.AnyWidget):
         chosen = subsample(len(labels), points)
         self._features = [side.detach().cpu()[chosen] for side in sides]
         self._labels, self._classes = array(labels)[array(chosen)], tuple(map(str, classes))
-        self._near = [array(layouts_module.neighbours(side, min(k, len(chosen) - 1))[0]) for side in self._features]
-        self._numbers = array(chosen)
         self._cache_dir, self._seed = cache_dir, seed
+        points_of, k = self._laid_out(kind), min(k, len(chosen) - 1)
+        self._near = [array(nearest_neighbours(side, side, k, exclude_self=True)[1]) for side in self._features]
+        self._numbers = array(chosen)
         self._heading = f"{len(chosen):,} points" if pictures is None else page.shown_of(pictures, len(chosen))
         self._pngs: dict[str, bytes] = {}
-        points_of = self._laid_out(kind)
         state = state_module.map_state(
             {kind: points_of}, self._near, self._labels, self._classes, [side.shape[1] for side in sides],
             None if pictures is None else pictures.images[chosen.to(pictures.device)].cpu(), chosen,

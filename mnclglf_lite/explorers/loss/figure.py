@@ -1,4 +1,4 @@
-"""The similarity matrix of a batch, its softmax rows, and the pull and push of a loss on every pair, as one picture.
+"""The similarity matrix of a batch, its softmax rows, and the pull and push of a loss on every pair, as one figure.
 
 Below the matrices: one anchor's row with its numbers, and what the loss and its range would be at other temperatures.
 """
@@ -11,8 +11,8 @@ import numpy as np
 
 from ...core.errors import InputError
 from ...drawing import canvas
-from ...drawing.canvas import MARGIN, SMALL, TEXT, new_canvas
-from ...drawing.linechart import Chart, Line
+from ...drawing.canvas import MARGIN, SMALL, TEXT, Drawing, Place, new_canvas
+from ...drawing.linechart import DASHED, DOTTED, Chart, Line, key
 from ...drawing.palette import AGREE, DISAGREE, GREY, INK
 from . import matrices
 from .batch import Batch
@@ -29,13 +29,11 @@ WIDTH = 780  # pixels, all panels together: what a notebook has room for on a sc
 GAP = 26  # between panels
 CANDIDATES = 17  # of one anchor's row; of longer rows, the largest
 LEVEL, RANGE = "#882255", "#DDEBF3"  # the line of knowing nothing, and the room below it
-KEY = "Upwards, negative: pull, the similarity is to grow. Downwards, positive: push, it is to fall. Outlined: "
-
-Box = tuple[float, float, float, float]  # left, top, width, height as shares of the picture's sides
+KEY = "Blue, upwards: pull, dL/ds is negative. Orange, downwards: push, it is positive. Outlined: "
 
 
-def similarity_figure(table: Table, batch: Batch, curves: Curves | None = None, row: int = 0) -> tuple[Image, list[Box]]:
-    """The picture, and a box for each row's head. `row` is the anchor that is looked at, `curves` those of the batch."""
+def similarity_figure(table: Table, batch: Batch, curves: Curves | None = None, row: int = 0) -> Drawing:
+    """A place for each row's head. `row` is the anchor that is looked at, `curves` those of the batch."""
     rows, columns = heads(table.name, batch)
     if not 0 <= row < len(rows):
         raise InputError(f"this loss has anchors 0 to {len(rows) - 1}; got row {row}")
@@ -45,8 +43,8 @@ def similarity_figure(table: Table, batch: Batch, curves: Curves | None = None, 
     wide = min(36, max(2, (WIDTH - head - GAP * (len(panels) - 1)) // len(panels) // len(columns)))
     above, below = matrices.title_room(batch, wide), 30 if table.probability is None else 240
     height = above + high * len(rows) + 26
-    key = KEY + ("the teacher's first choice." if table.name in SOFT else "pairs that belong together.")
-    sheet, draw, top = new_canvas(WIDTH, height + below, _title(table), key)
+    note = KEY + ("the teacher's first choice." if table.name in SOFT else "pairs that belong together.")
+    sheet, draw, top = new_canvas(WIDTH, height + below, _title(table), note)
     top += above
     for i, name in enumerate(rows):
         matrices.row_head(sheet, draw, (MARGIN, top + i * high), name, matrices.shown(batch, name), high, i == row)
@@ -57,19 +55,19 @@ def similarity_figure(table: Table, batch: Batch, curves: Curves | None = None, 
         matrices.draw_panel(sheet, draw, panel, (left, top), (wide, high))
         y = top + row * high + high / 2
         draw.polygon([(left - 9, y - 5), (left - 9, y + 5), (left - 3, y)], INK)
-    boxes = [
-        (MARGIN / sheet.width, (top + i * high) / sheet.height, (head - 10) / sheet.width, high / sheet.height)
-        for i in range(len(rows))
+    places = [
+        Place.on(sheet, name, (MARGIN, top + i * high, head - 10, high), f"look at anchor {name}")
+        for i, name in enumerate(rows)
     ]
     top += high * len(rows) + 26
     if table.probability is None:  # one number a row: it stands in the matrix already
         alone = "The outlined pairs alone count: no softmax, no push, no temperature."
         draw.text((MARGIN, top), alone, INK, canvas.font(TEXT))
-        return sheet, boxes
+        return Drawing(sheet, places=places)
     _anchor(draw, (MARGIN, top, 514, below), table, batch, row)
     if curves is not None:
         _curves(sheet, table, curves, (MARGIN + 554, top))
-    return sheet, boxes
+    return Drawing(sheet, places=places)
 
 
 def _title(table: Table) -> str:
@@ -119,8 +117,8 @@ def _curves(sheet: Image, table: Table, curves: Curves, corner: tuple[int, int])
     """The loss between knowing nothing and perfect, and how many negatives carry the push, against temperature."""
     left, top = corner
     across, ticks = (LOWEST, HIGHEST), [(t, f"{t:g}") for t in (LOWEST, 0.1, 0.5, HIGHEST)]
-    level = Line(curves.temperature, curves.level, LEVEL, 1.5, "--")
-    best = Line(curves.temperature, curves.best, INK, 1.5, ":")
+    level = Line(curves.temperature, curves.level, LEVEL, 1.5, DASHED)
+    best = Line(curves.temperature, curves.best, INK, 1.5, DOTTED)
     box, room = (left, top + 20, 226, 86), table.level - table.best
     if table.name == "distillation_kl":  # its range spans four powers of ten
         chart, marks = Chart(box, across, (1e-3, 30), log_x=True, log_y=True), [(x, f"{x:g}") for x in (0.001, 0.1, 10)]
@@ -133,7 +131,7 @@ def _curves(sheet: Image, table: Table, curves: Curves, corner: tuple[int, int])
     chart.draw(sheet, [level, best, loss], (level, best), RANGE, ticks, marks, name)
     chart.upright(sheet, table.temperature)
     chart.dot(sheet, table.temperature, table.value, AGREE)
-    chart.key(sheet, [("hopeless", level), ("this batch", loss), ("perfect", best)])
+    key(sheet, (left, top + 125), 240, [("hopeless", level), ("this batch", loss), ("perfect", best)])
     most = max(*curves.carriers, 1)
     chart = Chart((left, top + 168, 226, 46), across, (0, 1.15 * most), log_x=True)
     count = Line(curves.temperature, curves.carriers, DISAGREE, 2.2)

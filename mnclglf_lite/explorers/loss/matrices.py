@@ -1,4 +1,4 @@
-"""Matrices as pictures: cells in their colours, with numbers where there is room for them and arrows where there is not.
+"""Matrices as figures: cells in their colours, with numbers where there is room for them and arrows where there is not.
 
 Rows are anchors; what is outlined belongs together, and what is hatched does not count.
 """
@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...drawing import canvas
+from ...drawing import canvas, heatmap
 from ...drawing.canvas import SMALL, TEXT
-from ...drawing.palette import AGREE, DISAGREE, FAINT, GREY, INK
+from ...drawing.palette import FAINT, GREY, INK, ink_on
 from .batch import Batch
 from .pairs import BOTH_SIDES, SOFT, Table
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageDraw import ImageDraw
 
-SIMILARITY, SOFTMAX, TARGET = "#332288", "#117733", "#882255"  # deep ends of the ramps (Paul Tol's muted set)
+SIMILARITY, SOFTMAX, TARGET = "#332288", "#117733", "#882255"  # deep ends of ramps from white (Paul Tol's muted set)
 LEGIBLE = 27  # pixels: cells this wide show their number
 THUMBNAIL = 14  # pixels: columns this wide show their picture
 
@@ -44,36 +44,31 @@ def panels_of(table: Table) -> list[Panel]:
     unused, outlined = table.unused.numpy(), table.positive.numpy()
     itself = unused if table.name in BOTH_SIDES else np.zeros_like(unused)  # others have a cosine, used or not
 
-    def panel(name: str, words, values: np.ndarray, shade: np.ndarray, colour: np.ndarray, blank: np.ndarray, arrows=None):
+    def panel(name: str, words, values: np.ndarray, colours: np.ndarray, blank: np.ndarray, arrows=None):
         texts = [[words(x) for x in row] for row in values]
-        pixels = np.where(blank[..., None], 255, 255 + shade[..., None] * (colour - 255.0))
-        return Panel(name, texts, np.rint(pixels).astype(np.uint8), blank, outlined, arrows)
+        return Panel(name, texts, np.where(blank[..., None], np.uint8(255), colours), blank, outlined, arrows)
+
+    def ramp(shares: np.ndarray, deep: str) -> np.ndarray:
+        return heatmap.shade(shares.clip(0, 1), ("#FFFFFF", deep))
 
     # squares and roots: most cosines lie near 0, most shares too, and are to be told apart there
-    panels = [panel("cosine similarity s", cosine_text, s, ((s + 1) / 2) ** 2, rgb(SIMILARITY), itself)]
+    panels = [panel("cosine similarity s", cosine_text, s, ramp(((s + 1) / 2) ** 2, SIMILARITY), itself)]
     if table.name in SOFT:
         target = table.target.numpy()
-        panels.append(panel("target, % of each row", percent_text, target, np.sqrt(target), rgb(TARGET), unused))
+        panels.append(panel("target, % of each row", percent_text, target, ramp(np.sqrt(target), TARGET), unused))
     if table.probability is not None:
         p = table.probability.numpy()
-        panels.append(panel("softmax, % of each row", percent_text, p, np.sqrt(p), rgb(SOFTMAX), unused))
-    size = np.sqrt(np.abs(gradient) / max(np.abs(gradient).max(), 1e-300))
-    colour = np.where((gradient < 0)[..., None], rgb(AGREE), rgb(DISAGREE))
-    arrows = np.where(gradient < 0, size, -size)
-    return [*panels, panel("pull and push, dL/ds", signed_text, gradient, size, colour, unused, arrows)]
+        panels.append(panel("softmax, % of each row", percent_text, p, ramp(np.sqrt(p), SOFTMAX), unused))
+    pull = -np.sign(gradient) * np.sqrt(np.abs(gradient) / max(np.abs(gradient).max(), 1e-300))  # -1 to 1
+    return [*panels, panel("pull and push, dL/ds", signed_text, gradient, heatmap.signed(pull, 1.0), unused, pull)]
 
 
 def draw_panel(sheet: Image, draw: ImageDraw, panel: Panel, corner: tuple[int, int], cell: tuple[int, int]) -> None:
     """The cells of a panel, `cell` = (width, height) pixels each."""
-    from PIL import Image
-
     (left, top), (wide, high) = corner, cell
     rows, columns = panel.blank.shape
-    picture = panel.pixels.repeat(high, 0).repeat(wide, 1)  # (R, C, 3) -> (R high, C wide, 3)
-    if wide >= 6:  # thin white lines between cells
-        picture[::high], picture[:, ::wide] = 255, 255
-    sheet.paste(Image.fromarray(picture), (left, top))
-    ink = np.where(panel.pixels @ (0.3, 0.59, 0.11) < 140, "white", INK)
+    sheet.paste(heatmap.cells(panel.pixels, wide, high), (left, top))
+    ink = ink_on(panel.pixels)
     font, both = canvas.font(SMALL - 1), panel.arrows is not None and high >= 24
     for i in range(rows):
         for j in range(columns):
@@ -83,12 +78,12 @@ def draw_panel(sheet: Image, draw: ImageDraw, panel: Panel, corner: tuple[int, i
                     draw.line((x + 2, y + high - 2, x + wide - 2, y + 2), GREY)
             elif wide >= LEGIBLE:
                 text = panel.texts[i][j].lstrip("-") if both else panel.texts[i][j]  # the arrow is the sign
-                draw.text((x + wide / 2, y + high * (0.66 if both else 0.5)), text, ink[i, j], font, anchor="mm")
+                draw.text((x + wide / 2, y + high * (0.66 if both else 0.5)), text, ink[i][j], font, anchor="mm")
                 if both and text != "0":
-                    arrow(draw, (x + wide / 2, y + high * 0.26), 4, panel.arrows[i, j] > 0, ink[i, j])
+                    arrow(draw, (x + wide / 2, y + high * 0.26), 4, panel.arrows[i, j] > 0, ink[i][j])
             elif panel.arrows is not None and wide >= 8 and abs(panel.arrows[i, j]) > 0.12:
                 size = max(2, 0.36 * min(wide, high) * abs(panel.arrows[i, j]))
-                arrow(draw, (x + wide / 2, y + high / 2), size, panel.arrows[i, j] > 0, ink[i, j])
+                arrow(draw, (x + wide / 2, y + high / 2), size, panel.arrows[i, j] > 0, ink[i][j])
     if wide < 6:
         draw.rectangle((left - 1, top - 1, left + columns * wide, top + rows * high), outline=FAINT)
     for i, j in np.argwhere(panel.outlined):
@@ -99,7 +94,7 @@ def draw_panel(sheet: Image, draw: ImageDraw, panel: Panel, corner: tuple[int, i
 def arrow(draw: ImageDraw, centre: tuple[float, float], size: float, up: bool, colour: str) -> None:
     """A triangle: upwards, the similarity is to grow; downwards, it is to fall."""
     (x, y), tip = centre, -size if up else size
-    draw.polygon([(x - size, y - tip / 2), (x + size, y - tip / 2), (x, y + tip)], str(colour))
+    draw.polygon([(x - size, y - tip / 2), (x + size, y - tip / 2), (x, y + tip)], colour)
 
 
 def row_head(
@@ -111,7 +106,7 @@ def row_head(
         draw.rectangle((x, y, x + 23, y + high - 1), INK)
     draw.text((x + 12, y + high / 2), name, "white" if chosen else INK, canvas.font(min(SMALL, high)), anchor="mm")
     if picture is not None:
-        sheet.paste(thumbnail(picture, high - 1), (x + 25, y))
+        sheet.paste(canvas.resized(picture, high - 1), (x + 25, y))
 
 
 def column_heads(
@@ -130,7 +125,7 @@ def column_heads(
             draw.text((x + 1, top - 3), text, INK, canvas.font(SMALL), anchor="ls")
         if wide >= THUMBNAIL and (picture := shown(batch, name)) is not None:
             side = min(wide, 32) - 1
-            sheet.paste(thumbnail(picture, side), (x + (wide - side) // 2, top - 16 - side))
+            sheet.paste(canvas.resized(picture, side), (x + (wide - side) // 2, top - 16 - side))
 
 
 def shown(batch: Batch, name: str) -> np.ndarray | None:
@@ -140,12 +135,6 @@ def shown(batch: Batch, name: str) -> np.ndarray | None:
     else:
         pictures, at = batch.shown, -1 if name == "own" else batch.letters.index(name[0]) + len(batch) * (name[1] == "2")
     return None if pictures is None or at < 0 else pictures[at].numpy().transpose(1, 2, 0)
-
-
-def thumbnail(picture: np.ndarray, side: int) -> Image:
-    from PIL import Image
-
-    return Image.fromarray(np.ascontiguousarray(picture)).resize((side, side), Image.Resampling.BOX)
 
 
 def title_room(batch: Batch, wide: int) -> int:
@@ -171,7 +160,3 @@ def signed_text(g: float) -> str:
         return "0"
     text = f"{size:.3f}".lstrip("0") if size < 0.0995 else f"{size:.2f}".lstrip("0") if size < 0.995 else f"{size:.1f}"
     return f"-{text}" if g < 0 else text
-
-
-def rgb(colour: str) -> np.ndarray:
-    return np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)], dtype=float)

@@ -101,11 +101,8 @@ def from_embeddings(name: str, batch: Batch, temperature: float, second: float) 
     if name in SOFT:
         student = cosine_logits(a, queue, temperature)
         target = teacher(name, batch, temperature, second)
-        return (
-            distillation_kl(student, target, second)
-            if name == "distillation_kl"
-            else losses.soft_cross_entropy(student, target)
-        )
+        soft = name == "soft_cross_entropy"
+        return losses.soft_cross_entropy(student, target) if soft else distillation_kl(student, target, second)
     if name == "supervised_contrastive":
         both = torch.cat([a, b])
         return losses.supervised_contrastive(cosine_logits(both, both, temperature), batch.labels.repeat(2))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import ipywidgets
 
 from ...core.errors import InputError, unknown
-from ..shell import LAYOUT, WIDE, Drawing, Explorer, Place, choice, log_slider, slider
+from ...drawing.canvas import Drawing
+from ..shell import LAYOUT, WIDE, Explorer, choice, log_slider, slider
 from .batch import QUEUE_MOST, Batch, drawn
 from .figure import similarity_figure
 from .pairs import LOSSES, SECOND, WITH_QUEUE, Table, loss_table
@@ -81,10 +84,9 @@ class LossExplorer(Explorer):
         # where second views are no anchors, the first view of that picture
         wanted = (self.chosen, self.chosen[:1] + "1", rows[0])
         row = rows.index(next(head for head in wanted if head in rows))
-        picture, boxes = similarity_figure(self.table, batch, self._curves[key], row)
-        places = [Place(head, box, f"look at anchor {head}") for head, box in zip(rows, boxes, strict=True)]
+        drawing = similarity_figure(self.table, batch, self._curves[key], row)
         alt = f"Matrices of a batch of {len(batch)} pictures under {LOSSES[name]}: similarities, softmax, pull and push."
-        return Drawing(picture, loss_words(self.table, batch, row), alt, places)
+        return replace(drawing, words=loss_words(self.table, batch, row), alt=alt)
 
 
 def two_digits(value: float) -> float:

@@ -1,4 +1,4 @@
-"""A moment of a queue as a picture: the query, its nearest entries, the queue itself, and agreement over time."""
+"""A moment of a queue as a figure: the query, its nearest entries, the queue itself, and agreement over time."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...drawing import canvas
-from ...drawing.canvas import MARGIN, SMALL, TEXT, new_canvas
-from ...drawing.linechart import Chart, Line
-from ...drawing.palette import AGREE, DISAGREE, FAINT, GREY, INK
+from ...drawing import canvas, heatmap
+from ...drawing.canvas import MARGIN, SMALL, TEXT, Drawing, Place, new_canvas
+from ...drawing.linechart import DASHED, Chart, Line
+from ...drawing.palette import AGREE, DISAGREE, FAINT, GREY, INK, ink_on
 from .replay import Moment, Neighbour, QueueStory, ago
 
 if TYPE_CHECKING:
@@ -22,28 +22,27 @@ QUERY = 48  # side of a picture to choose
 MEAN_OF = 5  # batches, of the lines of agreement (ours)
 OTHERS = "#A8A8A8"  # lines of other sizes
 KEY = (
-    "Blue, tick, long mark below the queue: the query's class. Orange and broken, cross, short mark: another class. "
+    "Blue, tick, long mark below the queue: the query's class. Orange and dashed, cross, short mark: another class. "
     f"Lines: means of {MEAN_OF} batches; dot: the coming one."
 )
 
-Box = tuple[float, float, float, float]  # left, top, width, height as shares of the picture's sides
 
-
-def queue_figure(story: QueueStory, moment: Moment) -> tuple[Image, list[Box]]:
-    """The picture, and a box for each query that can be chosen."""
+def queue_figure(story: QueueStory, moment: Moment) -> Drawing:
+    """A moment, with a place for each query that can be chosen."""
     title = f"The queue after {moment.pushed} batch{'es' * (moment.pushed != 1)}"
     sheet, draw, top = new_canvas(WIDTH, 554, title, KEY)
     tiles = canvas.pixels(story.pictures.images[story.queries])
     draw.text((MARGIN, top), "query, one of each class", INK, canvas.font(TEXT))
-    boxes = []
+    places = []
     for i, (picture, tile) in enumerate(zip(story.queries, tiles, strict=True)):
         x, y = MARGIN + 3 + i * 65, top + 22
         if picture == moment.query:
             draw.rectangle((x - 3, y - 3, x + QUERY + 2, y + QUERY + 2), outline=INK, width=3)
-        sheet.paste(_sized(tile, QUERY), (x, y))
+        sheet.paste(canvas.resized(tile, QUERY), (x, y))
         colour = INK if picture == moment.query else GREY
         canvas.centred(draw, (x + QUERY / 2, y + QUERY + 4), story.name(picture), SMALL, colour, 64)
-        boxes.append((x / sheet.width, y / sheet.height, QUERY / sheet.width, (QUERY + 20) / sheet.height))
+        label = f"take this {story.name(picture)} as the query"
+        places.append(Place.on(sheet, f"query {i}", (x, y, QUERY, QUERY + 20), label))
     top += 104
     draw.text((MARGIN, top), f"nearest entries of the queue ({story.name(moment.query)}?)", INK, canvas.font(TEXT))
     for i, near in enumerate(moment.neighbours):
@@ -51,14 +50,7 @@ def queue_figure(story: QueueStory, moment: Moment) -> tuple[Image, list[Box]]:
     top += 156
     _blocks(draw, top, story, moment)
     _agreement(sheet, story, moment, top + 92)
-    return sheet, boxes
-
-
-def _sized(tile: np.ndarray, side: int) -> Image:
-    from PIL import Image
-
-    how = Image.Resampling.NEAREST if side >= tile.shape[0] else Image.Resampling.BOX
-    return Image.fromarray(tile).resize((side, side), how)
+    return Drawing(sheet, places=places)
 
 
 def _entry(
@@ -73,12 +65,9 @@ def _entry(
             draw.line(ends, FAINT)
         canvas.centred(draw, (x + TILE / 2, y + TILE + 4), "random start", SMALL, GREY, STEP)
     else:
-        same = story.agrees(moment, near)
-        colour = AGREE if same else DISAGREE
-        canvas.frame(draw, (x - 3, y - 3, x + end + 3, y + end + 3), colour, dash=not same)
-        sheet.paste(_sized(canvas.pixels(story.pictures.images[near.picture][None])[0], TILE), (x, y))
-        canvas.badge(draw, (x + end - 15, y + end - 15), colour, same)
-        canvas.centred(draw, (x + TILE / 2, y + TILE + 4), f"{rank}: {story.name(near.picture)}", SMALL, INK, STEP)
+        tile = canvas.resized(canvas.pixels(story.pictures.images[near.picture][None])[0], TILE)
+        name = f"{rank}: {story.name(near.picture)}"
+        canvas.neighbour(sheet, draw, corner, tile, story.agrees(moment, near), name, STEP)
     canvas.centred(draw, (x + TILE / 2, y + TILE + 19), f"cosine {near.cosine:.3f}", SMALL, INK, STEP)
     if near.picture >= 0:
         canvas.centred(draw, (x + TILE / 2, y + TILE + 34), ago(near.age), SMALL, GREY, STEP)
@@ -90,7 +79,6 @@ def _blocks(draw: ImageDraw, top: int, story: QueueStory, moment: Moment) -> Non
     text = f"the queue: {moment.size:,} places, a block for each batch of {story.batch}, numbered; the darker, the newer"
     draw.text((MARGIN, top), text, INK, canvas.font(TEXT))
     wide, y, high = WIDTH / n, top + 34, 26
-    deep = np.array([int(AGREE[i : i + 2], 16) for i in (1, 3, 5)])
     for j, batch in enumerate(moment.blocks):
         x0, x1 = MARGIN + round(j * wide), MARGIN + round((j + 1) * wide) - 1
         if batch < 0:
@@ -100,9 +88,9 @@ def _blocks(draw: ImageDraw, top: int, story: QueueStory, moment: Moment) -> Non
             name, ink = "random", GREY
         else:
             age = (moment.pushed - 1 - batch) / max(1, n - 1)  # 0 the newest, 1 the oldest that a full queue holds
-            colour = np.rint(255 - (0.85 - 0.7 * age) * (255 - deep)).astype(int)
+            colour = heatmap.shade(0.85 - 0.7 * age, ("#FFFFFF", AGREE))
             draw.rectangle((x0, y, x1, y + high), tuple(colour.tolist()))
-            name, ink = str(batch + 1), "white" if colour @ (0.3, 0.59, 0.11) < 140 else INK
+            name, ink = str(batch + 1), ink_on(colour)
         if canvas.font(SMALL).getlength("random" if -1 in moment.blocks else "100") + 4 < wide:
             draw.text(((x0 + x1) / 2, y + high / 2), name, ink, canvas.font(SMALL), anchor="mm")
     x = MARGIN + (moment.pointer + 0.5) * wide
@@ -125,8 +113,8 @@ def _agreement(sheet: Image, story: QueueStory, moment: Moment, top: int) -> Non
     now, times = story.agreement(moment.size).numpy(), list(range(story.steps))
     high = min(1.0, np.ceil(5 * max(*(line.max() for line in lines.values()), now.max(), story.chance) + 0.01) / 5)
     chart = Chart((MARGIN + 40, top + 26, WIDTH - 130, 150), (0, max(last, 1)), (0, high))
-    drawn = [Line(times, lines[size], OTHERS, 1.2) for size in story.sizes if size != moment.size]
-    drawn.append(Line((0, last), (story.chance, story.chance), INK, 1.2, "--"))
+    drawn = [Line(times, lines[size], OTHERS) for size in story.sizes if size != moment.size]
+    drawn.append(Line((0, last), (story.chance, story.chance), INK, 1.5, DASHED))
     drawn.append(Line(times, lines[moment.size], AGREE, 2.4))
     step = max(1, round(last / 8))
     chart.draw(
@@ -136,11 +124,9 @@ def _agreement(sheet: Image, story: QueueStory, moment: Moment, top: int) -> Non
     )  # fmt: skip
     chart.upright(sheet, moment.pushed)
     chart.dot(sheet, moment.pushed, moment.agreement, AGREE, 5)
-    ends = sorted([(story.chance, 0), *((lines[size][-1], size) for size in story.sizes)])  # from below
-    pen, heights = ImageDraw.Draw(sheet), []
-    for value, _ in ends:
-        y = chart.at(last, value)[1]
-        heights.append(min(y, heights[-1] - 13) if heights else y)  # names step aside
+    ends = sorted([(story.chance, 0), *((lines[size][-1], size) for size in story.sizes)], reverse=True)  # from above
+    heights = canvas.apart([chart.at(last, value)[1] for value, _ in ends], [13] * len(ends))
+    pen = ImageDraw.Draw(sheet)
     for (_, size), y in zip(ends, heights, strict=True):
         text = f"{size:,} (now)" if size == moment.size else f"{size:,}" if size else "chance"
         colour = AGREE if size == moment.size else GREY if size else INK

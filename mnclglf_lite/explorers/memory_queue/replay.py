@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ...core.errors import InputError
 from ...data.dataset import ImageSet
 from ...evaluation import layouts
+from ...evaluation.knn import nearest_neighbours
 from ...models.memory_queue import Queue
 
 STEPS_MOST = 100  # batches of a story: as many as a slider can tell apart (ours)
@@ -122,15 +122,12 @@ class QueueStory:
         if not 0 <= pushed < self.steps:
             raise InputError(f"the coming batch is one of {self.steps}: pushed is 0 to {self.steps - 1}; got {pushed}")
         queue, picture = self.queue(size, pushed), self.queries[query]
-        similarity = F.normalize(queue.entries, dim=1) @ F.normalize(self.features[picture], dim=0)  # (K, D) x (D,) -> (K,)
-        top = similarity.topk(min(k, size))
+        cosines, slots = (found[0] for found in nearest_neighbours(self.features[[picture]], queue.entries, min(k, size)))
         came = torch.full((len(self.features) + 1,), -1)  # the step at which a picture came; the last entry is for -1
         came[self.stream.flatten()] = torch.arange(self.steps).repeat_interleave(self.batch)
         neighbours = [
             Neighbour(slot, who, cosine, pushed - int(came[who]) if who >= 0 else 0)
-            for slot, who, cosine in zip(
-                top.indices.tolist(), queue.labels[top.indices].tolist(), top.values.tolist(), strict=True
-            )
+            for slot, who, cosine in zip(slots.tolist(), queue.labels[slots].tolist(), cosines.tolist(), strict=True)
         ]
         return Moment(
             size, pushed, picture, neighbours,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import ipywidgets
 from torch import Tensor
 
 from ...data.dataset import ImageSet
-from ..shell import LAYOUT, WIDE, Drawing, Explorer, Place, slider
+from ...drawing.canvas import Drawing
+from ..shell import LAYOUT, WIDE, Explorer, slider
 from .figure import queue_figure
 from .replay import Moment, QueueStory
 
@@ -45,10 +48,5 @@ class QueueExplorer(Explorer):
     def draw(self) -> Drawing:
         query = int(self.chosen.removeprefix("query ") or 0)
         self.moment: Moment = self.story.moment(self.size.value, self.pushed.value, query)
-        picture, boxes = queue_figure(self.story, self.moment)
-        places = [
-            Place(f"query {i}", box, f"take this {self.story.name(which)} as the query")
-            for i, (which, box) in enumerate(zip(self.story.queries, boxes, strict=True))
-        ]
         alt = "Queries to choose from, the nearest entries of the queue, the queue in blocks, and agreement over time."
-        return Drawing(picture, self.story.words(self.moment), alt, places)
+        return replace(queue_figure(self.story, self.moment), words=self.story.words(self.moment), alt=alt)

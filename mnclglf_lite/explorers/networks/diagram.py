@@ -1,7 +1,7 @@
-"""The picture of a step's graph: networks in columns from the views to the loss, and which ways a gradient goes.
+"""The figure of a step's graph: networks in columns from the views to the loss, and which ways a gradient goes.
 
     thick solid blue     a gradient comes back this way
-    thin broken orange   none does; a ring with a bar says where one that could have gone on is stopped
+    thin dashed orange   none does; a ring with a bar says where one that could have gone on is stopped
     double frame         a target network, which follows another by moving average; a dotted arc shows which
 
 Networks are frames, and every call of one is a box in its frame: boxes in one frame are the same weights, used again.
@@ -10,17 +10,18 @@ Networks are frames, and every call of one is a box in its frame: boxes in one f
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from ...core.errors import InputError, unknown
 from ...drawing import canvas
-from ...drawing.canvas import MARGIN, SMALL, TEXT, new_canvas
+from ...drawing.canvas import MARGIN, SMALL, TEXT, Drawing, Place, new_canvas
 from ...drawing.palette import AGREE, DISAGREE, GREY, INK
-from ...drawing.strokes import DASH, FILLS, Point, Strokes
+from ...drawing.strokes import DASH, FILLS, Point, Strokes, dashes
 from ...views.view import denormalise
 from . import layout
 from .graph import Edge, Graph, Node
 from .layout import PAD, Piece, Places, Rect
+from .words import name
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -33,15 +34,13 @@ LEAST = 700  # pixels of width: the legend's
 ARC = (10, 7)  # pixels: how far out a column's first arc goes, and each further one
 
 
-class Drawn(NamedTuple):
-    """A picture, and where each node stands on it in pixels."""
+def diagram(
+    graph: Graph, picture: int = 0, show: str = "everything", chosen: str = "", title: str = "", below: Image | None = None
+) -> Drawing:
+    """Draw a graph, with a place for each node, and `below` it another image.
 
-    picture: Image
-    boxes: dict[str, Rect]
-
-
-def diagram(graph: Graph, picture: int = 0, show: str = "everything", chosen: str = "", title: str = "") -> Drawn:
-    """Draw a graph. `picture`: which of the batch is shown in its views. `chosen`: a node that gets a thick edge."""
+    picture: which image of the batch is shown in its views. chosen: a node that gets a thick edge.
+    """
     if show not in SHOW:
         raise unknown("thing to show", show, SHOW)
     if not 0 <= picture < graph.pictures:
@@ -68,14 +67,15 @@ def diagram(graph: Graph, picture: int = 0, show: str = "everything", chosen: st
             for i, line in enumerate(headings(graph, lane, again=number > 0)):
                 colour, size = (GREY, SMALL) if i else (INK, TEXT)
                 draw.text((MARGIN + x0 + PAD, top + y0 + 4 + LINE * i), line, colour, canvas.font(size))
-    scale = thumb_scale(graph)
     for node in graph.nodes.values():
         if node.kind == "view":
-            _thumb(sheet, draw, boxes[node.id], node, picture, scale, node.id == chosen)
+            _thumb(sheet, draw, boxes[node.id], node, picture, node.id == chosen)
         else:
             _text(draw, boxes[node.id], node)
     _legend(draw, MARGIN, top + places.height + 14)
-    return Drawn(sheet, boxes)
+    sheet = _stacked(sheet, below) if below else sheet
+    places = [Place.on(sheet, key, (x0, y0, x1 - x0, y1 - y0), name(graph, key)) for key, (x0, y0, x1, y1) in boxes.items()]
+    return Drawing(sheet, places=places)
 
 
 # ---- how much room things need, and where they go
@@ -200,17 +200,22 @@ def _text(draw: ImageDraw, box: Rect, node: Node) -> None:
         draw.text(((x0 + x1) / 2, y), line, INK, canvas.font(SMALL if i else TEXT), anchor="mm")
 
 
-def _thumb(sheet: Image, draw: ImageDraw, box: Rect, node: Node, picture: int, scale: float, chosen: bool) -> None:
-    from PIL import Image
-
-    tile = canvas.pixels(denormalise(node.tensor[picture : picture + 1]).clamp(0, 1))[0]
-    side = round(box[3] - box[1])
-    shown = Image.fromarray(tile).resize((side, side), Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.BOX)
+def _thumb(sheet: Image, draw: ImageDraw, box: Rect, node: Node, picture: int, chosen: bool) -> None:
+    tile, side = canvas.pixels(denormalise(node.tensor[picture : picture + 1]).clamp(0, 1))[0], round(box[3] - box[1])
     x, y = round(box[2]) - side, round(box[1])
     if chosen:
         draw.rectangle((x - 3, y - 3, x + side + 2, y + side + 2), INK)
-    sheet.paste(shown, (x, y))
+    sheet.paste(canvas.resized(tile, side), (x, y))
     draw.text((box[0] + 2, (box[1] + box[3]) / 2), node.label, INK, canvas.font(TEXT), anchor="lm")
+
+
+def _stacked(above: Image, below: Image) -> Image:
+    from PIL import Image
+
+    sheet = Image.new("RGB", (max(above.width, below.width), above.height + below.height), "white")
+    sheet.paste(above, (0, 0))
+    sheet.paste(below, (0, above.height))
+    return sheet
 
 
 def _legend(draw: ImageDraw, x: float, y: float) -> None:
@@ -222,8 +227,8 @@ def _legend(draw: ImageDraw, x: float, y: float) -> None:
 
     draw.line((x, y, x + 34, y), AGREE, 3)
     at = say("a gradient comes back this way", x + 42)
-    for i in range(0, 34, sum(DASH)):
-        draw.line((at + i, y, min(at + i + DASH[0], at + 34), y), DISAGREE, 2)
+    for piece in dashes([(at, y), (at + 34, y)], DASH):
+        draw.line(piece, DISAGREE, 2)
     at = say("no gradient", at + 42)
     draw.ellipse((at, y - 6, at + 12, y + 6), "white", DISAGREE, 2)
     draw.line((at + 3, y, at + 9, y), DISAGREE, 2)

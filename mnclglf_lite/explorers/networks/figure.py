@@ -1,25 +1,24 @@
-"""The picture of one step with what lies behind one of its boxes: the diagram above, the tensor below.
+"""The figure of one step with what lies behind one of its boxes: the diagram above, the tensor below.
 
 The tensor is shown as it is: rows of numbers as rows of small squares (blue above zero, orange below), feature maps as
-pictures of their channels, views as views.
+images of their channels, views as views.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ...core.errors import unknown
-from ...drawing import canvas
-from ...drawing.canvas import MARGIN, SMALL, TEXT, new_canvas
-from ...drawing.palette import AGREE, DISAGREE, FAINT, GREY, INK
+from ...drawing import canvas, heatmap
+from ...drawing.canvas import MARGIN, SMALL, TEXT, Drawing, new_canvas
+from ...drawing.palette import FAINT, GREY, INK
 from ...views.view import denormalise
 from .diagram import diagram
 from .graph import Graph, Node
-from .layout import Rect
 from .words import describe, describe_node, facts, name
 
 if TYPE_CHECKING:
@@ -32,30 +31,15 @@ COLOURS = "blue: above 0, orange: below; full colour from \u00b1"
 CHANNELS, PICTURES = 24, 10  # of maps, of views: how many are shown at most (ours)
 
 
-class Figure(NamedTuple):
-    """The picture, where each node stands on it (shares of its sides: left, top, width, height), and what it says."""
-
-    picture: Image
-    places: dict[str, tuple[float, float, float, float]]
-    labels: dict[str, str]
-    words: str
-    chosen: str
-
-
-def step_figure(graph: Graph, title: str, picture: int = 0, show: str = "everything", chosen: str = "") -> Figure:
-    """The diagram, and below it the tensor behind the node `chosen`; "" takes the first thing that a network gave."""
+def step_figure(graph: Graph, title: str, picture: int = 0, show: str = "everything", chosen: str = "") -> Drawing:
+    """The diagram, below it the tensor behind the node `chosen`, and both in words. "" is a network's first output."""
     if not chosen:
         chosen = next((key for key, node in graph.nodes.items() if node.names and node.kind == "call"), "loss")
     if chosen not in graph.nodes:
         raise unknown("box", chosen, graph.nodes)
     head = f"{title}: one step on {graph.pictures} pictures, {graph.progress:.0%} of the run done"
-    drawn = diagram(graph, picture, show, chosen, head)
-    below = panel(graph, chosen, picture)
-    sheet = _stacked(drawn.picture, below)
-    places = {key: _shares(rect, sheet) for key, rect in drawn.boxes.items()}
-    labels = {key: name(graph, key) for key in places}
     words = f"Looking at {describe_node(graph, chosen)}\n{title}: {describe(graph)}"
-    return Figure(sheet, places, labels, words, chosen)
+    return replace(diagram(graph, picture, show, chosen, head, panel(graph, chosen, picture)), words=words)
 
 
 def panel(graph: Graph, key: str, picture: int = 0) -> Image:
@@ -89,66 +73,27 @@ def portrait(node: Node, picture: int, pictures: int) -> tuple[Image | None, str
         views = x[: min(len(x), PICTURES)]
         tiles = canvas.pixels(denormalise(views).clamp(0, 1))
         scale = max(1, min(3, WIDE // (len(tiles) * (tiles.shape[2] + 4))))
-        return _row([canvas.enlarged(tile, scale) for tile in tiles]), f"this view of the first {len(tiles)} pictures"
+        shown = canvas.tiled([canvas.enlarged(tile, scale) for tile in tiles], len(tiles), 4)
+        return shown, f"this view of the first {len(tiles)} pictures"
     if x.ndim == 4 and x.shape[-1] * x.shape[-2] > 1:
         maps = x[picture % len(x)][:CHANNELS]
         most = _limit(maps)
         scale = max(1, min(8, WIDE * 2 // (len(maps) * (maps.shape[2] + 2)), 64 // maps.shape[2]))
-        tiles = [canvas.enlarged(_coloured(channel, most), scale) for channel in maps]
-        half = -(-len(tiles) // 2)
-        both = _column([_row(tiles[:half]), _row(tiles[half:])]) if len(tiles) > 12 else _row(tiles)
-        return both, f"picture {picture}: its first {len(maps)} of {x.shape[1]} channels\n{COLOURS}{most:.2g}"
+        tiles = [canvas.enlarged(heatmap.signed(channel.float().numpy(), most), scale) for channel in maps]
+        columns = len(tiles) if len(tiles) <= 12 else -(-len(tiles) // 2)
+        caption = f"picture {picture}: its first {len(maps)} of {x.shape[1]} channels\n{COLOURS}{most:.2g}"
+        return canvas.tiled(tiles, columns, 4), caption
     table = x.flatten(0, -2) if x.ndim > 1 else x[None]
     part = table[:HIGH, :WIDE]
     most = _limit(part)
     across, down = max(1, min(16, WIDE // part.shape[1])), max(1, min(16, HIGH // len(part)))
-    tile = _coloured(part, most).repeat(down, 0).repeat(across, 1)
+    cells = heatmap.cells(heatmap.signed(part.float().numpy(), most), across, down)
     kept = [f"{some:,}" if some == all_ else f"the first {some} of {all_:,}" for some, all_ in zip(part.shape, table.shape)]  # noqa: B905
     row = ", a row for each picture" if len(table) == pictures and node.kind != "memory" else ""
-    return canvas.enlarged(tile, 1), f"{kept[0]} rows of {kept[1]} numbers{row}\n{COLOURS}{most:.2g}"
+    return cells, f"{kept[0]} rows of {kept[1]} numbers{row}\n{COLOURS}{most:.2g}"
 
 
 def _limit(x: Tensor) -> float:
     """Where the colours end: 99 of 100 numbers lie within."""
     x = x.abs().flatten().float()
     return max(float(torch.quantile(x[:100_000], 0.99)), 1e-12)
-
-
-def _coloured(x: Tensor, most: float) -> np.ndarray:
-    """Numbers (h, w) as colours (h, w, 3): from orange over white to blue."""
-    share = np.clip(np.nan_to_num(x.float().numpy()) / most, -1, 1)[..., None]
-    blue, orange = (np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) for colour in (AGREE, DISAGREE))
-    return np.rint(255 - np.abs(share) * (255 - np.where(share > 0, blue, orange))).astype(np.uint8)
-
-
-def _row(tiles: list[Image], gap: int = 4) -> Image:
-    return _joined(tiles, [(i, 0) for i in range(len(tiles))], gap)
-
-
-def _column(tiles: list[Image], gap: int = 4) -> Image:
-    return _joined(tiles, [(0, i) for i in range(len(tiles))], gap)
-
-
-def _joined(tiles: list[Image], cells: list[tuple[int, int]], gap: int) -> Image:
-    from PIL import Image
-
-    width, height = tiles[0].width + gap, tiles[0].height + gap
-    size = ((1 + max(x for x, _ in cells)) * width - gap, (1 + max(y for _, y in cells)) * height - gap)
-    sheet = Image.new("RGB", size, "white")
-    for tile, (x, y) in zip(tiles, cells, strict=True):
-        sheet.paste(tile, (x * width, y * height))
-    return sheet
-
-
-def _stacked(above: Image, below: Image) -> Image:
-    from PIL import Image
-
-    sheet = Image.new("RGB", (max(above.width, below.width), above.height + below.height), "white")
-    sheet.paste(above, (0, 0))
-    sheet.paste(below, (0, above.height))
-    return sheet
-
-
-def _shares(rect: Rect, sheet: Image) -> tuple[float, float, float, float]:
-    x0, y0, x1, y1 = rect
-    return x0 / sheet.width, y0 / sheet.height, (x1 - x0) / sheet.width, (y1 - y0) / sheet.height

@@ -74,10 +74,6 @@ class Graph:
         """The edges that end in a node."""
         return [edge for edge in self.edges if edge.target == target]
 
-    def out_of(self, source: str) -> list[Edge]:
-        """The edges that begin in a node."""
-        return [edge for edge in self.edges if edge.source == source]
-
     def leading_to(self, target: str) -> set[str]:
         """Every node from which a way leads to this one."""
         found: set[str] = set()

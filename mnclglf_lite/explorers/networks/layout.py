@@ -19,6 +19,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, pairwise
 
+from ...drawing.canvas import apart
+
 ORDER_SWEEPS = 12  # forth and back (ours: the pictures no longer change)
 SLOT = 12  # pixels of height for a line that passes a column
 MOVED = 0.1  # of a crossing: what it costs when two boxes leave the order in which they were made (ours)
@@ -188,15 +190,15 @@ def place(pieces: Mapping[str, Piece], ways: Sequence[Way], late: Sequence[str] 
 def _heights(rows: list[list[Item]], pieces: Mapping[str, Piece]) -> None:
     """Middles of all boxes: as near as can be to the mean of their neighbours."""
     distances = [_distances(row, pieces) for row in rows]
-    for row, apart in zip(rows, distances, strict=True):
+    for row, gaps in zip(rows, distances, strict=True):
         y = 0.0
-        for item, step in zip(row, apart, strict=True):
+        for item, step in zip(row, gaps, strict=True):
             y += step
             item.y = y
     for sweep in range(SWEEPS):
-        for row, apart in zip(*((rows, distances) if sweep % 2 else (rows[::-1], distances[::-1])), strict=True):
+        for row, gaps in zip(*((rows, distances) if sweep % 2 else (rows[::-1], distances[::-1])), strict=True):
             wishes = [sum(n.y for n in item.near) / len(item.near) if item.near else item.y for item in row]
-            for item, y in zip(row, _pooled(wishes, apart), strict=True):
+            for item, y in zip(row, apart(wishes, gaps), strict=True):
                 item.y = y
 
 
@@ -214,22 +216,6 @@ def _distances(row: list[Item], pieces: Mapping[str, Piece]) -> list[float]:
         pads = 0 if same else PAD * (bool(item.lane) + bool(before.lane))
         found.append(before.height / 2 + gap + pads + item.above + item.height / 2)
     return found
-
-
-def _pooled(wishes: Sequence[float], apart: Sequence[float]) -> list[float]:
-    """Numbers nearest to the wishes (least squares), each at least `apart` above the one before: pool adjacent violators."""
-    offset, total = [], 0.0
-    for i, step in enumerate(apart):
-        total += step if i else 0.0
-        offset.append(total)
-    pools: list[list[float]] = []  # sum and count
-    for wish, shift in zip(wishes, offset, strict=True):
-        pools.append([wish - shift, 1])
-        while len(pools) > 1 and pools[-2][0] / pools[-2][1] > pools[-1][0] / pools[-1][1]:
-            value, count = pools.pop()
-            pools[-1] = [pools[-1][0] + value, pools[-1][1] + count]
-    means = [value / count for value, count in pools for _ in range(int(count))]
-    return [mean + shift for mean, shift in zip(means, offset, strict=True)]
 
 
 def _measured(rows: list[list[Item]], pieces: Mapping[str, Piece], chains: Mapping[Way, list[Item]]) -> Places:

@@ -135,9 +135,8 @@ class StepRecorder:
             try:
                 args, kwargs = map_tensors((args, kwargs), lambda tensor: self.at_door(tensor, note))
                 result = function(*args, **kwargs)
-                if (
-                    given and not list(iter_tensors(result)) and buffer_of(self.modules[path]) is not None
-                ):  # it kept what it was given
+                kept = given and not list(iter_tensors(result))
+                if kept and buffer_of(self.modules[path]) is not None:
                     self.taken.setdefault(path, []).append(given[0])
                 return result if self.over else self.noted(note, given, result)
             finally:
@@ -156,10 +155,8 @@ class StepRecorder:
 
     def noted(self, note: Call, given: list[Tensor], result: Any) -> Any:
         """What a network gave: places of their own from here on."""
-        same = {id(tensor) for tensor in given}
-        result = map_tensors(
-            result, lambda t: t.view_as(t) if id(t) in same else t
-        )  # given back as it was: still another thing
+        same = {id(tensor) for tensor in given}  # given back as it was: still another thing
+        result = map_tensors(result, lambda t: t.view_as(t) if id(t) in same else t)
         for i, tensor in enumerate(iter_tensors(result)):
             self.calls[note.id] = note
             note.gave.append(tensor)

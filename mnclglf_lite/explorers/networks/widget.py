@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import ipywidgets
 
 from ...core.errors import InputError
 from ...data import toybox
 from ...data.dataset import ImageSet, Splits
+from ...drawing.canvas import Drawing
 from ...methods.registry import METHODS, VARIANTS, variant
 from ...recipe.presets import preset
 from ...recipe.recipe import Recipe, build_method
 from ...training.run import Run
-from ..shell import Drawing, Explorer, Place, choice, slider
+from ..shell import Explorer, choice, slider
 from .diagram import SHOW
 from .figure import step_figure
 from .graph import Graph
@@ -75,8 +78,7 @@ class NetworkDiagram(Explorer):
         title = graph.recipe.method.name if self.method.value == MINE else self.method.value
         chosen = self.chosen if self.chosen in graph.nodes else ""
         found = step_figure(graph, title, min(self.which.value, graph.pictures - 1), self.shown.value, chosen)
-        places = [Place(key, box, found.labels[key]) for key, box in found.places.items()]
-        return Drawing(found.picture, found.words, ALT, places)
+        return replace(found, alt=ALT)
 
 
 def named(name: str) -> Recipe:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ...evaluation.collapse import effective_rank
+from ..crops.words import plural
 from .graph import Graph
 
 STOPPED = {
@@ -22,7 +23,7 @@ STOPPED = {
 def describe(graph: Graph) -> str:
     """The whole step: what learns and how, what the loss is made of, where a gradient is stopped, and the labels."""
     views = sum(node.kind == "view" for node in graph.nodes.values())
-    said = [f"{_count(views, 'view')} of each of {graph.pictures} pictures, {graph.progress:.0%} of the run done."]
+    said = [f"{plural(views, 'view')} of each of {graph.pictures} pictures, {graph.progress:.0%} of the run done."]
     by: dict[str, list[str]] = {"gradient": [], "moving average": [], "nothing": [], "memory": []}
     for path, network in graph.networks.items():
         calls = sum(node.kind == "call" and node.network == path for node in graph.nodes.values())
@@ -32,7 +33,7 @@ def describe(graph: Graph) -> str:
         elif network.learns == "moving average":
             by["moving average"].append(f"{path} follows {network.follows}, of itself it keeps {network.momentum:.3g}")
         else:
-            by[network.learns].append(f"{path} ({network.parameters:,} numbers, {_count(calls, 'call')})")
+            by[network.learns].append(f"{path} ({network.parameters:,} numbers, {plural(calls, 'call')})")
     heads = {"gradient": "Learns by gradient", "moving average": "Twins", "nothing": "Learns nothing", "memory": "Memory"}
     said += [f"{heads[kind]}: {'; '.join(parts)}." for kind, parts in by.items() if parts]
     loss = f"The loss is {float(graph.nodes['loss'].tensor):.3f}"
@@ -114,10 +115,6 @@ def rows(x: Tensor) -> Tensor | None:
 def _short(graph: Graph, key: str) -> str:
     node = graph.nodes[key]
     return node.label or name(graph, key)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def _list(parts: Sequence[str]) -> str:

@@ -1,7 +1,7 @@
-"""The picture of the combine explorer: a view and its patches, and what every combination of them becomes.
+"""The figure of the combine explorer: a view and its patches, and what every combination of them becomes.
 
 found = compute.combined(pictures, method, index, seed, grid=2, combine=2)
-sheet = figure.combine_figure(found)         # sheet.picture, sheet.places["pair 2"] ...
+drawing = figure.combine_figure(found)         # drawing.picture, drawing.places
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...drawing import canvas, heatmap
-from ...drawing.canvas import MARGIN, SMALL, TEXT, new_canvas
+from ...drawing.canvas import MARGIN, SMALL, TEXT, Drawing, Place, new_canvas
 from ...drawing.palette import AGREE, BOX_COLOURS, GREY, INK
-from ..crops.figure import Sheet
 from .compute import Combined
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ ROWS = 18  # combinations that are drawn (ours): a 3x3 grid has 36 pairs
 # pixels: a whole view, a row, what the tiles of a row share, an embedding's numbers, the axis of cosines
 VIEW, ROW, TILES, STRIP, AXIS = 128, 40, 112, 256, 190
 NAME, NUMBERS, COSINE, RANK, WIDTH = 26 + TILES + 8, 226, 508, 722, 850  # where columns begin, and where the last ends
-MARKED = "#EAF2F8"  # behind the row that was pressed: pale blue, with a frame
+MARKED = "#EAF2F8"  # behind the row that was clicked: pale blue, with a frame
 
 
 def noun(found: Combined) -> str:
@@ -34,8 +33,8 @@ def noun(found: Combined) -> str:
     return "pair" if len(found.members[0]) == 2 else "combination"
 
 
-def combine_figure(found: Combined, chosen: str = "") -> Sheet:
-    """Draw the first `ROWS` combinations, or all. chosen: such as 'pair 2', whose patches are then outlined alone."""
+def combine_figure(found: Combined, chosen: str = "") -> Drawing:
+    """Draw the first `ROWS` combinations, or all; a place for each. chosen: such as 'pair 2', whose patches are outlined."""
     names = [f"{noun(found)} {j + 1}" for j in range(min(len(found.members), ROWS))]
     marked = found.members[names.index(chosen)] if chosen in names else None
     view = _tile(found.second, VIEW)
@@ -51,13 +50,13 @@ def combine_figure(found: Combined, chosen: str = "") -> Sheet:
     sheet.paste(_tile(found.first, ROW - 8), (MARGIN + 26, y))
     draw.text((MARGIN + NAME, y + 16), "p(x1)", INK, canvas.font(TEXT), anchor="lm")
     _numbers(sheet, draw, found.prediction, most, (MARGIN + NUMBERS, y + 6))
-    places = {}
+    places = []
     for j, name in enumerate(names):
         y += ROW
         if name == chosen:
             draw.rectangle((MARGIN - 6, y - 4, MARGIN + WIDTH + 5, y + ROW - 6), MARKED, INK)
         _row(sheet, draw, found, j, most, y)
-        places[name] = (MARGIN - 6, y - 4, WIDTH + 12, ROW - 2)
+        places.append(Place.on(sheet, name, (MARGIN - 6, y - 4, WIDTH + 12, ROW - 2), f"{name}: {found.names[j]}"))
     y = top + last
     heatmap.bar(sheet, draw, (MARGIN + NUMBERS, y), STRIP, heatmap.SIGNED, [f"-{most:g}", "0", f"{most:g}"])
     for value in (-1, 0, 1):
@@ -67,7 +66,7 @@ def combine_figure(found: Combined, chosen: str = "") -> Sheet:
     note = "Cosines: the diamond is this picture's own embedding, grey lines are those of the other pictures of the batch."
     rest = f" {len(names)} of {len(found.members)} combinations are drawn." if len(names) < len(found.members) else ""
     draw.text((MARGIN, y + 38), note + rest, GREY, canvas.font(SMALL))
-    return Sheet(sheet, places)
+    return Drawing(sheet, places=places)
 
 
 def _patches(sheet: Image, draw: ImageDraw, found: Combined, marked: tuple[int, ...] | None, view: Image, top: int) -> None:
@@ -120,20 +119,15 @@ def _numbers(sheet: Image, draw: ImageDraw, values: Tensor, most: float, corner:
     lines = -(-len(values) // STRIP)
     filled = np.zeros(lines * -(-len(values) // lines))
     filled[: len(values)] = values.numpy()
-    colours = heatmap.shade((filled / most + 1) / 2, heatmap.SIGNED).reshape(lines, -1, 3)
+    colours = heatmap.signed(filled, most).reshape(lines, -1, 3)
     sheet.paste(pillow.fromarray(colours).resize((STRIP, 20), pillow.Resampling.NEAREST), corner)
     x, y = corner
     draw.rectangle((x - 1, y - 1, x + STRIP, y + 20), outline=INK)
 
 
 def _tile(view: Tensor, side: int) -> Image:
-    """A view (3, s, s) about `side` pixels wide: every pixel a square of some, or the whole made smaller."""
-    from PIL import Image as pillow
-
-    tile = canvas.pixels(view[None])[0]
-    if tile.shape[1] > side:
-        return pillow.fromarray(tile).resize((side, side), pillow.Resampling.BOX)
-    return canvas.enlarged(tile, side // tile.shape[1])
+    """A view (3, s, s) as a square of `side` pixels."""
+    return canvas.resized(canvas.pixels(view[None])[0], side)
 
 
 def _above(value: float) -> float:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ...data.dataset import ImageSet, load_dataset
+from ...drawing.canvas import Drawing
 from ...methods.mnclglf import MNCLGLF
 from ...recipe.presets import preset
 from ...recipe.recipe import build_method
@@ -47,15 +50,12 @@ class CombineExplorer(shell.Explorer):
         controls = [self.index, self.seed, self.grid, self.combine]
         super().__init__(controls, controls)
 
-    def draw(self) -> shell.Drawing:
+    def draw(self) -> Drawing:
         index, chosen = self.index.value, self.picture.chosen
         self.found = compute.combined(
             self.pictures, self.method, index, self.seed.value, self.grid.value, self.combine.value
         )
-        sheet = figure.combine_figure(self.found, chosen)
+        drawing = figure.combine_figure(self.found, chosen)
         label = self.pictures.classes[int(self.pictures.labels[index])]
         head = f"Picture {index}, {label}, seed {self.seed.value}, through {self.encoder}. "
-        names = dict(zip(sheet.places, self.found.names, strict=False))
-        places = [shell.Place(name, box, f"{name}: {names[name]}") for name, box in sheet.shares().items()]
-        words = head + describe(self.found, chosen)
-        return shell.Drawing(sheet.picture, words, ALT, places)
+        return replace(drawing, words=head + describe(self.found, chosen), alt=ALT)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...core.errors import InputError, unknown
+from ...drawing.canvas import Drawing, apart
 from ...drawing.palette import GREY, INK, class_style
-from ...drawing.plots import LINES, STRONG_FIRST, new_figure, style_axes
+from ...drawing.plots import LINES, STRONG_FIRST, figure_around, style_axes
 from ...results import summary
 from ...results.records import Record, group_by_method
 from ...results.summary import AXES, CURVES, count
@@ -17,7 +18,6 @@ from ...training.recorder import MONITOR, MONITOR_BANK, MONITOR_QUERIES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 WIDE, TALL, LABEL = 9.4, 4.2, 0.235  # inches: a figure, its plot at the least, from one direct label to the next
 
@@ -27,11 +27,11 @@ Style = tuple[str, str, str]  # colour, line style, marker
 
 def learning_curves(
     records: Sequence[Record], measure: str = "knn", against: str = "step", order: Sequence[str] = ()
-) -> tuple[Figure, str]:
+) -> Drawing:
     """One measure of history.jsonl (see `CURVES`) against one of `AXES`: a thin line a seed, a thick one their mean.
 
     Names stand at the lines' ends, with the value there. A method keeps its colour, line and marker when others are left
-    out: its place in `order` decides, by default that among the runs. Returns the figure, and its state in words.
+    out: its place in `order` decides, by default that among the runs.
     """
     if measure not in CURVES:
         raise unknown("curve", measure, CURVES)
@@ -59,9 +59,7 @@ def learning_curves(
         title += f": {first} ends highest" + " of those without labels" * any(labels.values())
     note = f"Thin: a seed; thick: their mean. {summary.facts(kept, _watched(measure))}."
     tall = max(TALL, LABEL * len(ends) + 0.2)
-    plain = new_figure(WIDE, 9.0, title, note)  # how much room title and note take does not depend on the height
-    whole = tall + 0.9 + 9.0 * (1 - plain[2] + plain[1])
-    figure, low, _ = new_figure(WIDE, whole, title, note)
+    figure, low, whole = figure_around(WIDE, tall + 0.9, title, note)
     beside = (0.6 + 0.082 * max(map(len, told.values()))) / WIDE  # room for the names
     axes = figure.add_axes((0.065, low + 0.55 / whole, 0.925 - beside, tall / whole))
     style_axes(axes)
@@ -82,7 +80,7 @@ def learning_curves(
     words += f"At the end, from the highest: {', '.join(told.values())}. "
     words += "Losses are different formulas: compare one with itself over time, not with another's. " * (measure == "loss")
     words += f"No epoch has ended yet: {', '.join(empty)}. " * bool(empty) + summary.unfinished(kept)
-    return figure, f"{words.strip()}\n{note}"
+    return Drawing(figure, f"{words.strip()}\n{note}", "Curves of training, a line a method")
 
 
 def _line(record: Record, measure: str, against: str) -> Line:
@@ -118,25 +116,13 @@ def _names(
     shares = {name: ((x - left) / (right - left), (y - bottom) / (top - bottom)) for name, (x, y) in ends.items()}
     names = sorted(told, key=lambda name: shares[name][1])
     beside = {"transform": axes.transAxes, "clip_on": False}
-    for name, y in zip(names, apart([shares[name][1] for name in names], gap, 0.02, 0.98), strict=True):
+    places = apart([shares[name][1] for name in names], [gap] * len(names), 0.02, 0.98)
+    for name, y in zip(names, places, strict=True):
         colour, dash, marker = styles[name]
         x, end = shares[name]
         axes.plot([x, 1.0, 1.025], [end, end, y], ":", color=GREY, linewidth=0.7, alpha=0.7, zorder=1, **beside)
         axes.plot([1.03, 1.055, 1.08], [y, y, y], dash, color=colour, linewidth=1.9, marker=marker, markevery=[1], **beside)
         axes.text(1.092, y, told[name], transform=axes.transAxes, va="center", fontsize=10, color=INK)
-
-
-def apart(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Places for labels as near as can be (least squares) to those wanted, ascending, `gap` apart, and within bounds."""
-    blocks: list[list[float]] = []  # [sum, count] of what the gaps leave to choose: places that must share one value
-    for i, place in enumerate(wanted):
-        blocks.append([place - i * gap, 1])
-        while len(blocks) > 1 and blocks[-2][0] / blocks[-2][1] >= blocks[-1][0] / blocks[-1][1]:
-            total, count = blocks.pop()
-            blocks[-1] = [blocks[-1][0] + total, blocks[-1][1] + count]
-    most = high - gap * (len(wanted) - 1)
-    free = [max(low, min(most, total / count)) for total, count in blocks for _ in range(int(count))]
-    return [place + i * gap for i, place in enumerate(free)]
 
 
 def _watched(measure: str) -> str:

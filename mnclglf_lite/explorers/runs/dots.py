@@ -4,25 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from statistics import mean
-from typing import TYPE_CHECKING
 
+from ...drawing.canvas import Drawing
 from ...drawing.dotplot import dot_plot
 from ...methods.registry import METHODS, VARIANTS
 from ...results import summary
 from ...results.published import Published, published
 from ...results.records import Record, group_by_method
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 LETTERS = "abcdefgh"  # of sources
 
 
-def accuracy_dots(records: Sequence[Record], measure: str, elsewhere: bool = True) -> tuple[Figure, str]:
+def accuracy_dots(records: Sequence[Record], measure: str, elsewhere: bool = True) -> Drawing:
     """Where runs ended, under one measure (see `summary.measures`): a dot a seed, a bar their mean, baselines as lines.
 
     elsewhere: show what others published for these methods and this image set, as hollow diamonds with a letter for the
-    source; each has a protocol of its own, which the note names. Returns the figure, and its state in words.
+    source; each has a protocol of its own, which the note names.
     """
     rows, accuracy, without = summary.measured(records, measure)
     have = [r for r in records if r not in without]
@@ -48,7 +45,8 @@ def accuracy_dots(records: Sequence[Record], measure: str, elsewhere: bool = Tru
         note += f"\nPublished elsewhere, each under a protocol of its own, so no ranking with ours: {others}. {told}"
     elif elsewhere:
         note += "\nOf these methods nothing is published for this image set under a measure like this one."
-    return figure, f"{words.strip()}\n{note}"
+    alt = "A dot plot: a row a method, a dot a seed, baselines as lines from top to bottom"
+    return Drawing(figure, f"{words.strip()}\n{note}", alt)
 
 
 def _elsewhere(

@@ -1,26 +1,25 @@
-"""One picture, and who stands next to it in each method's eyes: rows of nearest neighbours, raw pixels first.
+"""One image, and what lies next to it in each method's features: rows of nearest neighbours, raw pixels first.
 
-A table of accuracies says how often a method is right; these rows say what it takes for alike.
+A table of accuracies says how often a method is right; these rows show what it takes for alike.
 """
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from ...core.errors import InputError
 from ...data.dataset import ImageSet
 from ...drawing import canvas
-from ...drawing.canvas import MARGIN, SMALL, TEXT, new_canvas
-from ...drawing.palette import AGREE, DISAGREE, GREY, INK
+from ...drawing.canvas import MARGIN, SMALL, TEXT, Drawing, Place, new_canvas
+from ...drawing.palette import GREY, INK
 from ...evaluation import evaluate, layouts
 from ...evaluation.evaluate import extract_features
+from ...evaluation.knn import nearest_neighbours
 from ...evaluation.layouts import NEIGHBOURS
 from ...methods.registry import METHODS
 from ...models.freeze import Encoder
@@ -28,9 +27,6 @@ from ...recipe import flags
 from ...recipe.recipe import Recipe
 from ...results.records import Record, group_by_method
 from ...training.run import load_run
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 TILE = 64  # pixels of the page: a neighbour; the query is twice as wide (ours)
 AGAIN = "runs/again"  # where the command that trains a run once more puts it
@@ -69,7 +65,7 @@ class FeatureSpaces:
         return list(dict.fromkeys([*self._sources, *self._kept]))
 
     def of(self, name: str, runs: Sequence[Record] = ()) -> Tensor | None:
-        """Features (N, D) of unit length under a name; None where nothing is at hand to compute them from."""
+        """Features (N, D) under a name; None where nothing is at hand to compute them from."""
         if name in self._kept:
             return self._kept[name]
         source = self._sources.get(name)
@@ -89,38 +85,31 @@ class FeatureSpaces:
         if len(found) != len(self.pictures):
             raise InputError(f"features of {name}: {len(found)} rows for {len(self.pictures)} pictures; give one row each")
         self.told[name] = f"{found.shape[1]:,} numbers" + (f", {told}" if told else "")
-        self._kept[name] = F.normalize(found, dim=1)
-        return self._kept[name]
+        self._kept[name] = found
+        return found
+
+    def neighbours(self, records: Sequence[Record], query: int, k: int = NEIGHBOURS) -> dict[str, list[int]]:
+        """{method: positions of the query's neighbours, nearest first}: raw pixels, what was given, and those methods of
+        `records` whose weights are at hand."""
+        count, runs = len(self.pictures), group_by_method(records)
+        if not 0 <= query < count:
+            raise InputError(f"there are pictures 0 to {count - 1}; got {query}")
+        k, near = min(k, count - 1), {}
+        for name in dict.fromkeys([*self.given, *runs]):
+            if (space := self.of(name, runs.get(name, ()))) is not None:
+                found = nearest_neighbours(space[[query]], space, k + 1)[1][0].tolist()
+                near[name] = [i for i in found if i != query][:k]  # of many doubles the query may not be among the first
+        return near
 
 
-@dataclass(frozen=True)
-class Strips:
-    """Rows of neighbours of one query, as drawn."""
+def neighbour_rows(
+    spaces: FeatureSpaces, records: Sequence[Record], query: int, near: Mapping[str, list[int]]
+) -> Drawing:  # fmt: skip
+    """The neighbours that `FeatureSpaces.neighbours` found, a row a method, with a place for each, named "row.rank".
 
-    picture: Image
-    words: str
-    near: dict[str, list[int]]  # {method: positions of its neighbours, nearest first}
-    boxes: dict[str, list[tuple[float, float, float, float]]]  # left, top, width, height of each, as shares of the picture
-
-
-def nearest(features: Tensor, query: int, k: int) -> list[int]:
-    """The k rows of features (N, D), of unit length, with the largest cosine to the query's, which is not among them."""
-    similarity = features @ features[query]  # (N, D), (D) -> (N)
-    similarity[query] = -2.0  # below any cosine
-    return similarity.argsort(descending=True, stable=True)[:k].tolist()
-
-
-def neighbour_rows(spaces: FeatureSpaces, records: Sequence[Record], query: int, k: int = NEIGHBOURS) -> Strips:
-    """A row for raw pixels, for what was given, and for those methods of `records` whose weights are at hand.
-
-    Below the rows stands which weights are not; the words say with what command to train one of these methods again.
+    Below the rows stands which methods' weights are not at hand; the words give the command that trains one of them again.
     """
-    pictures = spaces.pictures
-    if not 0 <= query < len(pictures):
-        raise InputError(f"there are pictures 0 to {len(pictures) - 1}; got {query}")
-    k, runs = min(k, len(pictures) - 1), group_by_method(records)
-    found = {name: spaces.of(name, runs.get(name, ())) for name in dict.fromkeys([*spaces.given, *runs])}
-    near = {name: nearest(space, query, k) for name, space in found.items() if space is not None}
+    pictures, runs, k = spaces.pictures, group_by_method(records), len(next(iter(near.values())))
     labels, classes = pictures.labels.tolist(), [str(name) for name in pictures.classes]
     same = {name: sum(labels[i] == labels[query] for i in others) for name, others in near.items()}
     title = f"The {k} nearest to picture {query}, class {classes[labels[query]]}"
@@ -128,14 +117,15 @@ def neighbour_rows(spaces: FeatureSpaces, records: Sequence[Record], query: int,
     words += ", ".join(f"{name} {count} of {k}" for name, count in same.items()) + ". "
     if elsewhere := sorted({r.dataset for r in records if r.name in near} - {pictures.name}):
         words += f"The runs learned on other pictures: {', '.join(elsewhere)}. "
-    hint, missing = "", [name for name in found if name not in near]
+    hint, missing = "", [name for name in runs if name not in near]
     if missing:
         hint = f"No weights at hand for {', '.join(missing)}."
         words += f"{hint} To have {missing[0]}: {again(runs[missing[0]][0])}"
     note = f"{pictures.name}, {pictures.split}, {len(pictures):,} pictures; nearest by cosine of raw features"
     names = {name: (spaces.told[name], f"{same[name]} of {k} agree") for name in near}
-    picture, boxes = _draw(pictures, query, near, names, hint, title, note)
-    return Strips(picture, words.strip(), near, boxes)
+    drawing = _draw(pictures, query, near, names, hint, title, note)
+    alt = "A query image, and rows of its nearest neighbours, a row a method"
+    return replace(drawing, words=f"{words.strip()}\nClick a neighbour to make it the query.", alt=alt)
 
 
 def again(record: Record) -> str:
@@ -143,7 +133,7 @@ def again(record: Record) -> str:
     if record.recipe["method"] not in METHODS:
         return f"its method {record.recipe['method']!r} is not known here; `register_method` it, then train it again."
     out = f"{AGAIN}/{record.folder.resolve().name}"
-    command = shlex.join(["mnclglf-lite", "train", *flags.words(Recipe.from_dict(record.recipe)), "--out", out])
+    command = shlex.join(["mnclglf-lite", "train", *flags.words_of(Recipe.from_dict(record.recipe)), "--out", out])
     cost = f" (it took {record.seconds:,.0f} s)" * bool(record.history)
     return f"{command}{cost}, then give encoders={{{record.name!r}: {out!r}}}."
 
@@ -151,7 +141,7 @@ def again(record: Record) -> str:
 def _draw(
     pictures: ImageSet, query: int, near: Mapping[str, list[int]], names: Mapping[str, tuple[str, str]],
     hint: str, title: str, note: str,
-) -> tuple[Image, dict[str, list[tuple[float, float, float, float]]]]:  # fmt: skip
+) -> Drawing:  # fmt: skip
     """The query at the left, a row a method beside it; `names` has two lines for under a method's name."""
     labels, classes = pictures.labels.tolist(), pictures.classes
     scale, count = max(1, TILE // pictures.side), len(next(iter(near.values())))
@@ -167,23 +157,19 @@ def _draw(
     sheet.paste(canvas.enlarged(tiles[0], 2 * scale), (MARGIN, top))
     draw.rectangle((MARGIN - 1, top - 1, MARGIN + 2 * side, top + 2 * side), outline=INK)
     canvas.centred(draw, (MARGIN + side, top + 2 * side + 5), f"picture {query}: {classes[labels[query]]}", TEXT, INK, left)
-    boxes: dict[str, list[tuple[float, float, float, float]]] = {}
+    places = []
     for row, (name, others) in enumerate(near.items()):
         y = top + row * line
         for i, (text, size) in enumerate(_lines(name, names[name])):
             draw.text((MARGIN + left, y + 4 + 19 * i), text, GREY if i == 1 else INK, canvas.font(size))
         for i, j in enumerate(others):
-            x, same = MARGIN + first + i * step, labels[j] == labels[query]
-            colour = AGREE if same else DISAGREE
-            canvas.frame(draw, (x - 3, y - 3, x + side + 2, y + side + 2), colour, dash=not same)
-            sheet.paste(canvas.enlarged(tiles[1 + row * count + i], scale), (x, y))
-            canvas.badge(draw, (x + side - 15, y + side - 15), colour, same)
-            canvas.centred(draw, (x + side / 2, y + side + 3), str(classes[labels[j]]), SMALL, colour, step)
-            box = (x / sheet.width, y / sheet.height, side / sheet.width, side / sheet.height)
-            boxes.setdefault(name, []).append(box)
+            x, tile = MARGIN + first + i * step, canvas.enlarged(tiles[1 + row * count + i], scale)
+            canvas.neighbour(sheet, draw, (x, y), tile, labels[j] == labels[query], str(classes[labels[j]]), step)
+            label = f"neighbour {i + 1} by {name}: picture {j}, {classes[labels[j]]}; make it the query"
+            places.append(Place.on(sheet, f"{row}.{i}", (x, y, side, side), label))
     for i, text in enumerate(wrapped):
         draw.text((MARGIN, top + rows + i * (TEXT + 5)), text, INK, canvas.font(TEXT))
-    return sheet, boxes
+    return Drawing(sheet, places=places)
 
 
 def _lines(name: str, two: tuple[str, str]) -> list[tuple[str, int]]:

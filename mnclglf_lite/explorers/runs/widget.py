@@ -12,9 +12,10 @@ from torch import Tensor
 
 from ...core.errors import InputError
 from ...data.dataset import ImageSet
+from ...drawing.canvas import Drawing
 from ...results import summary
 from ...results.records import KEPT, Record, group_by_method, groups, load_records
-from ..shell import LAYOUT, WIDE, Drawing, Explorer, Place, choice, slider
+from ..shell import LAYOUT, WIDE, Explorer, choice, slider
 from . import neighbours
 from .curves import learning_curves
 from .dots import accuracy_dots
@@ -97,12 +98,9 @@ class RunComparer(Explorer):
     """
 
     def __init__(
-        self,
-        folder: str | Path = KEPT,
-        pictures: ImageSet | None = None,
-        encoders: Mapping[str, neighbours.Source] | None = None,
-        features: Mapping[str, Tensor] | None = None,
-    ):
+        self, folder: str | Path = KEPT, pictures: ImageSet | None = None,
+        encoders: Mapping[str, neighbours.Source] | None = None, features: Mapping[str, Tensor] | None = None,
+    ):  # fmt: skip
         self.groups = groups(load_records(folder))
         self.spaces = None if pictures is None else FeatureSpaces(pictures, encoders, features)
         self.near: dict[str, list[int]] = {}
@@ -131,23 +129,13 @@ class RunComparer(Explorer):
         if not self.records:
             raise InputError("no method is chosen: tick at least one")
         if self.panel.value == "curves":
-            figure, words = learning_curves(self.records, self.measure.value, self.axis.value, self._names())
-            return Drawing(figure, words, "Curves of training, a line a method")
+            return learning_curves(self.records, self.measure.value, self.axis.value, self._names())
         if self.panel.value == "final dots":
-            figure, words = accuracy_dots(self.records, self.measure.value, self.elsewhere.value)
-            return Drawing(figure, words, "A dot plot: a row a method, a dot a seed, baselines as lines from top to bottom")
+            return accuracy_dots(self.records, self.measure.value, self.elsewhere.value)
         if self.spaces is None:
             raise InputError("neighbours need pictures: RunComparer(..., pictures=load_dataset('toybox').test), for example")
-        shown = neighbour_rows(self.spaces, self.records, self.query.value)
-        self.near = shown.near
-        classes, labels = self.spaces.pictures.classes, self.spaces.pictures.labels
-        places = [
-            Place(f"{row}.{i}", box, f"neighbour {i + 1} by {name}: picture {j}, {classes[labels[j]]}; make it the query")
-            for row, (name, others) in enumerate(shown.near.items())
-            for i, (j, box) in enumerate(zip(others, shown.boxes[name], strict=True))
-        ]
-        words = f"{shown.words}\nPress a neighbour to make it the query."
-        return Drawing(shown.picture, words, "A query picture, and rows of its nearest neighbours, a row a method", places)
+        self.near = self.spaces.neighbours(self.records, self.query.value)
+        return neighbour_rows(self.spaces, self.records, self.query.value, self.near)
 
     def redraw(self, change: Any = None) -> None:
         if change is not None and change["name"] == "chosen":

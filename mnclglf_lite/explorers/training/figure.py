@@ -1,4 +1,4 @@
-"""The training board's picture: the loss with its parts, and what the monitor says of the features, epoch by epoch.
+"""The training board's figure: the loss with its parts, and what the monitor says of the features, epoch by epoch.
 
 Drawn with Pillow, since it is drawn twice a second beside the training itself: a matplotlib figure takes several times as
 long.
@@ -8,39 +8,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...core.text import format_duration
 from ...drawing import canvas
-from ...drawing.canvas import MARGIN, SMALL, TEXT, new_canvas
+from ...drawing.canvas import MARGIN, TEXT, Box, new_canvas
+from ...drawing.linechart import Chart, Line, Ticks, key, ticks
 from ...drawing.palette import AGREE, CLASS_COLOURS, FAINT, GREY, INK
-from ...drawing.strokes import Strokes
 from .progress import ProgressSnapshot
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageDraw import ImageDraw
 
-Points = Sequence[tuple[float, float]]
-
 WIDE, HIGH = 900, 250  # pixels
 LOSS, GAP = 420, 34  # pixels: width of the loss's panel, between panels
-AXIS = 26  # pixels left of an axis, for its numbers
-EDGE = 3  # pixels around a panel's curves, so that dots on its rim are whole
-HEAD = 24  # pixels above a panel's curves
+AXIS = 28  # pixels left of an axis, for its numbers
+HEAD, FOOT = 20, 16  # pixels above a panel's curves, and below them for the numbers of the steps
 PARTS = [CLASS_COLOURS[i] for i in (0, 3, 1, 5, 2)]  # for the parts of a loss, each with dashes of its own
 DASHES = ((9, 4), (3, 3), (14, 3), (5, 7), (2, 5))  # pixels drawn and left out
-
-
-@dataclass(frozen=True)
-class Curve:
-    """A line through points, whole or in dashes; single points are dots."""
-
-    points: Points
-    colour: str
-    dash: tuple[int, int] | None = None
-    dots: bool = False
 
 
 def board(sight: ProgressSnapshot) -> Image:
@@ -50,47 +36,52 @@ def board(sight: ProgressSnapshot) -> Image:
     _progress(draw, sight, top)
     top += 34
     steps = (0.0, float(max(1, sight.total)))
-    labels, curves = _losses(sight)
-    _panel(sheet, draw, (MARGIN, top, LOSS, HIGH), labels, curves, steps, _limits(curves), ends=True)
+    named, means = _losses(sight)
+    used = key(sheet, (MARGIN, top), LOSS, named)
+    lines = [*(line for _, line in named), means]
+    box = (MARGIN, top + used - HEAD + 6, LOSS, HIGH - used + HEAD - 6)
+    _panel(sheet, box, lines, steps, _limits(lines), x_ticks=[(0, "step 0"), (steps[1], f"{steps[1]:,.0f}")])
     width, height = (WIDE - LOSS - 2 * GAP) // 2, (HIGH - GAP + 12) // 2
-    for i, (label, curves, most) in enumerate([*_gauges(sight), _rate(sight)]):
+    for i, (name, lines, most) in enumerate([*_gauges(sight), _rate(sight)]):
         left = MARGIN + LOSS + GAP + (width + GAP) * (i % 2)
         box = (left, top + (height + GAP - 12) * (i // 2), width, height)
-        _panel(sheet, draw, box, [(label, None)], curves, steps, (0.0, 1.08 * most))
+        _panel(sheet, box, lines, steps, (0.0, 1.08 * most), name)
     return _paletted(sheet)
 
 
-def _losses(sight: ProgressSnapshot) -> tuple[list[tuple[str, Curve]], list[Curve]]:
+def _losses(sight: ProgressSnapshot) -> tuple[list[tuple[str, Line]], Line]:
     """The loss and its parts since each look, with their names, and the means of epochs as dots in their middle."""
     named = []
     for i, (name, points) in enumerate(sight.losses.items() if sight.losses else [("loss", [])]):
-        curve = Curve(points, PARTS[(i - 1) % len(PARTS)], DASHES[(i - 1) % len(DASHES)]) if i else Curve(points, INK)
-        named.append((f"{name.removeprefix('loss_')} {_short(sight.now(name))}", curve))
+        colour, dash = (PARTS[(i - 1) % len(PARTS)], DASHES[(i - 1) % len(DASHES)]) if i else (INK, ())
+        named.append((f"{name.removeprefix('loss_')} {_short(sight.now(name))}", Line.through(points, colour, dash=dash)))
     ends = [0, *(row["step"] for row in sight.history)]
     means = [((begin + end) / 2, row["loss"]) for begin, end, row in zip(ends, ends[1:], sight.history, strict=False)]
-    return named, [*(curve for _, curve in named), Curve(means, INK, dots=True)]
+    return named, Line.through(means, width=0, dots=True)
 
 
-def _gauges(sight: ProgressSnapshot) -> list[tuple[str, list[Curve], float]]:
-    """What the monitor says of the features after each epoch, and how far up each axis goes."""
+def _gauges(sight: ProgressSnapshot) -> list[tuple[str, list[Line], float]]:
+    """What the monitor measures of the features after each epoch, and how far up each axis goes."""
     most = f" of {sight.dim}" if sight.dim else ""
     found = []
-    for label, key, factor, unit, least in (
+    for label, column, factor, unit, least in (
         ("kNN", "knn", 100.0, " %", 10.0),
         ("spread", "spread", 1.0, "", 1.0),
         ("effective rank", "rank", 1.0, most, 4.0),
     ):
-        points = [(row["step"], factor * row[key]) for row in sight.history if key in row]
+        points = [(row["step"], factor * row[column]) for row in sight.history if column in row]
         now = f"{label} {_short(points[-1][1])}{unit}" if points else f"{label}: after an epoch"
-        found.append((now, [Curve(points, AGREE, dots=True)], max([least, *(y for _, y in points if math.isfinite(y))])))
+        highest = max([least, *(y for _, y in points if math.isfinite(y))])
+        found.append((now, [Line.through(points, AGREE, dots=True)], highest))
     return found
 
 
-def _rate(sight: ProgressSnapshot) -> tuple[str, list[Curve], float]:
-    """The learning rate: so far a whole line, from here on a broken one."""
+def _rate(sight: ProgressSnapshot) -> tuple[str, list[Line], float]:
+    """The learning rate: solid so far, dashed from here on."""
     done = [point for point in sight.rates if point[0] <= sight.step]
-    curves = [Curve(sight.rates, GREY, (3, 3)), Curve([*done, (sight.step, sight.rate)] if done else [], INK)]
-    return f"learning rate {_short(sight.rate)}", curves, max((y for _, y in sight.rates), default=1.0)
+    so_far = [*done, (sight.step, sight.rate)] if done else []
+    lines = [Line.through(sight.rates, GREY, dash=(3, 3)), Line.through(so_far)]
+    return f"learning rate {_short(sight.rate)}", lines, max((y for _, y in sight.rates), default=1.0)
 
 
 def _paletted(sheet: Image) -> Image:
@@ -124,74 +115,24 @@ def _progress(draw: ImageDraw, sight: ProgressSnapshot, y: float) -> None:
 
 
 def _panel(
-    sheet: Image, draw: ImageDraw, box: tuple[float, float, float, float], labels: Sequence[tuple[str, Curve | None]],
-    curves: Sequence[Curve], x: tuple[float, float], y: tuple[float, float], ends: bool = False,
+    sheet: Image, box: Box, lines: Sequence[Line], x: tuple[float, float], y: tuple[float, float], name: str = "",
+    x_ticks: Ticks = (),
 ) -> None:  # fmt: skip
-    """Curves in a box of left, top, width, height, with words and a sample of each line above."""
+    """A chart in a box, which has room for the numbers at its axes and for the name above."""
     left, top, width, height = (round(v) for v in box)
-    at, row = left, top + 8
-    for text, curve in labels:
-        wide = canvas.font(SMALL if ends else TEXT).getlength(text) + (28 if curve else 0)
-        if at + wide > left + width:
-            at, row = left, row + HEAD - 6
-        if curve:
-            _sample(draw, at, row, curve)
-        draw.text((at + wide, row), text, INK, canvas.font(SMALL if ends else TEXT), anchor="rm")
-        at += wide + 14
-    foot, left, width = 14 if ends else 0, left + AXIS, width - AXIS
-    high = row + HEAD - 8
-    tall = top + height - high - foot
-    strokes = Strokes(width, tall, EDGE)
-    for value in _ticks(*y):
-        strokes.rule(width, tall * (1 - (value - y[0]) / (y[1] - y[0])), FAINT)
-    for curve in curves:
-        points = [(width * (a - x[0]) / (x[1] - x[0]), tall * (1 - (b - y[0]) / (y[1] - y[0]))) for a, b in curve.points
-                  if math.isfinite(b)]  # fmt: skip
-        points = [(a, min(max(b, 0), tall)) for a, b in points]
-        if len(points) > 1 and not (curve.dots and ends):
-            if curve.dash:
-                strokes.broken(points, curve.colour, 1.5, curve.dash)
-            else:
-                strokes.whole(points, curve.colour, 1.5)
-        if curve.dots or len(points) == 1:
-            for a, b in points:
-                strokes.dot((a, b), curve.colour)
-    sheet.paste(strokes.finished(), (left - EDGE, high - EDGE))
-    draw.line((left, high, left, high + tall, left + width, high + tall), GREY)
-    for value in _ticks(*y):
-        level = high + tall * (1 - (value - y[0]) / (y[1] - y[0]))
-        draw.text((left - 5, level), _tick(value), GREY, canvas.font(SMALL - 1), anchor="rm")
-    if ends:
-        draw.text((left, high + tall + 3), "step 0", GREY, canvas.font(SMALL - 1))
-        draw.text((left + width, high + tall + 3), f"{x[1]:,.0f}", GREY, canvas.font(SMALL - 1), anchor="ra")
+    tall = height - HEAD - (FOOT if x_ticks else 0)
+    chart = Chart((left + AXIS, top + HEAD, width - AXIS, tall), x, y)
+    chart.draw(sheet, lines, x_ticks=x_ticks, y_ticks=ticks(*y), name=name)
 
 
-def _sample(draw: ImageDraw, x: float, y: float, curve: Curve) -> None:
-    on, off = curve.dash or (22, 0)
-    for start in range(0, 22, on + off):
-        draw.line((x + start, y, min(x + start + on, x + 22), y), curve.colour, 2)
-
-
-def _limits(curves: Sequence[Curve]) -> tuple[float, float]:
+def _limits(lines: Sequence[Line]) -> tuple[float, float]:
     """From below the least to above the largest, where they are numbers."""
-    values = [b for curve in curves for _, b in curve.points if math.isfinite(b)]
+    values = [y for line in lines for y in line.y if math.isfinite(y)]
     if not values:
         return 0.0, 1.0
     low, high = min(values), max(values)
     room = 0.08 * (high - low) or 0.5
     return low - room, high + room
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    """Two to five round numbers between the limits."""
-    raw = (high - low) / 4
-    unit = 10 ** math.floor(math.log10(raw))
-    step = next(unit * k for k in (1, 2, 5, 10) if unit * k >= raw)
-    return [round(i * step, 10) for i in range(math.ceil(low / step), math.floor(high / step) + 1)]
-
-
-def _tick(value: float) -> str:
-    return f"{value / 1000:g}k" if abs(value) >= 10_000 else f"{value:g}"
 
 
 def _short(value: float | None) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from ...drawing.canvas import Drawing
 from ...training.recorder import CALLBACK_SECONDS
 from ...training.run import Run
-from ..shell import Drawing, Explorer
+from ..shell import Explorer
 from .figure import board
 from .progress import ProgressSnapshot, ProgressTracker, in_words
 
