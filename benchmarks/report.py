@@ -11,7 +11,7 @@ from statistics import mean
 from typing import Any
 
 from benchmarks import page
-from benchmarks.experiments import ablation, glnet_location, sooner, trials
+from benchmarks.experiments import ablation, glnet_location, maps, sooner, trials
 from benchmarks.speed import __main__ as speed
 from benchmarks.speed import augment, embedding_map, explorers, growth, joined_views, notebooks, optimisers
 from benchmarks.timing import ROOT, RUNS
@@ -25,44 +25,38 @@ regression on cached features. All settings were chosen on validation images (th
 the toy box: its settings go back to trials that looked at test images.
 
 """
-MAPS = "python -m benchmarks.experiments.maps"
-COMPARE = "mnclglf-lite compare"
-ABLATION = {name: (title, f"python -m {ablation.__name__} {name}") for name, title in ablation.SECTIONS.items()}
-# What each folder answers, and the commands that fill it (some take --data FOLDER where the images lie elsewhere)
+# What each folder answers, and how it was filled: the flags of `mnclglf-lite compare`, or another command (some take
+# --data FOLDER where the images lie elsewhere)
 COMPARISONS = {
     "toybox": (
         "The toy box, 45 seconds of two cores: eleven methods and MNCLGLF as released, three seeds",
-        f"{COMPARE} --methods all,mnclglf-released --minutes 0.75 --seeds 0,1,2 --split test --out data/runs/toybox\n"
-        f"{MAPS} data/runs/toybox",
+        "--methods all,mnclglf-released --minutes 0.75 --seeds 0,1,2 --split test",
     ),
     "toybox-minute": (
         "The toy box, one minute: MNCLGLF as drawn",
-        f"{COMPARE} --methods mnclglf --minutes 1 --seeds 0,1,2 --split test --out data/runs/toybox-minute\n"
-        f"{MAPS} data/runs/toybox-minute",
+        "--methods mnclglf --minutes 1 --seeds 0,1,2 --split test",
     ),
     "one-minute": (
         "CIFAR-10, one minute of two cores",
-        f"{COMPARE} --dataset cifar10 --methods simclr,moco,mnclglf --minutes 1 --split test --out data/runs/one-minute",
+        "--dataset cifar10 --methods simclr,moco,mnclglf --minutes 1 --split test",
     ),
     "five-minutes": (
         "CIFAR-10, five minutes of two cores, half a minute of them for compiling",
-        f"{COMPARE} --dataset cifar10 --methods simclr,moco,mnclglf --minutes 4.5 --engine compiled --width 48 "
-        "--view-gray-p 0.25 --split test --out data/runs/five-minutes",
+        "--dataset cifar10 --methods simclr,moco,mnclglf --minutes 4.5 --engine compiled --width 48 --view-gray-p 0.25 "
+        "--split test",
     ),
-    "cifar10-slim": ABLATION["family"],
-    **{
-        f"precision-{kind}": (
-            title,
-            f"{COMPARE} --dataset toybox-v1 --methods simclr,mnclglf --precision {kind} --image-views 160000 --seeds 0,1,2 "
-            f"--out data/runs/precision-{kind}",
-        )
-        for kind, title in {
-            "bf16": "bf16 against fp32 on the toy box, version 1, three seeds, evaluated on the hold-out: here bf16",
-            "fp32": "bf16 against fp32: here fp32",
-        }.items()
-    },
-    **{f"ablation/{name}": ABLATION[name] for name in ("choose", "ask", "forms", "long")},
+    "cifar10-slim": (ablation.SECTIONS["family"], f"python -m {ablation.__name__} family"),
+    "precision-bf16": (
+        "bf16 against fp32 on the toy box, version 1, three seeds, evaluated on the hold-out: here bf16",
+        "--dataset toybox-v1 --methods simclr,mnclglf --precision bf16 --image-views 160000 --seeds 0,1,2",
+    ),
+    "precision-fp32": (
+        "bf16 against fp32: here fp32",
+        "--dataset toybox-v1 --methods simclr,mnclglf --precision fp32 --image-views 160000 --seeds 0,1,2",
+    ),
 }
+for _stage in ("choose", "ask", "forms", "long"):
+    COMPARISONS[f"ablation/{_stage}"] = (ablation.SECTIONS[_stage], f"python -m {ablation.__name__} {_stage}")
 RECORDS = {  # in data/runs: what renders them
     "glnet-location.json": glnet_location.render,
     "speed/*.json": speed.render,
@@ -84,7 +78,9 @@ def kept(name: str) -> dict[str, Any]:
 def results() -> str:
     """All of results.md."""
     parts = []
-    for folder, (title, command) in COMPARISONS.items():
+    for folder, (title, how) in COMPARISONS.items():
+        command = how if how.startswith("python") else f"mnclglf-lite compare {how} --out data/runs/{folder}"
+        command += f"\npython -m {maps.__name__} data/runs/{folder}" * (RUNS / folder / "maps.json").exists()
         parts.append(page.section(title, command, compare.table(kept(f"{folder}/compare.json"), markdown=True)))
     parts.append(trials.render(list(trials.kept().values())))
     for pattern, render in RECORDS.items():

@@ -146,18 +146,24 @@ def new_step(
     return Step(run, *random_images(count, 32, device), engine, log)
 
 
+def in_proc(what: str, process: int | str = "self", file: str = "status") -> int | None:
+    """Bytes under a name in a process's file in /proc; None where there is none."""
+    try:
+        lines = Path(f"/proc/{process}/{file}").read_text().splitlines()
+        return next(1024 * int(line.split()[1]) for line in lines if line.startswith(what + ":"))
+    except (OSError, StopIteration, ValueError):
+        return None
+
+
 def resident(what: str = "VmHWM") -> int:
     """Bytes of resident memory of this process: the largest so far ("VmHWM") or now ("VmRSS"). Linux alone knows the second.
 
     The largest is not getrusage's on Linux, where a process starts with that of the one that started it.
     """
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(what))
-    except (OSError, StopIteration):
-        import resource
+    import resource
 
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
+    found = in_proc(what)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss if found is None else found  # bytes on macOS
 
 
 def commit() -> str | None:

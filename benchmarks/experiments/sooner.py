@@ -93,7 +93,7 @@ def paces(splits: Splits, turns: int) -> dict[str, list[float]]:
         rows = {}
         for variant in VARIANTS:
             recipe = recipe_of(variant)
-            spec = {"device": "cpu", "recipe": recipe.to_dict(), "threads": None, "trial_seconds": 2.0, "pictures": path}
+            spec = {"device": "cpu", "recipe": recipe.to_dict(), "threads": None, "trial_seconds": 2.0, "images": path}
             spec |= {"engine": "eager", "compile": False, "workers": None}
             rows[variant] = row = speed_rows.BUILD["ours" if variant.startswith("ours") else "lightly-tuned"](spec)
             if variant.startswith("lightly"):

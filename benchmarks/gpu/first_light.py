@@ -116,7 +116,7 @@ def speed(job: Job) -> None:
         torch.save({"images": images, "labels": labels, "classes": 10}, path := f"{folder}/images.pt")
         for name, workers in {"ours": 0, "bare": 0, "lightly": min(8, cores), "lightly-tuned": cores}.items():
             try:
-                rows[name] = speed_rows.BUILD[name](spec | {"pictures": path, "workers": [0 if pretend else workers]})
+                rows[name] = speed_rows.BUILD[name](spec | {"images": path, "workers": [0 if pretend else workers]})
             except Exception as error:  # no lightly: the others are measured
                 print(f"{name} is left out: {error}")
                 job.keep(**{name: {"left_out": str(error)}})

@@ -44,7 +44,7 @@ TITLES = {
 PEERS = ("lightly", "lightly-tuned", "lightly-fp32", "lightly-fixed", "torchvision")
 ALIKE = ("lightly-fixed", "torchvision")  # the networks of "lightly-tuned": compiled or not as it found faster
 BAR = 1.10  # a whole step may take this many times as long as its bare networks
-PICTURES = 50_000  # as many as CIFAR-10's training files hold
+IMAGES = 50_000  # as many as CIFAR-10's training files hold
 START_SECONDS = 900.0  # that a row may take until it is warm; compiling is in it
 SLOWEST = 40.0  # a block may take this many times as long as it should, and a minute
 PROTOCOL = (
@@ -76,12 +76,12 @@ class Plan:
     ceilings: bool = True
     command: list[str] = field(default_factory=lambda: [sys.executable, "-m", "benchmarks.speed"])
 
-    def spec(self, pictures: Path) -> dict[str, Any]:
+    def spec(self, images: Path) -> dict[str, Any]:
         """What a worker is told."""
         names = ("device", "engine", "compile", "workers", "threads", "warm_steps", "warm_seconds", "trial_seconds")
         return {name: getattr(self, name) for name in (*names, "parity_views", "matrix")} | {
             "recipe": self.recipe.to_dict(),
-            "pictures": str(pictures),
+            "images": str(images),
         }
 
 
@@ -152,12 +152,12 @@ def paths() -> list[str]:
     return [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
 
 
-def pictures_file(images: Tensor, labels: Tensor, classes: int, folder: Path) -> Path:
+def images_file(images: Tensor, labels: Tensor, classes: int, folder: Path) -> Path:
     """The images of all rows in one file, repeated to as many as CIFAR-10 has where there are fewer."""
-    if len(images) < PICTURES:
-        at = torch.arange(PICTURES) % len(images)
+    if len(images) < IMAGES:
+        at = torch.arange(IMAGES) % len(images)
         images, labels = images[at], labels[at]
-    path = folder / "pictures.pt"
+    path = folder / "images.pt"
     torch.save({"images": images.contiguous(), "labels": labels, "classes": classes}, path)
     return path
 
@@ -189,9 +189,9 @@ def step_flops(recipe: Recipe) -> float:
     return (once / few - quadratic * few) * recipe.optim.batch_size + quadratic * recipe.optim.batch_size**2
 
 
-def measure(plan: Plan, pictures: Path, say=print) -> dict[str, Any]:
+def measure(plan: Plan, images: Path, say=print) -> dict[str, Any]:
     """All rows of one recipe, in turn. Rows that fail are named with their reason; the others are measured."""
-    scratch, spec = pictures.parent, plan.spec(pictures)
+    scratch, spec = images.parent, plan.spec(images)
     rows: dict[str, dict[str, Any]] = {name: {"title": TITLES[name], "blocks": []} for name in plan.rows}
     found: dict[str, Any] = {"recipe": plan.recipe.to_dict(), "rows": rows, "states": [state(plan)]}
     workers: dict[str, Worker] = {}
@@ -482,7 +482,7 @@ def main(words: list[str] | None = None) -> int:
     begun = time.perf_counter()
     methods = list(METHODS) if args.methods == "all" else args.methods.split(",")
     if args.sample:  # no peers, so that what the images show costs nothing and says nothing
-        images, labels = timing.random_images(PICTURES, 32, torch.device("cpu"))
+        images, labels = timing.random_images(IMAGES, 32, torch.device("cpu"))
         train = dataset.ImageSet(images, labels, tuple("0123456789"), "random", "train")
     else:
         train = load_dataset("cifar10" if args.data else args.dataset, args.data).train
@@ -500,7 +500,7 @@ def main(words: list[str] | None = None) -> int:
         view, batch = plan.recipe.views.view.size, plan.recipe.optim.batch_size
         print(f"{method}, {args.preset}, batch {batch}, views of {view} pixels, on {args.device}", flush=True)
         with tempfile.TemporaryDirectory(prefix="speed-") as folder:
-            file = pictures_file(train.images, train.labels, len(train.classes), Path(folder))
+            file = images_file(train.images, train.labels, len(train.classes), Path(folder))
             found = measure(plan, file, lambda text: print(text, flush=True))
         result["methods"][method] = found
         bad |= not found["summary"]["rates"] or ("parity" in found and not found["summary"]["parity_holds"])

@@ -29,7 +29,7 @@ from mnclglf_lite.data import toybox
 from mnclglf_lite.views.crops import crop_resize
 from mnclglf_lite.views.view import MEAN, STD, View, ViewParams, render_view, sample_params
 
-BATCH, SIDE, PICTURES = 512, 32, 4096
+BATCH, SIDE, IMAGES = 512, 32, 4096
 VIEW = View()
 CHAINS = ("whole chain", "crop alone")
 
@@ -138,7 +138,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     """Measure both chains, print, write."""
     parser = timing.parser(__doc__, out="augment.json")
     parser.add_argument("--rounds", type=int, default=7, help="blocks of every row (default: 7)")
-    parser.add_argument("--pictures", type=int, default=PICTURES, help=f"in memory (default: {PICTURES})")
+    parser.add_argument("--pictures", type=int, default=IMAGES, help=f"in memory (default: {IMAGES})")
     args = parser.parse_args(argv)
     images = toybox.draw(args.pictures, 0)[0]
     result: dict[str, Any] = {

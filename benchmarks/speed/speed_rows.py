@@ -11,7 +11,6 @@ import contextlib
 import gc
 import json
 import os
-import platform
 import statistics
 import sys
 import time
@@ -26,8 +25,7 @@ from benchmarks import timing
 from benchmarks.speed import ceilings, peers
 from benchmarks.speed.bare import Bare
 from benchmarks.speed.peers import PeerStep, Unavailable
-from mnclglf_lite import __version__
-from mnclglf_lite.core.device import autocast_dtype, describe_device
+from mnclglf_lite.core.device import autocast_dtype
 from mnclglf_lite.data.dataset import batch_order
 from mnclglf_lite.recipe.recipe import Recipe
 from mnclglf_lite.training.run import Run, new_run
@@ -57,7 +55,7 @@ class Row:
 
     def images(self) -> tuple[Tensor, Tensor, int]:
         """uint8 (M, 3, H, W) and labels (M,) on the CPU, and the number of classes."""
-        kept = torch.load(self.spec["pictures"], weights_only=True)
+        kept = torch.load(self.spec["images"], weights_only=True)
         return kept["images"], kept["labels"], kept["classes"]
 
     def timed(self, work: Callable[[], Any], count: int) -> float:
@@ -290,7 +288,7 @@ class Peer(Row):
             times[keep] = self.trial(lambda few=few: [few[i] for i in range(64)], first=1)
         torch.set_num_threads(threads)
         self.told["trials_s"] += time.perf_counter() - entered
-        self.told["trials"]["pictures as (64)"] = {name: round(seconds, 5) for name, seconds in times.items()}
+        self.told["trials"]["images as (64)"] = {name: round(seconds, 5) for name, seconds in times.items()}
         return min(times, key=times.get)
 
     def choose_engine(self, some: tuple[list[Tensor], Tensor]) -> None:
@@ -385,21 +383,12 @@ def family() -> list[int]:
     return found
 
 
-def in_proc(pid: int, file: str, field: str) -> int:
-    """A field in KiB of a process's file in /proc, 0 where there is none."""
-    try:
-        lines = Path(f"/proc/{pid}/{file}").read_text().splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith(field + ":"))
-    except (OSError, StopIteration, ValueError):
-        return 0
-
-
 def memory(device: torch.device) -> dict[str, float]:
     """MiB. `pss`: now, pages that processes share counted once; `peak_rss`: the sum of all peaks, shared pages in each."""
     pids = family()
     found = {
-        "pss": round(sum(in_proc(pid, "smaps_rollup", "Pss") for pid in pids) / 1024, 1),
-        "peak_rss": round(sum(in_proc(pid, "status", "VmHWM") for pid in pids) / 1024, 1),
+        "pss": round(sum(timing.in_proc("Pss", pid, "smaps_rollup") or 0 for pid in pids) / 2**20, 1),
+        "peak_rss": round(sum(timing.in_proc("VmHWM", pid) or 0 for pid in pids) / 2**20, 1),
     }
     if device.type == "cuda":
         found["peak_cuda"] = round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
@@ -448,18 +437,16 @@ def facts(device: torch.device) -> dict[str, Any]:
     """Versions, hardware and the settings that decide speed."""
     import torchvision
 
-    return {
-        "hardware": describe_device(device),
+    told = timing.stamp(device)
+    told["versions"]["torchvision"] = torchvision.__version__
+    told["versions"]["cuda"] = torch.version.cuda if device.type == "cuda" else None
+    return told | {
         "threads": torch.get_num_threads(),
         "cores": os.cpu_count(),
-        "versions": {
-            "python": platform.python_version(), "torch": torch.__version__, "torchvision": torchvision.__version__,
-            "mnclglf_lite": __version__, "cuda": torch.version.cuda if device.type == "cuda" else None,
-        },
         "float32_matmul_precision": torch.get_float32_matmul_precision(),
         "cudnn_allow_tf32": torch.backends.cudnn.allow_tf32,
         "cudnn_benchmark": torch.backends.cudnn.benchmark,
-    }  # fmt: skip
+    }
 
 
 def warm(row: Row) -> dict[str, Any]:
@@ -485,7 +472,7 @@ def serve(name: str, spec: dict[str, Any], say: Callable[[dict[str, Any]], None]
     if spec["threads"]:
         torch.set_num_threads(spec["threads"])
     if name == "parity":
-        images = torch.load(spec["pictures"], weights_only=True)["images"][: spec["parity_views"]]
+        images = torch.load(spec["images"], weights_only=True)["images"][: spec["parity_views"]]
         found = peers.parity(images, Recipe.from_dict(spec["recipe"]).views.view)
         say({"event": "ready", "parity": found, **facts(torch.device("cpu"))})
         return

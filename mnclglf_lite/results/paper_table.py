@@ -79,6 +79,7 @@ def cell(block: dict[str, dict[str, Any]], name: str, key: str, digits: int = 1,
 
 
 def over_simclr(block: dict[str, dict[str, Any]], name: str) -> str:
+    """Linear accuracy over SimCLR's of the same block; a dash where one of them has not been run."""
     return f"{block[name]['linear'] / block['simclr']['linear']:.3f}" if {name, "simclr"} <= block.keys() else "-"
 
 

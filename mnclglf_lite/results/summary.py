@@ -75,7 +75,7 @@ def measured(records: Sequence[Record], measure: str) -> tuple[dict[str, list[fl
     if not have:
         if known := measures(records):
             raise unknown("measure of these runs", measure, known)
-        raise InputError(f"none of these runs is evaluated: `mnclglf-lite evaluate {records[0].folder}` does it for one")
+        raise InputError(f"no run here is evaluated yet: `mnclglf-lite evaluate {records[0].folder}` does it for one")
     ways = {tuple(r.result[key] for key in ("dataset", "on", "queries", "bank")): r for r in have}
     if len(ways) > 1:
         told = "; ".join(f"{r.name} seed {r.seed} {evaluated_on(r.result)}" for r in ways.values())

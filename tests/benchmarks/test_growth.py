@@ -43,7 +43,7 @@ def test_views_grow_by_area_and_sizes_stop_where_time_does(tmp_path):
 
 
 def test_memory_on_a_cpu_is_that_of_a_fresh_process():
-    """It grows with the set, by about the bytes of its pictures, and does not see what this process holds."""
+    """It grows with the set, by about the bytes of its images, and does not see what this process holds."""
     held = torch.ones(2**30, dtype=torch.uint8)  # several times what the point needs, on any allocator
     words = growth.parser().parse_args(["--dry", "--device", "cpu"])
     small, large = (growth.held_apart(growth.row_of("images"), size, words) for size in (1000, 41_000))

@@ -66,8 +66,8 @@ def measured(tmp_path_factory):
     images = torch.randint(0, 256, (64, 3, 16, 16), dtype=torch.uint8)
     said = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(speed, "PICTURES", 64)
-        path = speed.pictures_file(images, torch.arange(64) % 4, 4, folder)
+        patch.setattr(speed, "IMAGES", 64)
+        path = speed.images_file(images, torch.arange(64) % 4, 4, folder)
         found = speed.measure(plan, path, said.append)
     return found, said
 
@@ -107,7 +107,7 @@ def test_a_row_that_cannot_be_had_says_why_and_spoils_nothing(monkeypatch, tmp_p
     plan = speed.Plan(tiny("simclr", view=VIEW), ["ours", "ours-captured", "bare"], rounds=3, seconds=0.02, parts=0,
                       ceilings=False, parity_views=0, command=[sys.executable, "-c", code])  # fmt: skip
     said = []
-    found = speed.measure(plan, tmp_path / "pictures.pt", said.append)
+    found = speed.measure(plan, tmp_path / "images.pt", said.append)
     assert "CUDA" in found["rows"]["ours-captured"]["skipped"] and "died" in found["rows"]["bare"]["skipped"]
     assert any("ours, captured: skipped" in line for line in said)
     assert list(found["summary"]["rates"]) == ["ours"] and len(found["rows"]["ours"]["blocks"]) == 3
@@ -154,7 +154,7 @@ def test_a_process_that_fails_or_hangs_is_a_reason(code, reason, tmp_path):
 def test_a_missing_package_is_a_reason(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "lightly", None)
     monkeypatch.setitem(sys.modules, "torchvision.transforms.v2", None)
-    path = speed.pictures_file(torch.zeros(8, 3, 16, 16, dtype=torch.uint8), torch.zeros(8).long(), 4, tmp_path)
+    path = speed.images_file(torch.zeros(8, 3, 16, 16, dtype=torch.uint8), torch.zeros(8).long(), 4, tmp_path)
     spec = speed.Plan(tiny("simclr", view=VIEW), []).spec(path)
     with pytest.raises(peers.Unavailable, match="CUDA alone"):
         speed_rows.BUILD["ours-captured"](spec)
