@@ -181,7 +181,7 @@ def centred(draw: ImageDraw, top: tuple[float, float], text: str, size: int, col
 
 
 def frame(draw: ImageDraw, box: tuple[float, float, float, float], colour: str, dash: bool, edge: str = "") -> None:
-    """A frame two pixels wide, whole or broken; an edge in another colour makes it show on any picture."""
+    """A frame two pixels wide, solid or dashed; an edge in another colour makes it show on any image."""
     x0, y0, x1, y1 = (round(v) for v in box)
     if edge:
         draw.rectangle((x0 - 1, y0 - 1, x1 + 1, y1 + 1), outline=edge)

@@ -1,7 +1,7 @@
-"""What every explorer is: controls, a picture, and the picture's state in words.
+"""What every explorer is: controls, a figure, and the figure's state in words.
 
 An explorer holds no computation. It reads its controls, calls pure functions (`figure.py` and its neighbours), and shows
-what comes back. It works without a network; a saved notebook keeps the picture, since widgets are not saved.
+what comes back. It works without a network; a saved notebook keeps the figure, since widgets are not saved.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def asset(name: str) -> str:
 
 
 class Picture(anywidget.AnyWidget):
-    """PNG bytes with words below, and places on it that can be pressed."""
+    """PNG bytes with words below, and places on it that can be clicked."""
 
     _esm = asset("picture.js")
     _css = asset("picture.css")
@@ -38,7 +38,7 @@ class Picture(anywidget.AnyWidget):
     words = traitlets.Unicode().tag(sync=True)
     problem = traitlets.Unicode().tag(sync=True)  # what cannot be, shown in place of the words; "" if all is well
     places = traitlets.List().tag(sync=True)
-    chosen = traitlets.Unicode().tag(sync=True)  # name of the place that was pressed last
+    chosen = traitlets.Unicode().tag(sync=True)  # name of the place that was clicked last
 
     def show(self, drawing: Drawing) -> None:
         """One message to the page, whatever changed."""
@@ -49,11 +49,11 @@ class Picture(anywidget.AnyWidget):
 
 
 class Explorer(ipywidgets.VBox):
-    """Controls above, picture and words below. A subclass makes its controls, then calls this, and says what to `draw`.
+    """Controls above, figure and words below. A subclass makes its controls, then calls this, and says what to `draw`.
 
     Args:
         rows: controls, or boxes of them, from top to bottom.
-        controls: those whose value, when it changes, draws the picture anew.
+        controls: those whose value, when it changes, draws the figure anew.
     """
 
     def __init__(self, rows: Sequence[ipywidgets.Widget], controls: Sequence[ipywidgets.Widget]):
@@ -66,11 +66,11 @@ class Explorer(ipywidgets.VBox):
         self.picture.observe(self.redraw, "chosen")
 
     def draw(self) -> Drawing:
-        """The picture and the words for the controls as they are."""
+        """The figure and the words for the controls as they are."""
         raise NotImplementedError
 
     def redraw(self, change: Any = None) -> None:
-        """Draw anew. What cannot be is said below the last picture that could."""
+        """Draw anew. What cannot be is said below the last figure that could."""
         try:
             self.picture.show(self.draw())
         except InputError as error:
@@ -85,7 +85,7 @@ class Explorer(ipywidgets.VBox):
 
     @property
     def chosen(self) -> str:
-        """The name of the place on the picture that was pressed last; "" before."""
+        """The name of the place on the figure that was clicked last; "" before."""
         return self.picture.chosen
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
@@ -93,7 +93,7 @@ class Explorer(ipywidgets.VBox):
 
 
 def with_picture(bundle: dict[str, Any], png: bytes, words: str, width: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What IPython shows of a widget, with a picture for where widgets are not live: GitHub, exports, a saved notebook."""
+    """What IPython shows of a widget, with a figure for where widgets are not live: GitHub, exports, a saved notebook."""
     data, metadata = canvas.mimebundle(png, width, words)
     return {**bundle, **data}, metadata
 
@@ -123,6 +123,11 @@ def log_slider(name: str, value: float, least: float, most: float) -> ipywidgets
     return ipywidgets.FloatLogSlider(
         value=value, min=low, max=high, step=0.05, description=name, readout_format=".2g", style=WIDE, layout=LAYOUT
     )
+
+
+def steps_slider(name: str, options: Sequence[int], value: int) -> ipywidgets.SelectionSlider:
+    """One of several numbers, in order."""
+    return ipywidgets.SelectionSlider(options=options, value=value, description=name, style=WIDE, layout=LAYOUT)
 
 
 def choice(name: str, options: Sequence[Any], value: Any) -> ipywidgets.Dropdown:

@@ -130,68 +130,54 @@ def test_pictures_may_be_few_and_tiny():
     assert explorer.graph.pictures == 2 and explorer.which.max == 1
 
 
-CELLS = (
-    "from mnclglf_lite.explorers import NetworkDiagram",
-    "explorer = NetworkDiagram('simsiam')\nexplorer",
-)
-
-
 @needs_browser()
 def test_in_jupyterlab_by_mouse_and_by_keyboard(browser, lab):
     from playwright.sync_api import expect
 
-    write_notebook(lab.folder / "networks.ipynb", *CELLS)
+    cells = ("from mnclglf_lite.explorers import NetworkDiagram", "explorer = NetworkDiagram('simsiam')\nexplorer")
+    write_notebook(lab.folder / "networks.ipynb", *cells)
     page = lab.open(browser, "networks.ipynb")
     frame = page.locator(".mnclglf-picture")
     img, words = frame.locator("img"), frame.locator(".words")
     expect(words).to_contain_text("simsiam: 2 views of each of 32 pictures")
 
-    def changes(act, text, picture=True):
+    def changes(act, text="", picture=True):
         src = img.get_attribute("src")
         act()
         expect(words).to_contain_text(text)
         if picture:
             expect(img).not_to_have_attribute("src", src)
 
+    def value(of):
+        return lab.python("networks.ipynb", f"explorer.{of}")
+
+    def click_track(number, share):
+        track = page.locator(".noUi-target").nth(number).bounding_box()
+        page.mouse.click(track["x"] + share * track["width"], track["y"] + track["height"] / 2)
+
     method, shown = (page.get_by_label(name, exact=True).locator("visible=true") for name in ("method", "show"))
-    changes(lambda: method.select_option("byol"), "momentum_backbone follows backbone, of itself it keeps 0.9")
-    assert lab.python("networks.ipynb", "explorer.method.value") == "'byol'"
-    method.focus()
-    changes(lambda: page.keyboard.press("ArrowDown"), "nnclr: 2 views of each")
-    assert lab.python("networks.ipynb", "explorer.graph.recipe.method.name") == "'nnclr'"
+    changes(lambda: method.select_option("byol"), "momentum_backbone follows backbone")
+    assert value("method.value") == "'byol'"
+    changes(lambda: method.press("ArrowDown"), "nnclr: 2 views of each")
+    assert value("graph.recipe.method.name") == "'nnclr'"
     shot = frame.screenshot()
-    src = img.get_attribute("src")
-    shown.select_option("ways without")
-    expect(img).not_to_have_attribute("src", src)
+    changes(lambda: shown.select_option("ways without"))
     assert frame.screenshot() != shot
-    shown.focus()
-    src = img.get_attribute("src")
-    page.keyboard.press("ArrowUp")
-    expect(img).not_to_have_attribute("src", src)
-    assert lab.python("networks.ipynb", "explorer.shown.value") == "'ways a gradient goes'"
+    changes(lambda: shown.press("ArrowUp"))
+    assert value("shown.value") == "'ways a gradient goes'"
 
     which, share = (page.get_by_role("slider").nth(i) for i in (0, 1))
-    which.focus()
-    src = img.get_attribute("src")
-    page.keyboard.press("ArrowRight")
-    expect(img).not_to_have_attribute("src", src)
-    assert lab.python("networks.ipynb", "explorer.which.value") == "1"
-    src = img.get_attribute("src")
-    track = page.locator(".noUi-target").nth(0).bounding_box()
-    page.mouse.click(track["x"] + 0.7 * track["width"], track["y"] + track["height"] / 2)
-    expect(img).not_to_have_attribute("src", src)
-    assert int(lab.python("networks.ipynb", "explorer.which.value")) > 10
-    share.focus()
-    changes(lambda: page.keyboard.press("ArrowRight"), "11% of the run done", picture=False)
-    track = page.locator(".noUi-target").nth(1).bounding_box()
-    page.mouse.click(track["x"] + 0.5 * track["width"], track["y"] + track["height"] / 2)
+    changes(lambda: which.press("ArrowRight"))
+    assert value("which.value") == "1"
+    changes(lambda: click_track(0, 0.7))
+    assert int(value("which.value")) > 10
+    changes(lambda: share.press("ArrowRight"), "11% of the run done", picture=False)
+    click_track(1, 0.5)
     expect(words).not_to_contain_text("11% of the run done")
 
-    changes(
-        lambda: frame.get_by_role("button", name="n1 (queue, call 1)").click(), "Looking at n1 (queue, call 1), made of z1"
-    )
-    assert lab.python("networks.ipynb", "explorer.chosen") == "'queue 1'"
-    frame.get_by_role("button", name="p2 (predictor, call 2)").focus()
-    changes(lambda: page.keyboard.press("Enter"), "Looking at p2 (predictor, call 2), made of z2")
-    expect(frame.get_by_role("button", name="p2 (predictor, call 2)")).to_have_attribute("aria-pressed", "true")
+    changes(frame.get_by_role("button", name="n1 (queue, call 1)").click, "Looking at n1 (queue, call 1), made of z1")
+    assert value("chosen") == "'queue 1'"
+    second = frame.get_by_role("button", name="p2 (predictor, call 2)")
+    changes(lambda: second.press("Enter"), "Looking at p2 (predictor, call 2), made of z2")
+    expect(second).to_have_attribute("aria-pressed", "true")
     assert page.left == [] and page.errors == []

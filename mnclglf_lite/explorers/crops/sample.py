@@ -111,8 +111,7 @@ def _render_first(picture: Tensor, kinds: list[View], draws: list[ViewParams]) -
         columns = {f.name: [getattr(row, f.name) for row in rows] for f in dataclasses.fields(ViewParams)}
         joined = {name: torch.cat(values) for name, values in columns.items() if name != "balanced"}
         batch = picture.expand(len(places), -1, -1, -1)
-        for i, view in zip(
-            places, render_view(batch, kind, ViewParams(**joined, balanced=False), normalise=False), strict=True
-        ):
+        views = render_view(batch, kind, ViewParams(**joined, balanced=False), normalise=False)
+        for i, view in zip(places, views, strict=True):
             made[i] = view[None]
     return made

@@ -45,10 +45,5 @@ def curves(name: str, batch: Batch, second: float | None = None) -> Curves | Non
         return None
     temperatures = torch.logspace(*torch.tensor([LOWEST, HIGHEST], dtype=torch.float64).log10().tolist(), POINTS).tolist()
     tables = [loss_table(name, batch, temperature, second) for temperature in temperatures]
-    return Curves(
-        temperatures,
-        [table.value for table in tables],
-        [table.level for table in tables],
-        [table.best for table in tables],
-        [float(carriers(table).double().mean()) for table in tables],
-    )
+    rows = [(table.value, table.level, table.best, float(carriers(table).double().mean())) for table in tables]
+    return Curves(temperatures, *map(list, zip(*rows, strict=True)))

@@ -8,7 +8,7 @@ import ipywidgets
 
 from ...core.errors import InputError, unknown
 from ...drawing.canvas import Drawing
-from ..shell import LAYOUT, WIDE, Explorer, choice, log_slider, slider
+from ..shell import Explorer, choice, log_slider, slider, steps_slider
 from .batch import QUEUE_MOST, Batch, drawn
 from .figure import similarity_figure
 from .pairs import LOSSES, SECOND, WITH_QUEUE, Table, loss_table
@@ -28,7 +28,7 @@ class LossExplorer(Explorer):
     Attributes:
         table: the `pairs.Table` behind the picture: similarities, softmax, gradient (R, C), value and bounds.
         batch: the `batch.Batch` that is looked at.
-        chosen: the anchor that was pressed last, such as "C1"; its row is shown with numbers.
+        chosen: the anchor that was clicked last, such as "C1"; its row is shown with numbers.
 
     Example:
         explorer = LossExplorer(temperature=1.0)
@@ -50,9 +50,7 @@ class LossExplorer(Explorer):
             "soft_cross_entropy": log_slider(*SECOND["soft_cross_entropy"], LOWEST, HIGHEST),
             "distillation_kl": slider(*SECOND["distillation_kl"], 0.5, 10.0, 0.5),
         }
-        self.queue = ipywidgets.SelectionSlider(
-            options=sizes, value=min(16, entries), description="queue size", style=WIDE, layout=LAYOUT
-        )
+        self.queue = steps_slider("queue size", sizes, min(16, entries))
         self.alignment = slider("alignment of views", 0.6, 0.0, 1.0, 0.05, "cosine of a picture's two views, about")
         self.sameness = slider("sameness of pictures", 0.2, 0.0, 1.0, 0.05, "cosine of different pictures, about")
         self.draw_number = slider("draw", 0, 0, 20, 1, "other embeddings of the same kind")

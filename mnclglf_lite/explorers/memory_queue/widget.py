@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ...data.dataset import ImageSet
 from ...drawing.canvas import Drawing
-from ..shell import LAYOUT, WIDE, Explorer, slider
+from ..shell import Explorer, slider, steps_slider
 from .figure import queue_figure
 from .replay import Moment, QueueStory
 
@@ -28,7 +28,7 @@ class QueueExplorer(Explorer):
     Attributes:
         moment: the `replay.Moment` that is shown: neighbours, what fills the queue, agreement of the coming batch.
         story: the `replay.QueueStory` behind it; `story.queue(size, pushed)` is the `memory_queue.Queue` itself.
-        chosen: "query 3" when the fourth query was pressed last.
+        chosen: "query 3" when the fourth query was clicked last.
 
     Example:
         toys = load_dataset("toybox").test
@@ -39,9 +39,7 @@ class QueueExplorer(Explorer):
         self.story = QueueStory(features, pictures, batch, seed)
         sizes = self.story.sizes
         self.pushed = slider("batches pushed", 0, 0, self.story.steps - 1, 1)
-        self.size = ipywidgets.SelectionSlider(
-            options=sizes, value=sizes[len(sizes) // 2], description="queue size", style=WIDE, layout=LAYOUT
-        )
+        self.size = steps_slider("queue size", sizes, sizes[len(sizes) // 2])
         controls = [self.pushed, self.size]
         super().__init__([ipywidgets.Box(controls, layout=ipywidgets.Layout(flex_flow="row wrap"))], controls)
 

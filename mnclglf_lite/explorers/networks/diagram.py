@@ -16,11 +16,11 @@ from ...core.errors import InputError, unknown
 from ...drawing import canvas
 from ...drawing.canvas import MARGIN, SMALL, TEXT, Drawing, Place, new_canvas
 from ...drawing.palette import AGREE, DISAGREE, GREY, INK
-from ...drawing.strokes import DASH, FILLS, Point, Strokes, dashes
+from ...drawing.strokes import DASH, FILLS, Point, Rect, Strokes, dashes
 from ...views.view import denormalise
 from . import layout
 from .graph import Edge, Graph, Node
-from .layout import PAD, Piece, Places, Rect
+from .layout import PAD, Piece, Places
 from .words import name
 
 if TYPE_CHECKING:

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from itertools import groupby, pairwise
 
 from ...drawing.canvas import apart
+from ...drawing.strokes import Rect
 
 ORDER_SWEEPS = 12  # forth and back (ours: the pictures no longer change)
 SLOT = 12  # pixels of height for a line that passes a column
@@ -113,7 +114,7 @@ def _by_lane(row: list[Item], wish: dict[int, float]) -> list[Item]:
     return [item for members in groups for item in members]
 
 
-# --- Where the boxes of a graph go: in columns from left to right, so that ways are short and cross as little as can be.
+# ---- the heights, and everything in pixels
 
 SWEEPS = 24  # through all columns, for the heights (ours: the pictures no longer change)
 GAP, LANE_GAP = 8, 20  # pixels: between boxes of a lane, between lanes
@@ -121,7 +122,6 @@ GUTTER, LINE = (38, 96), 2  # between columns, at least and at most, and what a 
 PAD = 7  # pixels around the boxes of a lane
 
 Way = tuple[str, str]
-Rect = tuple[float, float, float, float]  # left, top, right, bottom
 
 
 @dataclass(frozen=True)

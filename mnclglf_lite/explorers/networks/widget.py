@@ -73,7 +73,7 @@ class NetworkDiagram(Explorer):
         return self.graphs[key]
 
     def draw(self) -> Drawing:
-        """The diagram, and the tensor behind the box that was pressed last, if this method has it."""
+        """The diagram, and the tensor behind the box that was clicked last, if this method has it."""
         graph = self.graph
         title = graph.recipe.method.name if self.method.value == MINE else self.method.value
         chosen = self.chosen if self.chosen in graph.nodes else ""

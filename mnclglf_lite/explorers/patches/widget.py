@@ -23,7 +23,7 @@ class CombineExplorer(shell.Explorer):
         method: of mnclglf, or a run of it; the quick preset's, untrained, if none is given. It is left as it is.
         picture: position of the picture that is shown first.
 
-    `explorer.found` is a `compute.Combined`: patches, members, embeddings (C, D), cosines (C, N). Press a
+    `explorer.found` is a `compute.Combined`: patches, members, embeddings (C, D), cosines (C, N). Click a
     combination, or Tab to it and Enter, and its patches are outlined.
 
         before, after = CombineExplorer(splits.test), CombineExplorer(splits.test, run)

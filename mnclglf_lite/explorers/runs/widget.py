@@ -89,7 +89,7 @@ class RunComparer(Explorer):
         features: {method: float tensor (N, D)}, where they are computed already.
 
     `group`, `methods`, `panel`, `measure`, `axis`, `elsewhere` and `query` are the controls, each with a `value`.
-    `records` are the runs that are shown, `near` the neighbours in the picture: {method: positions, nearest first}. Pressing
+    `records` are the runs that are shown, `near` the neighbours in the picture: {method: positions, nearest first}. Clicking
     a neighbour makes it the query.
 
         comparer = RunComparer(pictures=load_dataset("toybox").test, encoders={"simclr": run.backbone})
@@ -179,7 +179,7 @@ class RunComparer(Explorer):
             control.layout.display = None if self.panel.value in panels else "none"
 
     def _walk(self, place: str) -> None:
-        """The neighbour that was pressed becomes the query; the same place may be pressed again."""
+        """The neighbour that was clicked becomes the query; the same place may be clicked again."""
         if place:
             row, i = map(int, place.split("."))
             self.picture.chosen = ""
