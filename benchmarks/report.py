@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from benchmarks import page
+from benchmarks import page, timing
 from benchmarks.experiments import ablation, glnet_location, maps, sooner, trials
 from benchmarks.speed import __main__ as speed
 from benchmarks.speed import augment, embedding_map, explorers, growth, joined_views, notebooks, optimisers
@@ -161,6 +161,7 @@ def marked() -> list[tuple[Path, str, str]]:
 
 
 def main() -> None:
+    timing.parser(__doc__).parse_args()
     (ROOT / "benchmarks" / "results.md").write_text(results())
     for path, begin, text in marked():
         before, rest = path.read_text().split(begin)
@@ -169,4 +170,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    timing.program(main, "report")

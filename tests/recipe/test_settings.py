@@ -293,3 +293,18 @@ def test_a_resumed_run_may_differ_in_nothing_that_it_reads(toys, tmp_path):
     assert (
         isinstance(toys, Splits) and build_method(tiny("simclr"), 10).config.temperature == tiny("simclr").method.temperature
     )
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_variant_is_its_method_with_one_thing_changed(name):
+    method, changes = variant(name)
+    assert method in METHODS and name not in METHODS and len(changes) == 1
+    for plain in (preset(key, method, dataset) for key in presets_of(method) for dataset in ("toybox", "cifar10")):
+        if plain.differences(plain.replace(**changes)) == []:
+            assert not plain.method.local_gradient and name == "mnclglf-released"  # `as_released` is so already
+
+
+def test_names_of_methods_stand_for_themselves_and_unknown_ones_are_refused():
+    assert [variant(name) for name in METHODS] == [(name, {}) for name in METHODS]
+    with pytest.raises(InputError, match="unknown method 'mnclglf-relased': did you mean 'mnclglf-released'"):
+        variant("mnclglf-relased")

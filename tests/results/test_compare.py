@@ -13,8 +13,7 @@ from mnclglf_lite.core.errors import InputError
 from mnclglf_lite.core.text import short_count
 from mnclglf_lite.drawing import canvas
 from mnclglf_lite.evaluation import evaluate
-from mnclglf_lite.methods.registry import METHODS, VARIANTS, variant
-from mnclglf_lite.recipe.presets import preset, presets_of
+from mnclglf_lite.methods.registry import variant
 from mnclglf_lite.results import compare
 
 NAMES = ("simclr", "mnclglf-released", "supervised")
@@ -95,24 +94,6 @@ def test_what_was_measured_is_not_measured_again_and_what_changed_is(compared, t
         for run, kept in zip(again["rows"][name]["runs"], entry["runs"], strict=True):
             clock = {"seconds": 0, "image_views_per_second": 0}  # of measuring; and a rate from seconds that are rounded
             assert run.keys() == kept.keys() and run | clock == kept | clock
-
-
-# --- variants ---
-
-
-@pytest.mark.parametrize("name", VARIANTS)
-def test_a_variant_is_its_method_with_one_thing_changed(name):
-    method, changes = variant(name)
-    assert method in METHODS and name not in METHODS and len(changes) == 1
-    for plain in (preset(key, method, dataset) for key in presets_of(method) for dataset in ("toybox", "cifar10")):
-        if plain.differences(plain.replace(**changes)) == []:
-            assert not plain.method.local_gradient and name == "mnclglf-released"  # `as_released` is so already
-
-
-def test_names_of_methods_stand_for_themselves_and_unknown_ones_are_refused():
-    assert [variant(name) for name in METHODS] == [(name, {}) for name in METHODS]
-    with pytest.raises(InputError, match="unknown method 'mnclglf-relased': did you mean 'mnclglf-released'"):
-        variant("mnclglf-relased")
 
 
 # --- the table ---
