@@ -27,7 +27,7 @@ from ..training.first_layer import with_data_start
 from ..training.prepare import check_recipe
 from ..training.run import new_run
 from .published import published
-from .records import budget_of, find_recipe, uses_labels
+from .records import PACKED, uses_labels
 from .summary import budget_in_words, evaluated_on
 
 if TYPE_CHECKING:
@@ -149,18 +149,21 @@ def measured(folder: Path, recipe: Recipe, splits: dataset.Splits, split: str) -
 
 
 def check_same(out: Path, recipes: dict[str, Recipe], seeds: list[int], budget: dict[str, Any]) -> None:
-    """Refuse a folder whose runs were sized in another way, or made with another recipe."""
-    if (there := budget_of(out)) and there != budget:
+    """Refuse a folder whose runs were sized in another way or made with another recipe, and one of packed records."""
+    if (out / PACKED).exists():  # their results stand in compare.json alone, which would be written anew
+        raise InputError(f"{out} holds records ({PACKED}), which are kept as they are; give another --out, or move it away")
+    path = out / "budget.json"
+    if path.exists() and (there := json.loads(path.read_text())) != budget:
         raise InputError(f"the runs in {out} have another budget ({there}, asked for now: {budget}); give another --out")
     for name, recipe in recipes.items():
         for seed in seeds:
-            folder = folder_of(out, name, seed)
-            if (found := find_recipe(folder)) is None:
+            path = folder_of(out, name, seed) / "recipe.json"
+            if not path.exists():
                 continue
-            asked, kept = recipe.replace(seed=seed), Recipe.from_dict(found)
+            asked, kept = recipe.replace(seed=seed), Recipe.from_dict(json.loads(path.read_text()))
             if budget["minutes"] is not None:
                 asked = asked.replace(steps=kept.optim.steps)  # calibrated when the run was begun
-            check_recipe(folder, kept, asked)
+            check_recipe(path.parent, kept, asked)
 
 
 def cell(values: list[float]) -> str:

@@ -98,25 +98,15 @@ def load_records(folder: str | Path = KEPT) -> list[Record]:
 def recipe_of_record(path: str | Path) -> dict[str, Any]:
     """The recipe of one run as it was written down: of its folder, or of the packed run that would have this folder."""
     folder = Path(path).expanduser()
-    if (found := find_recipe(folder)) is not None:
-        return found
-    there = {path.parent for path in folder.parent.glob("*/recipe.json")} | _packed(folder.parent / PACKED).keys()
+    if (folder / "recipe.json").is_file():
+        return _json(folder / "recipe.json")
+    packed = _packed(folder.parent / PACKED)
+    if folder in packed:
+        return packed[folder].recipe
+    there = {path.parent for path in folder.parent.glob("*/recipe.json")} | packed.keys()
     if not there:
         raise InputError(f"there is no run {folder}: give a folder with recipe.json, or the name of a run in {PACKED}")
     raise unknown(f"run in {folder.parent}", folder.name, sorted(run.name for run in there))
-
-
-def find_recipe(folder: Path) -> dict[str, Any] | None:
-    """The same, or None where there is no such run."""
-    if (folder / "recipe.json").is_file():
-        return _json(folder / "recipe.json")
-    packed = _packed(folder.parent / PACKED).get(folder)
-    return packed.recipe if packed else None
-
-
-def budget_of(folder: Path) -> dict[str, Any]:
-    """What the runs of a comparison were given alike: {"minutes": ..., "image_views": ...}; {} where there is none."""
-    return _comparison(folder).budget
 
 
 def uses_labels(recipe: dict[str, Any]) -> bool:

@@ -33,12 +33,8 @@ def test_a_packed_comparison_reads_the_same(folder):
     assert files(folder) == ["compare.json", "runs.jsonl", "simclr-seed1/checkpoint.pt"]
     lines = {line["name"]: line for line in map(json.loads, (folder / "runs.jsonl").open())}
     assert [name for name, line in lines.items() if "result" in line] == ["moco-seed0"]
-    recipe, budget = tiny("simclr", steps=30), {"minutes": None, "image_views": 960}
-    compare.check_same(folder, {"simclr": recipe}, [0, 1, 2], budget)
-    with pytest.raises(InputError, match="another budget"):
-        compare.check_same(folder, {"simclr": recipe}, [0], budget | {"image_views": 900})
-    with pytest.raises(InputError, match="another recipe"):
-        compare.check_same(folder, {"simclr": recipe.replace(temperature=0.9)}, [0], budget)
+    with pytest.raises(InputError, match="holds records"):  # a comparison there would write compare.json anew
+        compare.check_same(folder, {"simclr": tiny("simclr", steps=30)}, [0], {"minutes": None, "image_views": 960})
 
 
 def test_what_is_made_anew_takes_the_place_of_its_line(folder):
