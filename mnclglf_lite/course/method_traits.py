@@ -36,26 +36,26 @@ NOTICED = 1e-3  # relative change of a gradient that is no rounding (ours): what
 class MethodTraits:
     """What a method is made of.
 
-    views        whole views that a picture gives in a step, by area (see `cost`)
-    learning     backbones that learn by gradient
-    twins        backbones that follow by averaging
-    predictor    whether a network guesses what another will say
-    queues       memories of earlier pictures
-    negatives    where other pictures come from that the loss looks at: "batch", "queue" or "none"
-    neighbour    whether a picture's positive is another, similar picture
-    parts        whether a backbone is fed less than a whole view
-    units        forward units a step (see `cost`)
+    views               whole views that an image gives in a step, by area (see `cost`)
+    learning            backbones that learn by gradient
+    momentum_encoders   backbones that are moving averages of another
+    predictor           whether there is a prediction head
+    queues              memories of earlier images
+    negatives           where other images come from that the loss looks at: "batch", "queue" or "none"
+    neighbour           whether an image's positive is another, similar image
+    parts               whether a backbone is fed less than a whole view
+    relative_flops      of a step (see `cost`)
     """
 
     views: float
     learning: int
-    twins: int
+    momentum_encoders: int
     predictor: bool
     queues: int
     negatives: str
     neighbour: bool
     parts: bool
-    units: float
+    relative_flops: float
 
 
 def traits(recipe: Recipe) -> MethodTraits:
@@ -76,13 +76,13 @@ def traits(recipe: Recipe) -> MethodTraits:
     return MethodTraits(
         views=cost.views,
         learning=sum(next(net.parameters()).requires_grad for net in backbones),
-        twins=sum(not next(net.parameters()).requires_grad for net in backbones),
+        momentum_encoders=sum(not next(net.parameters()).requires_grad for net in backbones),
         predictor=any("predictor" in name for name, _ in method.named_children()),
         queues=len(queues),
         negatives=negatives(method, views, queues),
         neighbour="agreement" in outputs,
         parts=smallest < recipe.views.view.size,
-        units=cost.relative_flops,
+        relative_flops=cost.relative_flops,
     )
 
 
@@ -113,8 +113,8 @@ def noticed(before: Tensor, after: Tensor) -> bool:
 # ---- the table
 
 HEADS = (
-    "views a\npicture", "networks\nthat learn", "slow\ntwins", "predictor", "negatives\nfrom", "queue",
-    "neighbour as\npositive", "parts of\nviews", "loss", "forward units\na step",
+    "views an\nimage", "networks\nthat learn", "momentum\nencoders", "predictor", "negatives\nfrom", "queue",
+    "neighbour as\npositive", "parts of\nviews", "loss", "relative FLOPs\na step",
 )  # fmt: skip
 WIDTHS = (62, 74, 54, 74, 74, 54, 92, 66, 170, 150)
 ROW, NAME = 30, 96
@@ -126,7 +126,7 @@ def picture(rows: dict[str, MethodTraits], title: str = "", note: str = "") -> I
         raise InputError("a family needs at least one member: give {name: traits}")
     head = 44
     sheet, draw, top = new_canvas(NAME + sum(WIDTHS), head + ROW * len(rows), title, note)
-    most = max(row.units for row in rows.values())
+    most = max(row.relative_flops for row in rows.values())
     starts = [canvas.MARGIN + NAME + sum(WIDTHS[:i]) for i in range(len(WIDTHS))]
     for x, text in zip(starts, HEADS, strict=True):
         draw.multiline_text((x, top), text, GREY, canvas.font(canvas.SMALL), spacing=2)
@@ -143,15 +143,21 @@ def picture(rows: dict[str, MethodTraits], title: str = "", note: str = "") -> I
                 draw.rectangle((x - 9, middle - 8, x - 6, middle + 8), AGREE)
             draw.text((x, middle), text, AGREE if new else INK, canvas.font(14), anchor="lm")
         x, wide = starts[-1], WIDTHS[-1] - 44
-        draw.rectangle((x, middle - 7, x + wide * row.units / most, middle + 7), GREY)
-        draw.text((x + wide * row.units / most + 6, middle), f"{row.units:.1f}", INK, canvas.font(14), anchor="lm")
+        draw.rectangle((x, middle - 7, x + wide * row.relative_flops / most, middle + 7), GREY)
+        draw.text(
+            (x + wide * row.relative_flops / most + 6, middle),
+            f"{row.relative_flops:.1f}",
+            INK,
+            canvas.font(14),
+            anchor="lm",
+        )
     return sheet
 
 
 def cells(name: str, row: MethodTraits) -> list[str]:
     """What stands in a row, but for the bar at its end."""
     yes = {True: "yes", False: "-"}
-    counts = [f"{row.views:.3g}", str(row.learning), str(row.twins or "-"), yes[row.predictor], row.negatives]
+    counts = [f"{row.views:.3g}", str(row.learning), str(row.momentum_encoders or "-"), yes[row.predictor], row.negatives]
     return [
         *counts,
         str(row.queues or "-"),

@@ -213,7 +213,7 @@ def table(rows: dict[str, dict[str, Any]], markdown: bool = False) -> str:
         "whitened": ("knn20", "whitened"),
         "kNN 10 plain": ("knn10", "raw"),
     }
-    head = ["", *columns, "linear", "top-5", "spread", "rank"]
+    head = ["", *columns, "linear", "top-5", "feature std", "rank"]
     lines = []
     for name, row in rows.items():
         cells = [f"{100 * row[a][b]['top1']:.1f}" if b in row[a] else "-" for a, b in columns.values()]

@@ -1,12 +1,12 @@
-"""What a method costs, known before it is run: learnable parameters, image views, forward units.
+"""What a method costs, known before it is run: learnable parameters, image views, relative FLOPs.
 
-    image views     whole views a picture; a view of half the side counts a quarter: what the loop has to cut and encode
-    forward units   FLOPs of one training step / FLOPs of showing its pictures to the backbone once
+    image views      whole views an image; a view of half the side counts a quarter: what the loop has to cut and encode
+    relative FLOPs   FLOPs of one training step / FLOPs of showing its images to the backbone once
 
-In forward units a backward pass counts two, so that supervised training costs about 3, SimCLR 6, and MNCLGLF 13: three views
-that learn (9), four quarters of two views (2), two views of the twin (2). Heads and losses come on top: next to nothing
-beside a ResNet-18, up to a few units beside the slim net of `quick`. Counted are matrix products and convolutions (two FLOPs
-a multiply-add), as torch's counter does; not BatchNorm, cutting the views, the optimiser, the moving average.
+A backward pass counts two, so that supervised training costs about 3, SimCLR 6, and MNCLGLF 13: three views that learn (9),
+four quarters of two views (2), two views of the momentum encoder (2). Heads and losses come on top: next to nothing beside a
+ResNet-18, up to a few more beside the slim net of `quick`. Counted are matrix products and convolutions (two FLOPs a
+multiply-add), as torch's counter does; not BatchNorm, cutting the views, the optimiser, the moving average.
 """
 
 from __future__ import annotations

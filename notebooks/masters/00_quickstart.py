@@ -89,8 +89,8 @@ runs["SimCLR"] = train(preset(budget.preset, "simclr", "toybox"), splits, minute
 
 # %% [markdown]
 # Each line tells the loss (it should fall), the nearest-neighbour accuracy *kNN* on pictures held back (it should rise), and
-# two gauges: *spread* (0 would mean that all pictures have collapsed into one point) and *rank* (how many directions are in
-# use).
+# two measures of collapse: *feature std* (the feature standard deviation: 0 would mean that all pictures have collapsed into
+# one point) and *rank* (how many directions are in use).
 #
 # ## Train MNCLGLF
 # Three networks instead of one: the *online* network sees whole views and learns; a *stop-gradient* pass encodes the four
@@ -160,10 +160,10 @@ sheets.Shown(strips, "Ten rows: a toy and its eight nearest pictures; those of t
 
 # %%
 table = {name: evaluate(encoder, splits, "test", ("raw",)) for name, encoder in encoders.items()}
-print(f"{'':14s}   kNN, %   linear, %   spread   rank")
+print(f"{'':14s}   kNN, %   linear, %   feature std   rank")
 for name, row in table.items():
     shares = f"{100 * row['knn20']['raw']['top1']:9.1f}{100 * row['linear']['top1']:12.1f}"
-    print(f"{name:14s}{shares}{row['spread']:9.2f}{row['rank']:7.1f}")
+    print(f"{name:14s}{shares}{row['spread']:14.2f}{row['rank']:7.1f}")
 
 # %%
 row = table["MNCLGLF"]

@@ -40,8 +40,8 @@ from mnclglf_lite.views.batch import make_views
 #
 # Two helpers go with us. `meet` builds a method as the package ships it, prints the drawing from its file and what it
 # costs, and gives it back with the views of 64 pictures and its temperature, if it has one. `same` compares a loss worked out by hand with the
-# method's own. Costs are in *units*: one unit of work shows the step's pictures to the backbone once; the backward pass of
-# what learns counts two more. SimCLR: two views, three units each, makes 6; the heads and the loss are the rest.
+# method's own. Costs are *relative FLOPs*: 1 shows the step's pictures to the backbone once; the backward pass of
+# what learns counts two more. SimCLR: two views, three for each, makes 6; the heads and the loss are the rest.
 
 
 # %%
@@ -51,7 +51,7 @@ def meet(name, **changes):
     method = build_method(recipe, 10)
     text = inspect.getmodule(type(method)).__doc__
     print(textwrap.dedent(next(part for part in text.split("\n\n") if part.startswith("    "))))
-    print(f"\ncost: {price.relative_flops:.1f} units a step, {price.parameters:,} numbers to learn")
+    print(f"\ncost: {price.relative_flops:.1f} relative FLOPs a step, {price.parameters:,} parameters")
     return method, make_views(pictures, method.views, generator), getattr(method.config, "temperature", None)
 
 
@@ -198,7 +198,7 @@ same((2 + 2 * towards(p1, m2)) + (2 + 2 * towards(p2, m1)), byol, x)  # |u - v|Â
 
 # %% [markdown]
 # *What for:* no negatives, so neither a queue nor a large batch has to supply them. *What it costs:* a twin that sees both
-# views: two units more than SimCLR. *What stands against collapse:* the target is slow, is held still, and has no
+# views: 2 relative FLOPs more than SimCLR. *What stands against collapse:* the target is slow, is held still, and has no
 # predictor of its own. Notebook 05 takes parts away: without the predictor all embeddings become one point at once; a
 # twin that is not slow does no harm in so short a run.
 #
@@ -375,7 +375,7 @@ family = ("simclr", "moco", "nnclr", "byol", "simsiam", "fastmoco", "mnclglf", "
 rows = {name: method_traits.traits(preset("quick", name, "toybox")) for name in family}
 note = "Read off the methods as `quick` builds them for the toy box. Blue with a bar: not as in SimCLR."
 sheet = method_traits.picture(rows, "Ten methods, each beside SimCLR", note)
-guess_cost.reveal("MNCLGLF: three views, patches, a twin", "three views learn, 9 units; patches and twin add 2 each")
+guess_cost.reveal("MNCLGLF: three views, patches, a twin", "three views learn, 9; patches and momentum encoder add 2 each")
 words = "A table, a row a method: views, networks, twins, predictor, negatives, queue, neighbour, parts, loss, cost."
 sheets.Shown(sheet, words)
 

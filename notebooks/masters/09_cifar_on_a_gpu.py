@@ -92,7 +92,7 @@ guess.reveal("about an hour and a half", "nine million pictures go through the n
 # %% [markdown]
 # That was the slim network. How much more arithmetic the real one needs can be counted before it has run a single step, in
 # *FLOPs*: additions and multiplications. Two of the columns below compare methods on the same network: whole views of each
-# picture, and *units*, where one unit shows the step's pictures to the backbone once (a backward pass counts two). The last
+# picture, and *relative FLOPs*, where 1 shows the step's pictures to the backbone once (a backward pass counts two). The last
 # column says how long 200 epochs would keep the two cores busy if arithmetic were all that takes time.
 
 # %%
@@ -106,10 +106,10 @@ for name, one in costs.items():
     days = hours(steps, recipe.optim.batch_size, rate * flops["slim simclr"] / flops[name]) / 24
     size = f"{cost.parameters / 1e6:4.1f} M parameters"
     work = f"{flops[name] / 1e9:5.2f} GFLOPs a picture"
-    print(f"{name:12s} {cost.views:.0f} views {cost.relative_flops:5.1f} units  {size} {work}  {days:5.1f} days")
+    print(f"{name:12s} {cost.views:.0f} views {cost.relative_flops:5.1f} relative FLOPs  {size} {work}  {days:5.1f} days")
 
 # %% [markdown]
-# Days, on two cores: hence the GPU. And look at the units: a step of MNCLGLF is more than twice a step of SimCLR. Who compares
+# Days, on two cores: hence the GPU. And look at the relative FLOPs: a step of MNCLGLF is more than twice a step of SimCLR. Who compares
 # the two after equally many *epochs* has given one of them twice the computing.
 #
 # ## Open saved runs

@@ -14,7 +14,7 @@ from mnclglf_lite.methods import registry, simclr
 from mnclglf_lite.methods.registry import BUILT_IN, METHODS, register_method
 from mnclglf_lite.recipe.presets import preset
 
-# learning, twins, predictor, queues, negatives, neighbour, parts: from the docstrings of the methods
+# learning, momentum encoders, predictor, queues, negatives, neighbour, parts: from the docstrings of the methods
 KNOWN = {
     "simclr": (1, 0, False, 0, "batch", False, False),
     "moco": (1, 1, False, 1, "queue", False, False),
@@ -36,9 +36,9 @@ def made(name, **changes):
 @pytest.mark.parametrize("name", KNOWN)
 def test_traits_are_read_off_the_method(name):
     row = made(name)
-    found = (row.learning, row.twins, row.predictor, row.queues, row.negatives, row.neighbour, row.parts)
+    found = (row.learning, row.momentum_encoders, row.predictor, row.queues, row.negatives, row.neighbour, row.parts)
     assert found == KNOWN[name]
-    assert row.views == (3 if name == "mnclglf" else 2) and 3 < row.units < 15
+    assert row.views == (3 if name == "mnclglf" else 2) and 3 < row.relative_flops < 15
 
 
 def test_the_family_is_all_that_learns_without_labels():
