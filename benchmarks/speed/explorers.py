@@ -64,7 +64,7 @@ def cases() -> dict[str, tuple[Callable[[], Any], float | None]]:
         "combine figure": (lambda: figure.combine_figure(found).picture, None),
         "queue figure": (lambda: queue_figure(story, story.moment(story.sizes[2], 5, 0)).picture, None),
         "network diagram": (lambda: step_figure(graph, "mnclglf", 0, "everything", "").picture, None),
-        "neighbour strips": (lambda: neighbour_rows(spaces, records, 12).picture, None),
+        "neighbour strips": (lambda: neighbour_rows(spaces, records, 12, spaces.neighbours(records, 12)).picture, None),
         "pca of 512 x 64": (lambda: layouts.pca(features), None),
     }
 
