@@ -67,9 +67,7 @@ def toys():
     """A small toy box: 320 / 40 / 40 pictures of 16 x 16 pixels, so that a tiny network runs in no time."""
     parts = load_dataset("toybox", side=16)
     return dataset.Splits(
-        parts.train.subset(torch.arange(320)),
-        parts.holdout.subset(torch.arange(40)),
-        parts.test.subset(torch.arange(40)),
+        parts.train.subset(torch.arange(320)), parts.holdout.subset(torch.arange(40)), parts.test.subset(torch.arange(40))
     )
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..core.errors import InputError
 from ..core.files import save_json
-from ..core.text import format_duration
+from ..core.text import format_duration, slug
 from ..data import toybox
 from ..data.dataset import ImageSet, Splits, joined
 from ..evaluation import evaluate as measures
@@ -36,7 +36,7 @@ def evaluate(args: argparse.Namespace, load: Callable[[str], Splits]) -> None:
     elsewhere = args.dataset and args.dataset != home  # transfer: the run's own result stays
     if not elsewhere:
         check_holdout_unseen(recipe, args.split)
-    name = f"result-{args.dataset.replace(':', '-').replace('/', '-')}.json" if elsewhere else "result.json"
+    name = f"result-{slug(args.dataset)}.json" if elsewhere else "result.json"
     path = args.json or (args.folder / name if args.folder else None)
     if path and not path.parent.is_dir():
         raise InputError(f"there is no folder {path.parent} for the results (--json); make it first")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..core.errors import InputError, TrainingError, unknown
-from ..core.text import number
+from ..core.text import number, slug
 from ..core.version import __version__
 from .parser import Parser
 
@@ -83,9 +83,8 @@ def compare(args: argparse.Namespace) -> None:
     result = room.compare(
         recipes, seeds, splits, out, args.split, args.minutes, args.device, image_views=args.image_views, engine=args.engine
     )
-    text = room.table(result, args.markdown)
     (out / "compare.md").write_text(room.table(result, markdown=True) + "\n")
-    print(f"\n{text}")
+    print(f"\n{room.table(result, args.markdown)}")
     if dataset == "cifar10":
         print(f"\nThe paper's table and the runs that come with a checkout:\n\n{paper_table.table(markdown=args.markdown)}")
     sheets.save(room.picture(result), out / "compare.png")
@@ -146,11 +145,6 @@ def one_size(args: argparse.Namespace) -> None:
     given = [f"--{name.replace('_', '-')}" for name in names if getattr(args, name, None) is not None]
     if len(given) > 1:
         raise InputError(f"{given[0]} and {given[1]} each size the runs: give one of the two")
-
-
-def slug(dataset: str) -> str:
-    """An image set's name as part of a file's name."""
-    return dataset.replace(":", "-").replace("/", "-")
 
 
 # ---- flags, command by command

@@ -43,6 +43,11 @@ def short_count(count: int) -> str:
     return str(count)
 
 
+def slug(name: str) -> str:
+    """An image set's name as part of a file's name: 'folder-photos-cats' for folder:photos/cats."""
+    return name.replace(":", "-").replace("/", "-")
+
+
 def number(kind: type, example: Any) -> Callable[[str], Any]:
     """A command line's type: what reads a number of this kind, and says what it takes where it cannot."""
 

@@ -157,11 +157,6 @@ def picture(rows: dict[str, MethodTraits], title: str = "", note: str = "") -> I
 def cells(name: str, row: MethodTraits) -> list[str]:
     """What stands in a row, but for the bar at its end."""
     yes = {True: "yes", False: "-"}
+    loss = METHODS[name].loss_name if name in METHODS else "its own"
     counts = [f"{row.views:.3g}", str(row.learning), str(row.momentum_encoders or "-"), yes[row.predictor], row.negatives]
-    return [
-        *counts,
-        str(row.queues or "-"),
-        yes[row.neighbour],
-        yes[row.parts],
-        METHODS[name].loss_name if name in METHODS else "its own",
-    ]
+    return [*counts, str(row.queues or "-"), yes[row.neighbour], yes[row.parts], loss]

@@ -38,8 +38,7 @@ def read_cifar(root: Path, name: str) -> Read:
         return Read(_arrays(root, "train"), _arrays(root, "test"), tuple(CIFAR10_CLASSES))
     parts = [torchvision_cifar(name)(root, train=train, download=False) for train in (True, False)]
     return Read(
-        *((np.ascontiguousarray(p.data.transpose(0, 3, 1, 2)), np.array(p.targets)) for p in parts),
-        tuple(parts[0].classes),
+        *((np.ascontiguousarray(p.data.transpose(0, 3, 1, 2)), np.array(p.targets)) for p in parts), tuple(parts[0].classes)
     )
 
 

@@ -134,11 +134,7 @@ def stratified(labels: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray
 
 
 def load_dataset(
-    name: str,
-    root: str | Path | None = None,
-    device: torch.device | str = "cpu",
-    side: int | None = None,
-    seed: int = 0,
+    name: str, root: str | Path | None = None, device: torch.device | str = "cpu", side: int | None = None, seed: int = 0
 ) -> Splits:
     """Read an image set from disk (or draw it) and put it on `device`.
 
@@ -185,9 +181,7 @@ def load_dataset(
     images, labels = read.train
     kept, held = stratified(labels, HOLDOUT_SHARE)
     return Splits(
-        part("train", images[kept], labels[kept]),
-        part("holdout", images[held], labels[held]),
-        part("test", *read.test),
+        part("train", images[kept], labels[kept]), part("holdout", images[held], labels[held]), part("test", *read.test)
     )
 
 

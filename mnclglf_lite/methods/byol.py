@@ -57,9 +57,7 @@ class BYOL(Method):
             "": {"projector_last_norm": False, "batch_size": 128, "ema": 0.95, "ema_end": 1.0},
             "toybox": {"batch_size": 64},
         },
-        "standard": {
-            "": {"projector": (1024, 256), "projector_last_norm": False, "predictor_hidden": 1024, "ema_end": 1.0},
-        },
+        "standard": {"": {"projector": (1024, 256), "projector_last_norm": False, "predictor_hidden": 1024, "ema_end": 1.0}},
     }
     supports_distributed = True
 

@@ -54,10 +54,7 @@ class FastMoCo(Method):
     Config = FastMoCoConfig
     title, loss_name = "Fast-MoCo", "InfoNCE"
     presets = {
-        "quick": {
-            "": {"temperature": 0.2, "batch_size": 128, "ema": 0.9},
-            "toybox": {"temperature": 0.3, "batch_size": 64},
-        },
+        "quick": {"": {"temperature": 0.2, "batch_size": 128, "ema": 0.9}, "toybox": {"temperature": 0.3, "batch_size": 64}},
         "standard": {"": {"projector": (2048, 2048, 2048), "predictor_hidden": 512}},
         # a rate of 0.1 for batches of 512, after an epoch of warm-up
         "as_released": {"": {"batch_size": 512, "lr": 0.05, "warmup": 1 / 200}},

@@ -92,10 +92,7 @@ class GLNet(Method):
     Config = GLNetConfig
     title, loss_name = "GLNet", "NT-Xent + location"
     presets = {
-        "quick": {
-            "": {"temperature": 0.2, "batch_size": 128, "ema": 0.9},
-            "toybox": {"batch_size": 64, "muon_lr": 0.2},
-        },
+        "quick": {"": {"temperature": 0.2, "batch_size": 128, "ema": 0.9}, "toybox": {"batch_size": 64, "muon_lr": 0.2}},
         "standard": {"": {"projector": (2048, 256), "predictor_hidden": 2048, "temperature": 0.3, "ema_end": 1.0}},
     }
     variants = {"glnet-before": {"flip_patches": "before"}}

@@ -50,9 +50,7 @@ class MethodConfig(Config):
 class ProjectorKnobs(MethodConfig):
     """A projection head."""
 
-    projector: tuple[int, ...] = knob(
-        (256, 128), "layer widths, the last is the embedding size", "measured", low=1, count=0
-    )  # fmt: skip
+    projector: tuple[int, ...] = knob((256, 128), "layer widths, the last is the embedding size", "measured", low=1, count=0)
 
 
 @dataclass(frozen=True)
@@ -125,7 +123,7 @@ class SwapKnobs(QueueKnobs):
 
     swap_from: float = knob(
         0.0, "share of the run that is over when neighbours begin to be the targets", "ours; paper 0", low=0, high=1
-    )  # fmt: skip
+    )
 
 
 @dataclass(frozen=True)

@@ -108,9 +108,7 @@ class MCL(Method):
     Config = MCLConfig
     title, loss_name = "MCL", "InfoNCE + KL"
     presets = {
-        "quick": {
-            "": {"temperature": 0.1, "batch_size": 128, "ema": 0.95},
-        },
+        "quick": {"": {"temperature": 0.1, "batch_size": 128, "ema": 0.95}},
         "standard": {"": {"projector": (128,), "projector_last_norm": False, "temperature": 0.1, "bn_splits": 8}},
     }
     variants = {"mcl-one": {"num_networks": 1}, "mcl-labels": {"with_labels": True}}

@@ -65,10 +65,7 @@ class MoCo(Method):
     presets = {
         # Small batches: in a run of minutes the number of steps counts for more than what each of them sees (measured). A
         # momentum encoder must be quick there: 0.99 remembers a hundred steps.
-        "quick": {
-            "": {"temperature": 0.1, "batch_size": 128, "ema": 0.95},
-            "toybox": {"temperature": 0.2, "ema": 0.9},
-        },
+        "quick": {"": {"temperature": 0.1, "batch_size": 128, "ema": 0.95}, "toybox": {"temperature": 0.2, "ema": 0.9}},
         # Eight parts of the batch with BatchNorm statistics of their own: MoCo's authors' CIFAR-10 notebook.
         "standard": {"": {"projector": (512, 128), "projector_last_norm": False, "bn_splits": 8}},
     }

@@ -68,7 +68,7 @@ AS_RELEASED: dict[str, dict[str, Any]] = {
         "precision": "fp32",
         "holdout": False,
         "seed": 233,
-    },
+    }
 }
 
 SAME = {"toybox-v1": "toybox"}  # image sets that share another's settings

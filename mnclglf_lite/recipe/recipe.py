@@ -44,16 +44,13 @@ class ViewsConfig(Config):
     view: View = knob(View(), "whole views", "release")
     progressive_sizes: tuple[int, ...] = knob(
         (), "pixels of whole views in equal shares of the steps; none: the view's size", "ours"
-    )  # fmt: skip
+    )
     eval_size: int = knob(0, "pixels at which whole images are evaluated; 0: their own size", "ours", low=0)
 
     def size_at(self, step: int, total_steps: int) -> int:
         """Side in pixels of the whole views at a step."""
-        if not self.progressive_sizes:
-            return self.view.size
-        return self.progressive_sizes[
-            min(step * len(self.progressive_sizes) // total_steps, len(self.progressive_sizes) - 1)
-        ]
+        sizes = self.progressive_sizes or (self.view.size,)
+        return sizes[min(step * len(sizes) // total_steps, len(sizes) - 1)]
 
 
 @dataclass(frozen=True)
@@ -73,9 +70,7 @@ class OptimConfig(Config):
     decay_bias_and_norm: bool = knob(False, "weight decay on biases and BatchNorm too", "ours; release yes")
     warmup: float = knob(0.05, "share of all steps with a rising rate", "measured", low=0, below=1)
     clip_grad_norm: float = knob(0.0, "largest gradient norm; 0: no limit", "ours; release 1", low=0)
-    precision: str = knob(
-        "auto", "auto: bf16 where it is native, else fp32", "ours", choices=("auto", "fp32", "bf16")
-    )  # fmt: skip
+    precision: str = knob("auto", "auto: bf16 where it is native, else fp32", "ours", choices=("auto", "fp32", "bf16"))
 
     def __post_init__(self) -> None:
         super().__post_init__()

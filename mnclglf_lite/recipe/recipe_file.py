@@ -9,6 +9,7 @@ view = { size = 24 }
 
 from __future__ import annotations
 
+import importlib
 import json
 from dataclasses import fields, replace
 from pathlib import Path
@@ -38,14 +39,9 @@ def _parsed(path: Path) -> dict[str, Any]:
         raise InputError("there is no such file")
     try:
         text = path.read_text(encoding="utf-8")
-        if path.suffix == ".json":
-            values = json.loads(text)
-        else:
-            try:
-                import tomllib
-            except ModuleNotFoundError:  # Python 3.10
-                raise InputError("TOML needs Python 3.11 or later; write the recipe as JSON") from None
-            values = tomllib.loads(text)
+        values = json.loads(text) if path.suffix == ".json" else importlib.import_module("tomllib").loads(text)
+    except ModuleNotFoundError:  # Python 3.10
+        raise InputError("TOML needs Python 3.11 or later; write the recipe as JSON") from None
     except ValueError as error:  # also of JSON, of TOML and of what is no text
         raise InputError(f"this is no {path.suffix[1:].upper()} ({error})") from None
     if not isinstance(values, dict):

@@ -26,9 +26,8 @@ def patch_components(images: Tensor, kernel: int) -> Tensor:
     """
     moments, patches = torch.zeros(3 * kernel**2, 3 * kernel**2, dtype=torch.float64), 0
     for part in images.split(500):
-        columns = (
-            nn.functional.unfold(part, kernel).transpose(0, 1).flatten(1).double().cpu()
-        )  # (n, 3 k k, L) -> (3 k k, n L)
+        unfolded = nn.functional.unfold(part, kernel)  # (n, 3 k k, L)
+        columns = unfolded.transpose(0, 1).flatten(1).double().cpu()  # (3 k k, n L)
         moments, patches = moments + columns @ columns.T, patches + columns.shape[1]
     values, vectors = torch.linalg.eigh(moments / patches)  # ascending; a vector in each column
     vectors = vectors.flip(1).T  # a vector in each row, largest variance first

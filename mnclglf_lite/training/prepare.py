@@ -68,9 +68,7 @@ def calibrate_steps(
     run.total_steps = 1
     step = Step(run, splits.train.images, splits.train.labels, engine, log)
     rows = torch.arange(recipe.optim.batch_size)
-    shares = max(
-        1, len(recipe.views.progressive_sizes)
-    )  # views may grow: each size is timed, and each has its share of the steps
+    shares = max(1, len(recipe.views.progressive_sizes))  # views may grow: each size is timed, for its share of the steps
     medians = []
     for share in range(shares):
         run.step, run.total_steps = share, shares

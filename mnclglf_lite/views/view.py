@@ -42,12 +42,8 @@ class View:
     solarize_p: float = 0.0  # probability (BYOL's second view: 0.2)
     invert_p: float = 0.0  # probability of the negative image, as torchvision's RandomInvert (the toy box: 0.5)
     interpolation: str = "bilinear"  # or "bicubic", the release's
-    source_region: tuple[float, float, float, float] = (
-        0.0,
-        0.0,
-        1.0,
-        1.0,
-    )  # crops come from here: top, left, height, width, shares
+    # crops come from here: top, left, height, width, shares
+    source_region: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
 
     def __post_init__(self) -> None:
         if isinstance(self.size, bool) or not isinstance(self.size, int) or self.size < 2:
@@ -122,11 +118,7 @@ class ViewParams:
 
 
 def sample_params(
-    view: View,
-    n: int,
-    hw: tuple[int, int],
-    generator: torch.Generator,
-    device: torch.device | str | None = None,
+    view: View, n: int, hw: tuple[int, int], generator: torch.Generator, device: torch.device | str | None = None
 ) -> ViewParams:
     """Draw what happens to `n` pictures of (height, width) `hw`. `device` defaults to the generator's.
 
@@ -134,9 +126,8 @@ def sample_params(
     of the view changes that one thing and leaves the rest of the draw as it was.
     """
     device = generator.device if device is None else device
-    top, left, height, width = (
-        round(share * side) for share, side in zip(view.source_region, (*hw, *hw), strict=True)
-    )  # pixels
+    pixels = (round(share * side) for share, side in zip(view.source_region, (*hw, *hw), strict=True))
+    top, left, height, width = pixels
     boxes = crops.sample_boxes(n, (height, width), view.scale, view.ratio, generator, device)  # (N, 4)
     boxes[:, 0] += top
     boxes[:, 1] += left

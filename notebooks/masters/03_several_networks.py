@@ -249,10 +249,7 @@ for k in range(4):
 sheet = sheets.contact_sheet(
     torch.cat(rows), columns=10, scale=2, title="A queue of ten: at the start, after 1, 2, 3, 4 pushes"
 )
-sheets.Shown(
-    sheet,
-    "Five rows of ten slots. Toys fill them from the left; the third push goes round over the first toys.",
-)
+sheets.Shown(sheet, "Five rows of ten slots. Toys fill them from the left; the third push goes round over the first toys.")
 
 # %% [markdown]
 # ## The neighbour swap

@@ -292,11 +292,7 @@ rank = check("05.4", rank)
 rng = torch.Generator().manual_seed(0)
 x = torch.randn(256, 16, generator=rng)
 noisy = x + 0.5 * torch.randn(256, 16, generator=rng)
-networks = {
-    "keeps all": lambda x: x,
-    "one line": lambda x: x[:, :1] * torch.ones(16),
-    "one point": lambda x: 1 + x / 50,
-}
+networks = {"keeps all": lambda x: x, "one line": lambda x: x[:, :1] * torch.ones(16), "one point": lambda x: 1 + x / 50}
 lines = []
 for name, network in networks.items():
     a, b = network(x), network(noisy)

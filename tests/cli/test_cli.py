@@ -50,13 +50,7 @@ def tree(folder):
 def small_sets():
     """A toy box of 320 / 80 / 80 pictures; folders' pictures, like the toy box's, are 16 pixels wide."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in {
-            "TOY_TRAIN": 320,
-            "TOY_HOLDOUT": 80,
-            "TOY_TEST": 80,
-            "TOY_SIDE": 16,
-            "FOLDER_SIDE": 16,
-        }.items():
+        for name, value in {"TOY_TRAIN": 320, "TOY_HOLDOUT": 80, "TOY_TEST": 80, "TOY_SIDE": 16, "FOLDER_SIDE": 16}.items():
             patch.setattr(dataset, name, value)
         yield
 
@@ -159,17 +153,7 @@ def test_a_folder_of_pictures_is_trained_on_and_evaluated(pictures, tmp_path):
 
 
 def test_compare_makes_one_table_and_does_nothing_twice(tmp_path):
-    argv = [
-        "compare",
-        "--methods",
-        "simclr,mnclglf-released",
-        "--seeds",
-        "0,1",
-        "--out",
-        "c",
-        "--markdown",
-        *TINY,
-    ]
+    argv = ["compare", "--methods", "simclr,mnclglf-released", "--seeds", "0,1", "--out", "c", "--markdown", *TINY]
     code, out, err = cli(*argv)
     assert code == 0 and err == ""
     result = json.loads((tmp_path / "c" / "compare.json").read_text())
@@ -586,29 +570,14 @@ BAD = {
     "no image views": (["compare", *NET, "--image-views", "0"], "image_views must be at least 1; got 0"),
     "unknown set": (["train", "--dataset", "toybx", *TINY], "did you mean 'toybox'"),
     "unknown set to compare": (["compare", "--dataset", "cifar11", *TINY], "did you mean 'cifar10"),
-    "empty set folder": (
-        ["train", "--dataset", "cifar10", "--data", "empty", *TINY],
-        "mnclglf-lite fetch cifar10",
-    ),
-    "missing set folder": (
-        ["train", "--dataset", "tinyimagenet", "--data", "nowhere", *TINY],
-        "fetch tinyimagenet",
-    ),
-    "missing picture folder": (
-        ["train", "--dataset", "folder:nowhere", *TINY],
-        "no folder of images at nowhere",
-    ),
+    "empty set folder": (["train", "--dataset", "cifar10", "--data", "empty", *TINY], "mnclglf-lite fetch cifar10"),
+    "missing set folder": (["train", "--dataset", "tinyimagenet", "--data", "nowhere", *TINY], "fetch tinyimagenet"),
+    "missing picture folder": (["train", "--dataset", "folder:nowhere", *TINY], "no folder of images at nowhere"),
     "empty picture folder": (["train", "--dataset", "folder:empty", *TINY], "no class folders in empty"),
     "reversed scale": ([*TRAIN, "--view-scale", "1.0", "0.2"], "the smaller number first"),
     "one scale": ([*TRAIN, "--view-scale", "0.2"], "expected 2 finite numbers"),
-    "queue and batch": (
-        [*TRAIN, "--queue", "100"],
-        "must be a multiple of the batch (32); the nearest is 96",
-    ),
-    "batch and set": (
-        [*TRAIN, "--batch-size", "512", "--queue", "512"],
-        "larger than the training set (320 pictures)",
-    ),
+    "queue and batch": ([*TRAIN, "--queue", "100"], "must be a multiple of the batch (32); the nearest is 96"),
+    "batch and set": ([*TRAIN, "--batch-size", "512", "--queue", "512"], "larger than the training set (320 pictures)"),
     "batch and set to compare": (
         ["compare", "--methods", "simclr", *SIMCLR, "--batch-size", "512"],
         "larger than the training set",

@@ -86,10 +86,7 @@ def test_a_reference_of_its_own_equals_what_the_package_keeps(number, name):
 def test_the_solution_is_code_that_runs(capsys):
     checks.solution("02.3")
     space = {}
-    exec(
-        "import torch\nimport torch.nn.functional as F\nfrom torch import Tensor\n" + capsys.readouterr().out,
-        space,
-    )
+    exec("import torch\nimport torch.nn.functional as F\nfrom torch import Tensor\n" + capsys.readouterr().out, space)
     a, b = torch.randn(4, 3), torch.randn(4, 3)
     assert torch.allclose(space["nt_xent"](a, b, 0.5), ALL["02.3"].reference(a, b, 0.5))
 

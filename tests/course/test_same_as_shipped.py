@@ -158,10 +158,7 @@ def test_08_relatives():
     parts, order = torch.randn(12, 3, 4, 4, generator=G), torch.randperm(12, generator=G)
     same(n.send_home(montage.split(montage.glue(parts, order)), order), parts.mean(dim=(2, 3)))
     student, teacher = rows(6, 9), rows(6, 9)
-    same(
-        n.imitate(student, teacher, 0.2, 0.05),
-        losses.soft_cross_entropy(student / 0.2, (teacher / 0.05).softmax(dim=1)),
-    )
+    same(n.imitate(student, teacher, 0.2, 0.05), losses.soft_cross_entropy(student / 0.2, (teacher / 0.05).softmax(dim=1)))
 
 
 def test_09_tables():

@@ -508,11 +508,7 @@ def test_archives_agree_with_torchvision():
 
     for name, source in (("cifar10", CIFAR10), ("cifar100", CIFAR100)):
         archive = fetch.ARCHIVES[name]
-        assert (archive.file, archive.sum, archive.folder) == (
-            source.filename,
-            ("md5", source.tgz_md5),
-            source.base_folder,
-        )
+        assert (archive.file, archive.sum, archive.folder) == (source.filename, ("md5", source.tgz_md5), source.base_folder)
         assert fetch.SOURCES[name][0] == source.url
     for name, sources in fetch.SOURCES.items():
         assert all(s.startswith("npm:") or s.endswith("/" + fetch.ARCHIVES[name].file) for s in sources)

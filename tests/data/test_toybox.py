@@ -45,13 +45,7 @@ def same(one, two):
 # --- the bytes ---
 
 
-@pytest.mark.parametrize(
-    ("version", "sums"),
-    [
-        (1, "6735efb8555fbedd"),
-        (2, "03d435b59b69b89c"),
-    ],
-)
+@pytest.mark.parametrize(("version", "sums"), [(1, "6735efb8555fbedd"), (2, "03d435b59b69b89c")])
 def test_each_version_is_what_it_was(version, sums):
     """Labels and masks of 1,500 toys, and their images, byte for byte."""
     images, labels, _, masks = toybox.draw(1500, seed=0, version=version)
@@ -172,12 +166,7 @@ def test_no_toy_turned_or_mirrored_is_another(version):
 
 def soft_cover(monkeypatch, n, side, **ranges):
     """How much of each pixel is toy, (N, S, S) from 0 to 1, read back from grey pictures without grain."""
-    grey = {
-        "toy_saturation": (0.0, 0.0),
-        "ground_saturation": (0.0, 0.0),
-        "light": (0.0, 0.0),
-        "contrast": (0.7, 0.7),
-    }
+    grey = {"toy_saturation": (0.0, 0.0), "ground_saturation": (0.0, 0.0), "light": (0.0, 0.0), "contrast": (0.7, 0.7)}
     hold(monkeypatch, **grey, toy_is_bright=(1, 1), **ranges)
     monkeypatch.setattr(toybox, "NOISE", 0.0)
     images, labels, factors, masks = toybox.draw(n, seed=1, side=side)
@@ -225,10 +214,7 @@ def on_a_brick(name, factors, i, row, column, side):
     wide = 2 * f["size"] / 7 * math.sqrt(f["stretch"])  # of a brick, half sides
     high = wide / f["stretch"]
     art = cells(name)
-    at_row, at_column = (
-        math.floor(across / high + art.shape[0] / 2),
-        math.floor(along / wide + art.shape[1] / 2),
-    )
+    at_row, at_column = (math.floor(across / high + art.shape[0] / 2), math.floor(along / wide + art.shape[1] / 2))
     return 0 <= at_row < art.shape[0] and 0 <= at_column < art.shape[1] and bool(art[at_row, at_column])
 
 
@@ -362,10 +348,7 @@ def test_factors_tell_nothing_about_the_class(box):
 def test_factors_tell_nothing_about_each_other(box):
     columns = {name: bins(box[2][name], name) for name in toybox.FACTORS}
     for one, two in itertools.combinations(columns, 2):
-        assert dependence(columns[one], columns[two]) < 4.5, (
-            one,
-            two,
-        )  # 78 pairs: p = 0.0003 for any of them
+        assert dependence(columns[one], columns[two]) < 4.5, (one, two)  # 78 pairs: p = 0.0003 for any of them
     leaning = torch.where(torch.arange(len(box[1])) % 10 == 0, box[2]["ground_hue"], box[2]["toy_hue"])
     assert dependence(bins(leaning, "toy_hue"), columns["ground_hue"]) > 6
 
@@ -432,11 +415,7 @@ def test_the_cheap_solutions_would_find_what_there_is_to_find(monkeypatch):
         factors = real(*given)
         n = len(factors["x"])
         known = torch.rand(n // 10, 10, generator=torch.Generator().manual_seed(11)).argsort(1).flatten()  # as in `draw`
-        return {
-            **factors,
-            "toy_hue": known / 10,
-            "toy_saturation": torch.ones(n),
-        }
+        return {**factors, "toy_hue": known / 10, "toy_saturation": torch.ones(n)}
 
     monkeypatch.setattr(toybox, "_factors", by_class)
     hold(monkeypatch, light=(0.0, 0.0), contrast=(0.7, 0.7))

@@ -110,15 +110,7 @@ def library_cut(images, boxes, size, filter):
 @pytest.mark.parametrize("filter", ["bilinear", "bicubic"])
 @pytest.mark.parametrize(
     ("hw", "size"),
-    [
-        ((32, 32), 32),
-        ((32, 32), 45),
-        ((32, 32), 16),
-        ((32, 32), 7),
-        ((20, 33), 33),
-        ((20, 33), 24),
-        ((40, 40), 3),
-    ],
+    [((32, 32), 32), ((32, 32), 45), ((32, 32), 16), ((32, 32), 7), ((20, 33), 33), ((20, 33), 24), ((40, 40), 3)],
 )
 def test_cut_equals_torchvision_image_by_image(hw, size, filter):
     images = torch.randint(0, 256, (24, 3, *hw), dtype=torch.uint8, generator=generator(0))

@@ -205,12 +205,10 @@ EXERCISES = {
                 "height and width are exchanged: the ratio is width / height, and the height comes first",
             ),
             KnownMistake(
-                lambda *given: sides(*given) ** 2,
-                "these are areas, not sides: a square of area a has sides of sqrt(a)",
+                lambda *given: sides(*given) ** 2, "these are areas, not sides: a square of area a has sides of sqrt(a)"
             ),
             KnownMistake(
-                share_of_side,
-                "the share was taken of the side, not of the area: half the side is a quarter of the area",
+                share_of_side, "the share was taken of the side, not of the area: half the side is a quarter of the area"
             ),
             KnownMistake(
                 without_exp,
@@ -344,8 +342,7 @@ EXERCISES = {
                 "this is the share of the box that the object fills; it was asked how much of the object is in the box",
             ),
             KnownMistake(
-                lambda mask, box: seen(mask, turned(box)),
-                "top and left are exchanged: the first number goes with the rows",
+                lambda mask, box: seen(mask, turned(box)), "top and left are exchanged: the first number goes with the rows"
             ),
             KnownMistake(
                 lambda mask, box: mask[box[0] : box[2], box[1] : box[3]].sum() / mask.sum(),

@@ -259,8 +259,7 @@ EXERCISES = {
                 "the mean over the N anchors is missing: divide by N",
             ),
             KnownMistake(
-                lambda s, t: (s.softmax(1) - torch.eye(len(s))) / t / len(s),
-                "the softmax was taken of s, not of s / T",
+                lambda s, t: (s.softmax(1) - torch.eye(len(s))) / t / len(s), "the softmax was taken of s, not of s / T"
             ),
             KnownMistake(
                 lambda s, t: -pull_and_push(s, t),

@@ -349,10 +349,7 @@ EXERCISES = {
     "04.4": Exercise(
         goal="the local term: each prediction is to find the six targets of the *other* view",
         reference=local_loss,
-        trials=[
-            Case("all embeddings equal, three pictures: ln 3", ALIKE, 1.0986123),
-            Case("five random pictures", TERMS),
-        ],
+        trials=[Case("all embeddings equal, three pictures: ln 3", ALIKE, 1.0986123), Case("five random pictures", TERMS)],
         slips=[
             KnownMistake(
                 lambda p1, p2, c1, c2, t: local_loss(p1, p2, c2, c1, t),

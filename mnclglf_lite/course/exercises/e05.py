@@ -237,8 +237,7 @@ EXERCISES = {
                 "the cosine began with the first step, so the rate jumps down where the warm-up ends: count its steps from there",
             ),
             KnownMistake(
-                whole_cosine,
-                "that is a whole turn of the cosine, which comes up again at the end: half a turn, up to pi",
+                whole_cosine, "that is a whole turn of the cosine, which comes up again at the end: half a turn, up to pi"
             ),
             KnownMistake(
                 quarter_cosine,
@@ -279,8 +278,7 @@ EXERCISES = {
                 "after the step there is no gradient: either backward() is missing, or zero_grad() stands behind it and wipes it out",
             ),
             KnownMistake(
-                stepwise("optimiser"),
-                "the online network has not moved: run.optimiser.step() belongs behind backward()",
+                stepwise("optimiser"), "the online network has not moved: run.optimiser.step() belongs behind backward()"
             ),
             KnownMistake(
                 stepwise("after"),

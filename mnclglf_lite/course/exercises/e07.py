@@ -192,10 +192,7 @@ EXERCISES = {
             Case(
                 "two training rows and three test rows, as worked out in the text",
                 (TRAIN, TEST),
-                (
-                    torch.tensor([[-1.0, -1.0], [1.0, 1.0]]),
-                    torch.tensor([[2.0, 2.0], [0.0, -2.0], [0.0, 0.0]]),
-                ),
+                (torch.tensor([[-1.0, -1.0], [1.0, 1.0]]), torch.tensor([[2.0, 2.0], [0.0, -2.0], [0.0, 0.0]])),
             ),
             Case("seven random rows and four", (WIDE, WIDE_TEST)),
         ],

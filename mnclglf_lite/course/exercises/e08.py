@@ -289,8 +289,7 @@ EXERCISES = {
                 lambda cells, order: cells.flip(0), "this only turns the order round; a shuffle is undone by its inverse"
             ),
             KnownMistake(
-                lambda cells, order: order.argsort(),
-                "this is the inverse order itself; use it as an index: cells[...]",
+                lambda cells, order: order.argsort(), "this is the inverse order itself; use it as an index: cells[...]"
             ),
         ],
         rules=[

@@ -109,7 +109,7 @@ EXERCISES = {
             Property(
                 "in a history of one epoch that epoch is both the last and the best",
                 lambda f: tuple(f(HISTORY[:1])) == (0.41, 0.41),
-            ),
+            )
         ],
         hints=(
             "Choosing the best epoch needs a look at the answers. Which number needs no look?",
