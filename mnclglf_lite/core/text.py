@@ -43,6 +43,11 @@ def short_count(count: int) -> str:
     return str(count)
 
 
+def plural(count: int, noun: str) -> str:
+    """A number with its noun: '1 seed', '3 seeds'."""
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
 def slug(name: str) -> str:
     """An image set's name as part of a file's name: 'folder-photos-cats' for folder:photos/cats."""
     return name.replace(":", "-").replace("/", "-")

@@ -11,6 +11,7 @@ from statistics import mean
 from typing import Any
 
 from ..core.errors import InputError, unknown
+from ..core.text import plural
 from .records import Record, group_by_method
 
 CURVES = {  # a key of history.jsonl: (what it is, what it is multiplied by, decimals)
@@ -97,11 +98,6 @@ def baselines(records: Sequence[Record], measure: str) -> dict[str, float]:
 # ---- words
 
 
-def count(number: int, what: str) -> str:
-    """'1 seed', '3 seeds'."""
-    return f"{number} {what}{'s' * (number != 1)}"
-
-
 def evaluated_on(result: Mapping[str, Any]) -> str:
     """'evaluated on test (2,000 images, bank 10,000)'."""
     return f"evaluated on {result['on']} ({result['queries']:,} images, bank {result['bank']:,})"
@@ -146,7 +142,7 @@ def lead(rows: Mapping[str, Sequence[float]], with_labels: Sequence[str] = ()) -
         return f"{among}{first} alone", f"{among}{first} stands alone with {percent(free[first])}."
     second, a, b = others[0], free[first], free[others[0]]
     gap = 100 * (mean(a) - mean(b))
-    counts = count(len(a), "seed") + (f" against {len(b)}" if len(a) != len(b) else "")
+    counts = plural(len(a), "seed") + (f" against {len(b)}" if len(a) != len(b) else "")
     if len(a) == len(b) == 1:
         short, long = "one seed each", "one seed each, so nobody can say whether that is more than chance"
     elif min(a) <= max(b):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...core.text import plural
 from ...recipe.recipe import Recipe
 from .coverage import Count, Target, density, percent
 from .sample import DRAWS, WHOLE, Cuts
@@ -112,8 +113,3 @@ def view_in_words(cuts: Cuts, i: int) -> str:
 def of_area(scale: tuple[float, float]) -> str:
     """The range of a box's area."""
     return f"{percent(scale[0])} to {percent(scale[1])} of the area"
-
-
-def plural(count: int, noun: str) -> str:
-    """A number with its noun."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"

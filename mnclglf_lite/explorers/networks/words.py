@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ...core.text import plural
 from ...evaluation.collapse import effective_rank
-from ..crops.words import plural
 from .graph import Graph
 
 STOPPED = {

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...core.errors import InputError, unknown
+from ...core.text import plural
 from ...drawing.canvas import Drawing, apart
 from ...drawing.palette import GREY, INK, class_style
 from ...drawing.plots import LINES, STRONG_FIRST, figure_around, style_axes
 from ...results import summary
 from ...results.records import Record, group_by_method
-from ...results.summary import AXES, CURVES, count
+from ...results.summary import AXES, CURVES
 from ...training.recorder import MONITOR, MONITOR_BANK, MONITOR_QUERIES
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def learning_curves(
     told = {name: f"{name}{labels[name]} {ends[name][1]:.{digits}f}" for name in ranking}
 
     runs = sum(map(len, seeds.values()))
-    title = f"{count(len(ends), 'method')} while training on {kept[0].dataset}"
+    title = f"{plural(len(ends), 'method')} while training on {kept[0].dataset}"
     if measure == "knn" and len(ends) > 1:
         first = next((name for name in ranking if not labels[name]), ranking[0])
         title += f": {first} ends highest" + " of those without labels" * any(labels.values())
@@ -76,7 +77,7 @@ def learning_curves(
     axes.margins(x=0.02)
     _names(axes, ends, told, styles, LABEL / tall)
 
-    words = f"{what} against {AXES[against]}: {count(len(ends), 'method')}, {count(runs, 'run')} on {kept[0].dataset}. "
+    words = f"{what} against {AXES[against]}: {plural(len(ends), 'method')}, {plural(runs, 'run')} on {kept[0].dataset}. "
     words += f"At the end, from the highest: {', '.join(told.values())}. "
     words += "Losses are different formulas: compare one with itself over time, not with another's. " * (measure == "loss")
     words += f"No epoch has ended yet: {', '.join(empty)}. " * bool(empty) + summary.unfinished(kept)
