@@ -371,7 +371,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             refuse_many(words[0])
         return args.run(args) or 0
     except InputError as error:
-        print(f"mnclglf-lite: {error}", file=sys.stderr)
+        page = f"; see {args.page} --help" * (str(error).startswith("unknown") and "--help" not in str(error))
+        print(f"mnclglf-lite: {error}{page}", file=sys.stderr)
         return 2
     except (TrainingError, OSError) as error:  # OSError: a full disk, a folder that may not be written to
         print(f"mnclglf-lite: {error}", file=sys.stderr)

@@ -615,7 +615,10 @@ BAD = {
     "missing run": (["evaluate", "nowhere"], "there is no checkpoint at nowhere"),
     "missing run to explore": (["explore", "nowhere"], "there is no checkpoint at nowhere"),
     "missing run to export": (["export", "nowhere", "b.safetensors"], "there is no checkpoint at nowhere"),
-    "unknown set to fetch": (["fetch", "cifar1000", "--data", "empty"], "did you mean"),
+    "unknown set to fetch": (
+        ["fetch", "cifar1000", "--data", "empty"],
+        "did you mean 'cifar100' or 'cifar10'? (choices: cifar10, cifar100, tinyimagenet); see mnclglf-lite fetch --help",
+    ),
     "unknown command": (["trian"], "did you mean 'train'? (choices: doctor"),
     "flag for a command": (["--method", "simclr"], "see mnclglf-lite --help"),
 }
