@@ -205,7 +205,7 @@ def baseline_rows(
 
 
 def table(rows: dict[str, dict[str, Any]], markdown: bool = False) -> str:
-    """Results side by side, in percent: three kNN protocols raw, kNN-20 under transforms, linear."""
+    """Results side by side, in percent: three kNN protocols raw, kNN-20 under transforms, linear; std: of features."""
     columns = {
         "kNN 200": ("knn", "raw"),
         "kNN 20": ("knn20", "raw"),
@@ -213,7 +213,7 @@ def table(rows: dict[str, dict[str, Any]], markdown: bool = False) -> str:
         "whitened": ("knn20", "whitened"),
         "kNN 10 plain": ("knn10", "raw"),
     }
-    head = ["", *columns, "linear", "top-5", "feature std", "rank"]
+    head = ["", *columns, "linear", "top-5", "std", "rank"]
     lines = []
     for name, row in rows.items():
         cells = [f"{100 * row[a][b]['top1']:.1f}" if b in row[a] else "-" for a, b in columns.values()]

@@ -44,7 +44,7 @@ def format_epoch(row: dict[str, Any], left: float) -> str:
     parts += [f"{k} {row[k]:.2f}" for k in ("accuracy", "agreement") if k in row]
     text = (
         f"epoch {row['epoch']:5.1f}  step {row['step']:5d}  loss {row['loss']:.3f}  "
-        f"kNN {100 * row['knn']:.1f} %  feature std {row['spread']:.2f}  rank {row['rank']:.1f}  "
+        f"kNN {100 * row['knn']:.1f} %  std {row['spread']:.2f}  rank {row['rank']:.1f}  "
         f"{row['images_per_second']:,.0f} images/s  {format_left(row['seconds'], left)}"
     )
     return "\n".join([text, *(["             " + "  ".join(parts)] if parts else [])])

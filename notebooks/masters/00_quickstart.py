@@ -89,8 +89,8 @@ runs["SimCLR"] = train(preset(budget.preset, "simclr", "toybox"), splits, minute
 
 # %% [markdown]
 # Each line tells the loss (it should fall), the nearest-neighbour accuracy *kNN* on pictures held back (it should rise), and
-# two measures of collapse: *feature std* (the feature standard deviation: 0 would mean that all pictures have collapsed into
-# one point) and *rank* (how many directions are in use).
+# two measures of collapse: *std* (the feature standard deviation: 0 would mean that all pictures have collapsed into one
+# point) and *rank* (how many directions are in use).
 #
 # ## Train MNCLGLF
 # Three networks instead of one: the *online* network sees whole views and learns; a *stop-gradient* pass encodes the four

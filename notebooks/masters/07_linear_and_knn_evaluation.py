@@ -125,7 +125,8 @@ guess
 # %% [markdown]
 # All rows under the same protocols, on the 2,000 test pictures. *kNN 200*, *kNN 20*: as above with that k, T 0.1; *centred*,
 # *whitened*: kNN 20 on changed features; *kNN 10 plain*: ten neighbours with one vote each. *linear*, *top-5*: a linear
-# layer, which comes below, and how often the class is among its five best. *feature std*, *rank*: the collapse measures of notebook 05.
+# layer, which comes below, and how often the class is among its five best. *std* (of features), *rank*: the
+# collapse measures of notebook 05.
 
 # %%
 untrained = build_method(colourful, 10).backbone

@@ -228,7 +228,7 @@ def test_every_epoch_is_one_line_that_tells_all(toys):
     said = []
     train.train(tiny(steps=40), toys, device="cpu", log=said.append)
     assert len(said) == 3
-    for word in ("epoch", "step", "loss", "local", "global", "kNN", "feature std", "rank", "images/s", "left"):
+    for word in ("epoch", "step", "loss", "local", "global", "kNN", "std", "rank", "images/s", "left"):
         assert word in said[1], word
 
 
