@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
+from ..core.device import pick_device
 from ..core.errors import InputError
 from ..core.files import save_json
 from ..core.text import format_duration, slug
@@ -17,7 +18,9 @@ from ..evaluation import evaluate as measures
 from ..evaluation import linear, paper_probe
 from ..evaluation.evaluate import extract_features, query_split
 from ..recipe.recipe import Recipe, build_method, check_holdout_unseen
+from ..results import export
 from ..training.first_layer import with_data_start
+from ..training.run import load_run
 
 
 class Measured(NamedTuple):
@@ -74,10 +77,6 @@ def evaluate(args: argparse.Namespace, load: Callable[[str], Splits]) -> None:
 
 
 def _measured(args: argparse.Namespace) -> Measured:
-    from ..core.device import pick_device
-    from ..results import export
-    from ..training.run import load_run
-
     if (args.folder is None) == (args.weights is None):
         raise InputError("name the folder of a run, or --weights FILE, one of the two")
     if args.weights is None:

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..core.errors import InputError, TrainingError, unknown
+from ..core.errors import InputError, TrainingError, UnknownName, unknown
 from ..core.text import number, slug
 from ..core.version import __version__
 from .parser import Parser
@@ -141,8 +141,10 @@ def load_splits(args: argparse.Namespace, name: str) -> Any:
 
 def one_size(args: argparse.Namespace) -> None:
     """Refuse a run whose length is said twice."""
+    from ..recipe.flags import flag_of
+
     names = ("image_views", "minutes", "steps", "epochs")
-    given = [f"--{name.replace('_', '-')}" for name in names if getattr(args, name, None) is not None]
+    given = [flag_of(name) for name in names if getattr(args, name, None) is not None]
     if len(given) > 1:
         raise InputError(f"{given[0]} and {given[1]} each size the runs: give one of the two")
 
@@ -371,7 +373,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             refuse_many(words[0])
         return args.run(args) or 0
     except InputError as error:
-        page = f"; see {args.page} --help" * (str(error).startswith("unknown") and "--help" not in str(error))
+        page = f"; see {args.page} --help" * isinstance(error, UnknownName)
         print(f"mnclglf-lite: {error}{page}", file=sys.stderr)
         return 2
     except (TrainingError, OSError) as error:  # OSError: a full disk, a folder that may not be written to

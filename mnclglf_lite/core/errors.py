@@ -13,14 +13,18 @@ class InputError(ValueError):
     """
 
 
-def unknown(kind: str, name: object, choices: Iterable[str]) -> InputError:
-    """An `InputError` for a name that is not among `choices`, with the nearest ones named.
+class UnknownName(InputError):
+    """A name that is not among those that there are: a page of help lists them."""
+
+
+def unknown(kind: str, name: object, choices: Iterable[str]) -> UnknownName:
+    """The error for a name that is not among `choices`, with the nearest ones named.
 
     >>> unknown("method", "simclear", ["simclr", "mnclglf"]).args[0]
     "unknown method 'simclear': did you mean 'simclr'? (choices: simclr, mnclglf)"
     """
     choices = [str(choice) for choice in choices]
-    return InputError(f"unknown {kind} {str(name)!r}: {did_you_mean(str(name), choices)}(choices: {', '.join(choices)})")
+    return UnknownName(f"unknown {kind} {str(name)!r}: {did_you_mean(str(name), choices)}(choices: {', '.join(choices)})")
 
 
 def did_you_mean(name: str, choices: Iterable[str], quote: str = "'") -> str:

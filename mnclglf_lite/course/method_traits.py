@@ -142,15 +142,9 @@ def picture(rows: dict[str, MethodTraits], title: str = "", note: str = "") -> I
             if new:
                 draw.rectangle((x - 9, middle - 8, x - 6, middle + 8), AGREE)
             draw.text((x, middle), text, AGREE if new else INK, canvas.font(14), anchor="lm")
-        x, wide = starts[-1], WIDTHS[-1] - 44
-        draw.rectangle((x, middle - 7, x + wide * row.relative_flops / most, middle + 7), GREY)
-        draw.text(
-            (x + wide * row.relative_flops / most + 6, middle),
-            f"{row.relative_flops:.1f}",
-            INK,
-            canvas.font(14),
-            anchor="lm",
-        )
+        x, wide = starts[-1], (WIDTHS[-1] - 44) * row.relative_flops / most
+        draw.rectangle((x, middle - 7, x + wide, middle + 7), GREY)
+        draw.text((x + wide + 6, middle), f"{row.relative_flops:.1f}", INK, canvas.font(14), anchor="lm")
     return sheet
 
 

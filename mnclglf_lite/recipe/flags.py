@@ -188,7 +188,7 @@ def _tuple(value: Any) -> Any:
 
 
 def recipe_of_words(words: Sequence[str]) -> Recipe:
-    """The recipe that the words after `mnclglf-lite train` make; the inverse of `words_of`. Other flags are left alone."""
+    """The recipe that the words after `mnclglf-lite train` make; the inverse of `words_of`."""
     told, parser = choose(words), argparse.ArgumentParser(allow_abbrev=False)
     for name in ("method", "preset", "dataset"):
         parser.add_argument(f"--{name}")

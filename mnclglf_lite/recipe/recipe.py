@@ -164,7 +164,11 @@ class Recipe:
         config = find_method(values.pop("method", MNCLGLFConfig.name)).Config
         values.pop("format", None)
         views = [spec.name for part in (config, ViewsConfig) for spec in fields(part) if isinstance(spec.default, View)]
-        values = {name: _from_json(value, name in views) for name, value in values.items()}
+        for name, value in values.items():
+            if name in views and isinstance(value, dict):
+                values[name] = with_parts(View(), value, name)
+            else:
+                values[name] = tuple(value) if isinstance(value, list) else value
         return cls.of(config, **values)
 
     def differences(self, other: Recipe) -> list[str]:
@@ -229,8 +233,10 @@ def check_holdout_unseen(recipe: Recipe, split: str) -> None:
         raise InputError("this recipe trains on the hold-out too (holdout=False), which then says nothing; use --split test")
 
 
-def _from_json(value: Any, is_view: bool) -> Any:
-    """JSON knows lists and dicts where a recipe has tuples and views."""
-    if is_view and isinstance(value, dict):
-        return View(**{key: tuple(v) if isinstance(v, list) else v for key, v in value.items()})
-    return tuple(value) if isinstance(value, list) else value
+def with_parts(view: View, parts: dict[str, Any], name: str) -> View:
+    """The view of a setting with some of its fields changed, as JSON has them: with lists for tuples."""
+    known = [spec.name for spec in fields(View)]
+    for part in parts:
+        if part not in known:
+            raise unknown(f"part of {name}", part, known)
+    return dataclasses.replace(view, **{key: tuple(v) if isinstance(v, list) else v for key, v in parts.items()})

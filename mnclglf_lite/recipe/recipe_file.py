@@ -11,16 +11,15 @@ from __future__ import annotations
 
 import importlib
 import json
-from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import InputError, unknown
+from ..core.errors import InputError
 from ..methods.registry import variant
 from ..views.view import View
 from .legacy import is_whole
 from .presets import preset
-from .recipe import Recipe, value_of
+from .recipe import Recipe, value_of, with_parts
 
 
 def read_recipe(path: str | Path) -> Recipe:
@@ -56,9 +55,5 @@ def _from_values(values: dict[str, Any]) -> Recipe:
     base = preset(values.pop("preset", "quick"), name, values.pop("dataset", "toybox"), **changes)
     for key, value in values.items():
         if isinstance(value, dict) and base.reads(key) and isinstance(view := value_of(base, key), View):
-            known = [spec.name for spec in fields(View)]
-            for inner in value:
-                if inner not in known:
-                    raise unknown(f"part of {key}", inner, known)
-            values[key] = replace(view, **{k: tuple(v) if isinstance(v, list) else v for k, v in value.items()})
+            values[key] = with_parts(view, value, key)
     return base.replace(**values)

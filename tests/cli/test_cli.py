@@ -531,6 +531,7 @@ def test_a_recipe_by_hand_is_the_preset_with_its_settings(tmp_path):
         ('{"width": "a"}', "r.json: width must be of type int"),
         ('{"with": 3}', "r.json: unknown setting 'with': did you mean 'width'"),
         ('{"view": {"sizes": 3}}', "r.json: unknown part of view 'sizes': did you mean 'size'"),
+        ('{"format": 3, "view": {"sizes": 3}}', "r.json: unknown part of view 'sizes': did you mean 'size'"),
         ('{"method": "simclr", "queue": 64}', "r.json: simclr has no setting 'queue'"),
         ('{"preset": "quik"}', "r.json: unknown preset 'quik': did you mean 'quick'"),
     ],

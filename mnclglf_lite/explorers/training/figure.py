@@ -1,4 +1,4 @@
-"""The training board's figure: the loss with its parts, and what the monitor says of the features, epoch by epoch.
+"""The training board's figure: the loss with its parts, and what the monitor measures of the features, epoch by epoch.
 
 Drawn with Pillow, since it is drawn twice a second beside the training itself: a matplotlib figure takes several times as
 long.
