@@ -33,6 +33,8 @@ from .summary import budget_in_words, evaluated_on
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from ..training.run import Run
+
 COLUMNS = (
     "data start: its first layer from the data; whitened: kNN 20 on whitened features; / SimCLR: linear over SimCLR's; "
     "feature std: standard deviation of the features, 0 is collapse; views/s: whole views a second; params: learnable; "
@@ -114,6 +116,7 @@ def folder_of(out: Path, name: str, seed: int) -> Path:
 def run_of(
     recipe: Recipe, splits: dataset.Splits, folder: Path, split: str, views: float, minutes: float | None = None,
     device: str = "auto", engine: str = "auto", log: Callable[[str], None] = print,
+    callback: Callable[[Run], None] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """One run of a comparison: trained in `folder` and evaluated, or read from there where an earlier call did both.
 
@@ -121,7 +124,8 @@ def run_of(
     """
     if minutes is None and (found := measured(folder, recipe, splits, split)):
         return found
-    run = train.train(recipe, splits, out=folder, resume=True, device=device, minutes=minutes, engine=engine, log=log)
+    how = {"device": device, "minutes": minutes, "engine": engine, "log": log, "callback": callback}
+    run = train.train(recipe, splits, out=folder, resume=True, **how)
     if not run.finished:
         raise KeyboardInterrupt  # the run said where it stopped; comparing goes on from there next time
     found = evaluate.evaluate(run.backbone, splits, split, size=recipe.views.eval_size or None)
@@ -133,9 +137,9 @@ def run_of(
 
 
 def measured(folder: Path, recipe: Recipe, splits: dataset.Splits, split: str) -> dict[str, Any] | None:
-    """What an earlier call found out about this very run, if the run is still there under the same protocols."""
+    """What an earlier call found out about this very run, under the same protocols."""
     path = folder / "result.json"
-    if not path.exists() or not (folder / "checkpoint.pt").exists():
+    if not path.exists():
         return None
     kept = json.loads(path.read_text())
     asked = {"seed": recipe.seed, "dataset": splits.train.name, "on": split}

@@ -1,0 +1,151 @@
+"""What do the networks learn in an hour of a core? Eleven methods, the forms of MNCLGLF, CIFAR-100, the toy box.
+
+    python -m benchmarks.experiments.at_length STAGE --data DIR
+
+    toybox     SimCLR and MNCLGLF on the toy box: the trained networks of the lessons
+    cifar10    every method at one budget of whole views, one seed; MNCLGLF's forms, three seeds
+    cifar100   SimCLR, both forms of MNCLGLF and the supervised reference at the same budget
+
+Settings are those of the quick preset. Two runs with a core each do more than one with two:
+`OMP_NUM_THREADS=1 ... cifar10 --share 1/2`, and 2/2 beside it, make every second run each. Without a share the table of
+what they left is made. All go on where they were stopped; a run that has its result.json is not made again.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import timing
+from benchmarks.experiments.ablation import share
+from mnclglf_lite.core.device import pick_device
+from mnclglf_lite.core.files import CHECKOUT, save_json
+from mnclglf_lite.data.dataset import ImageSet, Splits, load_dataset
+from mnclglf_lite.drawing import sheets
+from mnclglf_lite.evaluation.evaluate import extract_features
+from mnclglf_lite.evaluation.layouts import subsample
+from mnclglf_lite.methods.registry import BUILT_IN
+from mnclglf_lite.recipe.presets import preset
+from mnclglf_lite.recipe.recipe import Recipe
+from mnclglf_lite.results import compare, export
+from mnclglf_lite.training.run import Run, load_run
+
+# Whole views a run on CIFAR: 40 epochs of MNCLGLF, which takes three views of an image, and 60 of a method that takes two
+VIEWS = 5_400_000
+FORMS: dict[str, dict[str, Any]] = {
+    "mnclglf": {},
+    "mnclglf-released": {"local_gradient": False},
+    "mnclglf-no-swap": {"neighbour_swap": False},
+}
+FRAMES = 60  # of an animated map
+TOYBOX_STEPS = {"simclr": 5000, "mnclglf": 4500}  # five minutes of a core each
+WEIGHTS = CHECKOUT / "data" / "weights"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Some recipes, the seeds that each is run with, and the budget."""
+
+    dataset: str
+    recipes: dict[str, Recipe]
+    seeds: dict[str, list[int]]
+    views: int | None
+
+    @property
+    def folder(self) -> str:
+        """Of the records, in data/runs, and of the weights, in data/weights."""
+        return f"{self.dataset}-long"
+
+    def runs(self) -> list[tuple[str, int]]:
+        """(name, seed): SimCLR and the forms of MNCLGLF first, seed by seed."""
+        all_of_them = [(name, seed) for name, seeds in self.seeds.items() for seed in seeds]
+        return sorted(all_of_them, key=lambda run: (run[0] not in ("simclr", *FORMS), run[1]))
+
+
+def recipe_of(name: str, dataset: str, **changes: Any) -> Recipe:
+    """The quick preset's; of a form of MNCLGLF with what it changes."""
+    return preset("quick", name.split("-")[0], dataset, **FORMS.get(name, {}), **changes)
+
+
+def stages() -> dict[str, Stage]:
+    methods = [method.Config.name for method in BUILT_IN]
+    family = [*(name for name in methods if name not in FORMS), *FORMS]
+    few = ["simclr", "mnclglf", "mnclglf-released", "supervised"]
+    return {
+        "toybox": Stage(
+            "toybox",
+            {name: recipe_of(name, "toybox", steps=steps) for name, steps in TOYBOX_STEPS.items()},
+            dict.fromkeys(TOYBOX_STEPS, [0]),
+            None,
+        ),
+        "cifar10": Stage(
+            "cifar10",
+            {name: recipe_of(name, "cifar10") for name in family},
+            {name: [0, 1, 2] if name in FORMS else [0] for name in family},
+            VIEWS,
+        ),
+        "cifar100": Stage("cifar100", {name: recipe_of(name, "cifar100") for name in few}, dict.fromkeys(few, [0]), VIEWS),
+    }
+
+
+class Snapshots:
+    """A callback of `train`: features of test images at FRAMES moments, ever further apart, for an animated map."""
+
+    def __init__(self, folder: Path, images: ImageSet):
+        self.folder, self.images = folder / "snapshots", images
+
+    def __call__(self, run: Run) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        due = max(i for i in range(FRAMES) if run.step >= run.total_steps * (i / (FRAMES - 1)) ** 2)
+        path = self.folder / f"{due:02d}.npy"
+        if not path.exists():
+            np.save(path, extract_features(run.backbone, self.images).half().numpy())
+
+
+def make(stage: Stage, splits: Splits, name: str, seed: int) -> None:
+    """One run, evaluated on the test set once; of the first seed the backbone is kept, in half precision."""
+    out = timing.RUNS / stage.folder
+    recipes, costs = compare.sized_by_views({name: stage.recipes[name]}, splits, stage.views)
+    folder = compare.folder_of(out, name, seed)
+    callback = Snapshots(folder, splits.test.subset(subsample(len(splits.test)))) if name == "simclr" else None
+    compare.run_of(recipes[name].replace(seed=seed), splits, folder, "test", costs[name].views, callback=callback)
+    if seed == 0:
+        (WEIGHTS / stage.folder).mkdir(parents=True, exist_ok=True)
+        export.export_run(load_run(folder, "cpu"), WEIGHTS / stage.folder / f"{name}.safetensors", half=True)
+
+
+def table(stage: Stage, splits: Splits) -> None:
+    """compare.json and its picture of runs that all are made; those with more seeds first."""
+    out, rows = timing.RUNS / stage.folder, {}
+    for seeds in sorted(set(map(tuple, stage.seeds.values())), key=len, reverse=True):
+        some = {name: recipe for name, recipe in stage.recipes.items() if stage.seeds[name] == list(seeds)}
+        result = compare.compare(some, list(seeds), splits, out, split="test", image_views=stage.views)
+        rows |= result["rows"]
+    result["rows"] = {name: rows[name] for name in stage.recipes}
+    save_json(out / "compare.json", result)
+    sheets.save(compare.picture(result), out / "compare.png")
+
+
+def main(words: list[str] | None = None) -> None:
+    there = stages()
+    parser = timing.parser(__doc__, data=True)
+    parser.add_argument("stage", choices=there)
+    parser.add_argument(
+        "--share", type=share, metavar="K/N", help="make of N processes' runs those of the Kth, and no table"
+    )
+    args = parser.parse_args(words)
+    stage, (which, of) = there[args.stage], args.share or (1, 1)
+    splits = load_dataset(stage.dataset, root=args.data, device=pick_device())
+    for name, seed in itertools.islice(stage.runs(), which - 1, None, of):
+        if not (compare.folder_of(timing.RUNS / stage.folder, name, seed) / "result.json").exists():
+            make(stage, splits, name, seed)
+    if args.share is None:
+        table(stage, splits)
+
+
+if __name__ == "__main__":
+    timing.program(main, "at_length")
