@@ -48,17 +48,18 @@ WEIGHTS = CHECKOUT / "data" / "weights"
 
 @dataclass(frozen=True)
 class Stage:
-    """Some recipes, the seeds that each is run with, and the budget."""
+    """Recipes, the seeds that each is run with, the budget; `whole`: heads and queue are kept beside the backbone."""
 
     dataset: str
     recipes: dict[str, Recipe]
     seeds: dict[str, list[int]]
     views: int | None
+    whole: bool = False
 
     @property
-    def folder(self) -> str:
-        """Of the records, in data/runs, and of the weights, in data/weights."""
-        return f"{self.dataset}-long"
+    def out(self) -> Path:
+        """Where the records are."""
+        return timing.RUNS / f"{self.dataset}-long"
 
     def runs(self) -> list[tuple[str, int]]:
         """(name, seed): SimCLR and the forms of MNCLGLF first, seed by seed."""
@@ -72,62 +73,53 @@ def recipe_of(name: str, dataset: str, **changes: Any) -> Recipe:
 
 
 def stages() -> dict[str, Stage]:
-    methods = [method.Config.name for method in BUILT_IN]
-    family = [*(name for name in methods if name not in FORMS), *FORMS]
-    few = ["simclr", "mnclglf", "mnclglf-released", "supervised"]
+    toys = {name: recipe_of(name, "toybox", steps=steps) for name, steps in TOYBOX_STEPS.items()}
+    others = [method.Config.name for method in BUILT_IN if method.Config.name not in FORMS]
+    family = {name: recipe_of(name, "cifar10") for name in [*others, *FORMS]}
+    few = {name: recipe_of(name, "cifar100") for name in ("simclr", "mnclglf", "mnclglf-released", "supervised")}
     return {
-        "toybox": Stage(
-            "toybox",
-            {name: recipe_of(name, "toybox", steps=steps) for name, steps in TOYBOX_STEPS.items()},
-            dict.fromkeys(TOYBOX_STEPS, [0]),
-            None,
-        ),
-        "cifar10": Stage(
-            "cifar10",
-            {name: recipe_of(name, "cifar10") for name in family},
-            {name: [0, 1, 2] if name in FORMS else [0] for name in family},
-            VIEWS,
-        ),
-        "cifar100": Stage("cifar100", {name: recipe_of(name, "cifar100") for name in few}, dict.fromkeys(few, [0]), VIEWS),
+        "toybox": Stage("toybox", toys, dict.fromkeys(toys, [0]), None, whole=True),
+        "cifar10": Stage("cifar10", family, {name: [0, 1, 2] if name in FORMS else [0] for name in family}, VIEWS),
+        "cifar100": Stage("cifar100", few, dict.fromkeys(few, [0]), VIEWS),
     }
 
 
 class Snapshots:
-    """A callback of `train`: features of test images at FRAMES moments, ever further apart, for an animated map."""
+    """A callback of `train`: features of test images at FRAMES moments, ever further apart: `FOLDER/snapshots/STEP.npy`."""
 
     def __init__(self, folder: Path, images: ImageSet):
         self.folder, self.images = folder / "snapshots", images
 
     def __call__(self, run: Run) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        due = max(i for i in range(FRAMES) if run.step >= run.total_steps * (i / (FRAMES - 1)) ** 2)
-        path = self.folder / f"{due:02d}.npy"
-        if not path.exists():
-            np.save(path, extract_features(run.backbone, self.images).half().numpy())
+        due = [i for i in range(FRAMES) if run.step >= run.total_steps * (i / (FRAMES - 1)) ** 2]
+        if len(due) > len(list(self.folder.iterdir())):
+            features = extract_features(run.backbone, self.images, size=run.recipe.views.eval_size or None)
+            np.save(self.folder / f"{run.step:07d}.npy", features.half().numpy())
 
 
 def make(stage: Stage, splits: Splits, name: str, seed: int) -> None:
-    """One run, evaluated on the test set once; of the first seed the backbone is kept, in half precision."""
-    out = timing.RUNS / stage.folder
+    """One run, evaluated on the test set once; of the first seed the weights are kept, in half precision."""
     recipes, costs = compare.sized_by_views({name: stage.recipes[name]}, splits, stage.views)
-    folder = compare.folder_of(out, name, seed)
+    folder = compare.folder_of(stage.out, name, seed)
     callback = Snapshots(folder, splits.test.subset(subsample(len(splits.test)))) if name == "simclr" else None
     compare.run_of(recipes[name].replace(seed=seed), splits, folder, "test", costs[name].views, callback=callback)
     if seed == 0:
-        (WEIGHTS / stage.folder).mkdir(parents=True, exist_ok=True)
-        export.export_run(load_run(folder, "cpu"), WEIGHTS / stage.folder / f"{name}.safetensors", half=True)
+        (WEIGHTS / stage.dataset).mkdir(parents=True, exist_ok=True)
+        path = WEIGHTS / stage.dataset / f"{name}.safetensors"
+        export.export_run(load_run(folder, "cpu"), path, half=True, whole=stage.whole)
 
 
 def table(stage: Stage, splits: Splits) -> None:
     """compare.json and its picture of runs that all are made; those with more seeds first."""
-    out, rows = timing.RUNS / stage.folder, {}
+    rows: dict[str, Any] = {}
     for seeds in sorted(set(map(tuple, stage.seeds.values())), key=len, reverse=True):
         some = {name: recipe for name, recipe in stage.recipes.items() if stage.seeds[name] == list(seeds)}
-        result = compare.compare(some, list(seeds), splits, out, split="test", image_views=stage.views)
+        result = compare.compare(some, list(seeds), splits, stage.out, split="test", image_views=stage.views)
         rows |= result["rows"]
     result["rows"] = {name: rows[name] for name in stage.recipes}
-    save_json(out / "compare.json", result)
-    sheets.save(compare.picture(result), out / "compare.png")
+    save_json(stage.out / "compare.json", result)
+    sheets.save(compare.picture(result), stage.out / "compare.png")
 
 
 def main(words: list[str] | None = None) -> None:
@@ -141,7 +133,7 @@ def main(words: list[str] | None = None) -> None:
     stage, (which, of) = there[args.stage], args.share or (1, 1)
     splits = load_dataset(stage.dataset, root=args.data, device=pick_device())
     for name, seed in itertools.islice(stage.runs(), which - 1, None, of):
-        if not (compare.folder_of(timing.RUNS / stage.folder, name, seed) / "result.json").exists():
+        if not (compare.folder_of(stage.out, name, seed) / "result.json").exists():
             make(stage, splits, name, seed)
     if args.share is None:
         table(stage, splits)

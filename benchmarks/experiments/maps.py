@@ -15,6 +15,7 @@ from statistics import mean
 import torch
 from sklearn.model_selection import LeaveOneOut, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
+from torch import Tensor
 
 from benchmarks import timing
 from mnclglf_lite.core.errors import InputError
@@ -27,6 +28,12 @@ from mnclglf_lite.training.run import load_run
 POINTS, NEIGHBOURS, SEED = 1000, 10, 0  # ours
 
 
+def accuracy_of(places: Tensor, labels: Tensor) -> float:
+    """Accuracy of classifying each row of `places` (N, D) by its NEIGHBOURS nearest others, one vote each."""
+    rule = KNeighborsClassifier(NEIGHBOURS)
+    return float(cross_val_score(rule, places.numpy(), labels.numpy(), cv=LeaveOneOut()).mean())
+
+
 def on_the_map(folder: Path, data: Path | None) -> dict[str, float]:
     """Accuracy on the map and in the features themselves, by the same rule; and kNN 20 on validation images."""
     run = load_run(folder, "cpu")
@@ -34,9 +41,8 @@ def on_the_map(folder: Path, data: Path | None) -> dict[str, float]:
     test = splits.test.subset(torch.arange(POINTS))
     size = run.recipe.views.eval_size or None
     features = extract_features(run.backbone, test, size=size)
-    labels, rule = test.labels.numpy(), KNeighborsClassifier(NEIGHBOURS)
     places = {"map": layouts.umap(features, seed=SEED), "features": torch.nn.functional.normalize(features)}
-    found = {name: cross_val_score(rule, x.numpy(), labels, cv=LeaveOneOut()).mean() for name, x in places.items()}
+    found = {name: accuracy_of(x, test.labels) for name, x in places.items()}
     whole = evaluate(run.backbone, splits, "holdout", transforms=("raw",), linear=False, size=size)
     return found | {"validation": whole["knn20"]["raw"]["top1"]}
 

@@ -1,36 +1,44 @@
-"""What is shipped in data/weights/cifar10-slim, out of the runs in data/runs/cifar10-slim and CIFAR-10.
+"""What is shipped in data/weights: features and maps of 2,000 test images under every backbone that lies there.
 
-    python -m benchmarks.experiments.ship --data DIR
+    python -m benchmarks.experiments.ship cifar10 --data DIR
+    python -m benchmarks.experiments.ship toybox
 
-    NAME.safetensors    the run's backbone in half precision
-    points.npz          of all runs: features, labels, numbers and UMAPs of 2,000 test images
+    points.npz    features, UMAPs, t-SNEs and nearest neighbours by backbone, labels and numbers of the images; of a network
+                  before training the maps alone
+    film.npz      for the toy box, where its run was made: UMAPs of 1,000 images all through SimCLR's training
 
-Every exported backbone is measured again as `mnclglf-lite evaluate --weights` would; where one figure is further than 0.1
-points from the run's own, nothing more is written and the difference is told. Needs the runs' checkpoint.pt, so the machine
-they were trained on: `python -m benchmarks.experiments.ablation family` makes them.
+`at_length` trains the networks and writes their weights. Here each backbone is measured again, as `mnclglf-lite evaluate
+--weights` would: where one figure is further than 0.1 points from the run's own, nothing more is written and that is told.
 """
 
 from __future__ import annotations
 
 import io
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from benchmarks import timing
+from benchmarks.experiments.maps import accuracy_of
 from mnclglf_lite.core.errors import InputError
 from mnclglf_lite.core.files import write_atomically
 from mnclglf_lite.data.dataset import load_dataset
 from mnclglf_lite.evaluation import evaluate, layouts
-from mnclglf_lite.evaluation.evaluate import extract_features
-from mnclglf_lite.evaluation.layouts import subsample
+from mnclglf_lite.evaluation.evaluate import extract_features, recalibrate_batchnorm
+from mnclglf_lite.evaluation.knn import nearest_neighbours
+from mnclglf_lite.evaluation.layouts import NEIGHBOURS, subsample
+from mnclglf_lite.recipe.recipe import Recipe, build_method
 from mnclglf_lite.results import export, pretrained
-from mnclglf_lite.training.run import load_run
 
-RUNS = timing.RUNS / "cifar10-slim"
-SEED = 0  # of the runs that are shipped, and of the UMAPs
+FOLDERS = {"toybox": ("toybox-long",), "cifar10": ("cifar10-long", "flagship")}  # of the records, in data/runs
+SEED = 0  # of the runs that are shipped, and of the maps
 MOST = 0.001  # as a share of 1: what half precision may change in an accuracy
+FILM = "film.npz"
+FILM_POINTS = 1000  # images in an animated map (ours)
 
 
 def apart(found: dict, kept: dict) -> dict[str, float]:
@@ -43,45 +51,85 @@ def apart(found: dict, kept: dict) -> dict[str, float]:
     return far | {"linear": abs(found["linear"]["top1"] - kept["linear"]["top1"])}
 
 
+def rows_of(dataset: str) -> dict[str, dict[str, Any]]:
+    """{name: recipe, and the runs' results} of all comparisons of an image set that are there."""
+    paths = [timing.RUNS / folder / "compare.json" for folder in FOLDERS[dataset]]
+    return {name: row for path in paths if path.exists() for name, row in json.loads(path.read_text())["rows"].items()}
+
+
+def maps_of(features: Tensor, labels: Tensor) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    """Both maps and the nearest neighbours; and how well neighbours agree, in the features and on the maps."""
+    near = nearest_neighbours(features, features, NEIGHBOURS, exclude_self=True)[1]
+    flat = {"layouts": layouts.umap(features, seed=SEED), "tsne": layouts.tsne(features, seed=SEED)}
+    found = {what: places.numpy() for what, places in flat.items()} | {"neighbours": near.numpy().astype(np.uint16)}
+    told = {"same_class": float((labels[near] == labels[:, None]).double().mean())}
+    return found, told | {f"knn_{what}": accuracy_of(places, labels) for what, places in flat.items()}
+
+
+def film_of(run: Path) -> dict[str, np.ndarray]:
+    """UMAPs (F, N, 2) of a run's snapshots, each started from the one before, and at which steps they were taken (F,)."""
+    paths, frames, places = sorted((run / "snapshots").glob("*.npy")), [], None
+    for path in paths:
+        places = layouts.umap(torch.from_numpy(np.load(path)[:FILM_POINTS]), seed=SEED, start=places)
+        frames.append(places.numpy())
+    return {"places": np.stack(frames).astype(np.float32), "steps": np.array([int(path.stem) for path in paths])}
+
+
+def save(path: Path, about: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, about=np.array(json.dumps(about)), **arrays)
+    write_atomically(path, buffer.getvalue())
+    print(f"{path.name}: {path.stat().st_size / 1e6:.2f} MB", flush=True)
+
+
 def main(words: list[str] | None = None) -> None:
     parser = timing.parser(__doc__, data=True)
+    parser.add_argument("dataset", choices=FOLDERS)
     args = parser.parse_args(words)
-    splits = load_dataset("cifar10", root=args.data)
+    splits, folder, rows = (
+        load_dataset(args.dataset, root=args.data),
+        pretrained.folder_of(args.dataset),
+        rows_of(args.dataset),
+    )
+    if not rows:
+        raise InputError(f"no record of {args.dataset} in {timing.RUNS}: `at_length {args.dataset}` trains the networks")
     index = subsample(len(splits.test))
     some, kept, runs = splits.test.subset(index), {}, {}
-    rows = json.loads((RUNS / "compare.json").read_text())["rows"]
-    folders = [RUNS / f"{name}-seed{SEED}" for name in rows]
-    lacking = [folder.name for folder in folders if not (folder / "checkpoint.pt").exists()]
-    if lacking:
-        raise InputError(f"no checkpoint of {', '.join(lacking)} in {RUNS}: `ablation family` trains them")
-    pretrained.FOLDER.mkdir(parents=True, exist_ok=True)
-    for folder in folders:
-        name, run = folder.name.removesuffix(f"-seed{SEED}"), load_run(folder, "cpu")
-        path = export.export_run(run, pretrained.FOLDER / f"{name}.safetensors", half=True)
+    recipe = Recipe.from_dict(next(reversed(rows.values()))["recipe"])
+    network = recalibrate_batchnorm(build_method(recipe, len(some.classes)).backbone, splits.train)
+    arrays, untrained = maps_of(extract_features(network, some), some.labels)
+    kept |= {f"{what}/untrained": array for what, array in arrays.items()}
+    for name, row in rows.items():
+        run, path = row["runs"][0], pretrained.weights_path(name, args.dataset)
         backbone = export.load_backbone(path)
-        far = apart(evaluate.evaluate(backbone, splits, "test"), rows[name]["runs"][0])
+        far = apart(evaluate.evaluate(backbone, splits, "test"), run)
         worst = max(far, key=far.get)
         print(f"{name:18s} {path.stat().st_size / 1e6:.2f} MB; furthest: {worst}, {100 * far[worst]:.2f} points", flush=True)
         if far[worst] > MOST:
             raise InputError(f"{path}: {worst} is {100 * far[worst]:.2f} points from the run's; ship it without half")
-        found = extract_features(backbone, some)
-        kept[f"features/{name}"] = found.half().numpy()
-        kept[f"layouts/{name}"] = layouts.umap(found, seed=SEED).numpy()
-        runs[name] = {"steps": run.step, "train_seconds": round(run.seconds, 1), "furthest": round(far[worst], 5)}
+        features = extract_features(backbone, some)
+        arrays, told = maps_of(features, some.labels)
+        kept |= {f"features/{name}": features.half().numpy()} | {f"{what}/{name}": array for what, array in arrays.items()}
+        runs[name] = {"steps": run["steps"], "train_seconds": run["train_seconds"], "furthest": round(far[worst], 5)} | told
     about = {
-        "command": "python -m benchmarks.experiments.ship",
-        "what": f"features (half precision) and UMAPs of {len(index):,} test images of CIFAR-10",
+        "command": f"python -m benchmarks.experiments.ship {args.dataset}",
+        "what": f"{len(index):,} test images: features (half precision), maps, {NEIGHBOURS} nearest neighbours",
         "runs": runs,
+        "untrained": untrained,
         "seed": SEED,
         "map": layouts.describe("umap", seed=SEED),
-        "classes": splits.test.classes,
+        "classes": some.classes,
         **timing.stamp(torch.device("cpu")),
     }
-    arrays = {"labels": some.labels.numpy().astype(np.uint8), "index": index.numpy().astype(np.int32)}
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, about=np.array(json.dumps(about)), **arrays, **kept)
-    write_atomically(pretrained.FOLDER / pretrained.ARCHIVE, buffer.getvalue())
-    print(f"{pretrained.ARCHIVE}: {len(buffer.getvalue()) / 1e6:.2f} MB, {len(runs)} methods")
+    places = {"labels": some.labels.numpy().astype(np.uint8), "index": index.numpy().astype(np.int32)}
+    save(folder / pretrained.ARCHIVE, about, places | kept)
+    run = timing.RUNS / FOLDERS[args.dataset][0] / f"simclr-seed{SEED}"
+    if args.dataset == "toybox" and (run / "snapshots").is_dir():
+        save(
+            folder / FILM,
+            about | {"runs": {"simclr": runs["simclr"]}},
+            film_of(run) | {"labels": places["labels"][:FILM_POINTS]},
+        )
 
 
 if __name__ == "__main__":

@@ -75,11 +75,14 @@ def tsne(features: Tensor, seed: int = 0, perplexity: float = PERPLEXITY) -> Ten
     return torch.from_numpy(made.fit_transform(x.numpy()))
 
 
-def umap(features: Tensor, seed: int | None = None, n_neighbors: int = 15, min_dist: float = 0.1) -> Tensor:
+def umap(
+    features: Tensor, seed: int | None = None, n_neighbors: int = 15, min_dist: float = 0.1, start: Tensor | None = None
+) -> Tensor:
     """UMAP under cosine distance (umap-learn): float32 (N, 2). Without a seed, different every time.
 
     It is given our exact neighbours, which spares it a search and more than half of its compiling, and
-    starts from PCA. Needs N > n_neighbors.
+    starts from PCA, or from the places `start` (N, 2) of an earlier map, so that one can be followed into the other.
+    Needs N > n_neighbors.
     """
     if importlib.util.find_spec("umap") is None:
         raise InputError(
@@ -108,7 +111,7 @@ def umap(features: Tensor, seed: int | None = None, n_neighbors: int = 15, min_d
                 min_dist=min_dist,
                 metric="cosine",
                 n_epochs=UMAP_EPOCHS,
-                init="pca",
+                init="pca" if start is None else start.numpy().copy(),
                 random_state=seed,
                 n_jobs=-1 if seed is None else 1,  # what a seed forces anyway, said before it has to warn
                 precomputed_knn=(index.int().numpy(), distance.numpy(), None),

@@ -62,6 +62,19 @@ def test_umap_keeps_groups_repeats_with_a_seed_and_does_not_warn():
     assert keeps_groups(points, label) > 0.95 and keeps_groups(free, label) > 0.95
 
 
+def test_umap_that_starts_from_a_map_stays_near_it():
+    """Started from a mirror image of a map it ends as the mirror image, and leaves what it was given as it was."""
+    pytest.importorskip("umap")
+    x, _ = groups()
+    points = layouts.umap(x, seed=0, n_neighbors=10)
+    for start in (points, points * torch.tensor([-1.0, 1.0])):
+        before = start.clone()
+        found = layouts.umap(x, seed=0, n_neighbors=10, start=start)
+        assert torch.equal(start, before)
+        for axis in (0, 1):
+            assert torch.corrcoef(torch.stack([start[:, axis], found[:, axis]]))[0, 1] > 0.9
+
+
 def test_umap_missing_says_how_to_get_it(monkeypatch):
     monkeypatch.setattr(layouts.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match="pip install umap-learn"):

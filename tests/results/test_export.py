@@ -6,7 +6,7 @@ from conftest import tiny
 
 from mnclglf_lite.core.errors import InputError
 from mnclglf_lite.models.resnet import ResNet
-from mnclglf_lite.results.export import export_backbone, export_run, load_backbone, read_metadata, recipe_of
+from mnclglf_lite.results.export import export_backbone, export_run, load_backbone, load_trained, read_metadata, recipe_of
 from mnclglf_lite.training import train
 from mnclglf_lite.views import view
 
@@ -65,6 +65,26 @@ def test_a_run_takes_its_recipe_along(tmp_path, toys):
     told = read_metadata(export_run(run, tmp_path / "a.safetensors"))
     assert json.loads(told["recipe"]) == json.loads(json.dumps(recipe.to_dict()))
     assert (told["method"], told["dataset"], told["seed"], told["steps"]) == ("mnclglf", "toybox", "0", "1")
+
+
+def test_a_whole_run_comes_back_with_heads_and_queue(tmp_path, toys):
+    run = train.train(tiny(steps=2), toys, device="cpu", log=lambda text: None)
+    path = export_run(run, tmp_path / "whole.safetensors", whole=True)
+    back = load_trained(path)
+    assert back.recipe == run.recipe and back.finished and (back.step, back.classes) == (2, run.classes)
+    assert back.seconds == pytest.approx(run.seconds, abs=0.06) and not back.method.training
+    kept, state = run.method.state_dict(), back.method.state_dict()
+    assert list(kept) == list(state) and any(key.startswith("queue") for key in kept)
+    assert all(torch.equal(value, state[key]) for key, value in kept.items())
+    alone = load_backbone(path).state_dict()
+    assert all(torch.equal(value, alone[key]) for key, value in run.backbone.state_dict().items())
+    with pytest.raises(InputError, match="load_backbone"):
+        load_trained(export_run(run, tmp_path / "backbone.safetensors"))
+    safetensors = pytest.importorskip("safetensors.torch")
+    lacking = {key: value for key, value in safetensors.load_file(path).items() if "predictor" not in key}
+    safetensors.save_file(lacking, path, read_metadata(path))
+    with pytest.raises(InputError, match="do not fit"):
+        load_trained(path)
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):

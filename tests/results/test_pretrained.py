@@ -77,22 +77,22 @@ def test_a_layout_keeps_its_own_features_neighbours_best(points):
 
 def test_what_is_not_there_is_told(tmp_path):
     with pytest.raises(InputError, match="with a checkout"):
-        load_features(tmp_path)
+        load_features(folder=tmp_path)
     with pytest.raises(InputError, match="relesed"):
         weights_path("mnclglf-relesed")
     with pytest.raises(InputError, match="with a checkout"):
-        weights_path("mnclglf", tmp_path)
+        weights_path("mnclglf", folder=tmp_path)
     (tmp_path / pretrained.ARCHIVE).write_bytes(b"no archive")
     with pytest.raises(InputError, match="damaged"):
-        load_features(tmp_path)
-    whole = (pretrained.FOLDER / pretrained.ARCHIVE).read_bytes()
+        load_features(folder=tmp_path)
+    whole = (pretrained.folder_of("cifar10") / pretrained.ARCHIVE).read_bytes()
     for cut in (whole[: len(whole) // 2], whole[:3000] + bytes(1000) + whole[4000:]):
         (tmp_path / pretrained.ARCHIVE).write_bytes(cut)
         with pytest.raises(InputError, match="damaged"):
-            load_features(tmp_path)
+            load_features(folder=tmp_path)
     np.savez(tmp_path / pretrained.ARCHIVE, about=np.array("{}"))
     with pytest.raises(InputError, match="damaged"):
-        load_features(tmp_path)
+        load_features(folder=tmp_path)
 
 
 def test_images_are_the_learners_own_or_none(points, tmp_path):
