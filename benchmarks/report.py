@@ -1,4 +1,4 @@
-"""Write benchmarks/results.md, and the tables in README.md and notebooks/README.md, from the records in data/runs.
+"""Write docs/results.md, and the tables in README.md and notebooks/README.md, from the records in data/runs.
 
 python -m benchmarks.report
 """
@@ -162,7 +162,7 @@ def marked() -> list[tuple[Path, str, str]]:
 
 def main() -> None:
     timing.parser(__doc__).parse_args()
-    (ROOT / "benchmarks" / "results.md").write_text(results())
+    (ROOT / "docs" / "results.md").write_text(results())
     for path, begin, text in marked():
         before, rest = path.read_text().split(begin)
         path.write_text(before + begin + text + END + rest.split(END, 1)[1])

@@ -19,7 +19,7 @@ METHODS = [method.Config.name for method in BUILT_IN]
 
 def test_the_page_of_results_and_the_readmes_are_what_the_records_say():
     """`python -m benchmarks.report` writes it: no figure in it is typed by hand."""
-    assert report.results() == (ROOT / "benchmarks" / "results.md").read_text()
+    assert report.results() == (ROOT / "docs" / "results.md").read_text()
     for path, begin, text in report.marked():
         assert begin + text + report.END in path.read_text()
 

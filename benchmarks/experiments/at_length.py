@@ -5,6 +5,7 @@
     toybox     SimCLR and MNCLGLF on the toy box: the trained networks of the lessons
     cifar10    every method at one budget of whole views, one seed; MNCLGLF's forms, three seeds
     cifar100   SimCLR, both forms of MNCLGLF and the supervised reference at the same budget
+    claims     what the papers of MCL, CGH and GLNet say their parts bring, ten minutes of a core, three seeds
 
 Settings are those of the quick preset. Two runs with a core each do more than one with two:
 `OMP_NUM_THREADS=1 ... cifar10 --share 1/2`, and 2/2 beside it, make every second run each. Without a share the table of
@@ -36,10 +37,19 @@ from mnclglf_lite.training.run import Run, load_run
 
 # Whole views a run on CIFAR: 40 epochs of MNCLGLF, which takes three views of an image, and 60 of a method that takes two
 VIEWS = 5_400_000
+CLAIM_VIEWS = 1_200_000  # of each run of `claims`
 FORMS: dict[str, dict[str, Any]] = {
     "mnclglf": {},
     "mnclglf-released": {"local_gradient": False},
     "mnclglf-no-swap": {"neighbour_swap": False},
+}
+CLAIMS: dict[str, dict[str, Any]] = {  # a method, and the same without what its paper adds
+    "mcl": {},
+    "mcl-independent": {"losses": ("vcl",)},
+    "cgh": {},
+    "cgh-global-only": {"context": "ressl"},
+    "glnet": {},
+    "glnet-no-location": {"location_weight": 0.0},
 }
 FRAMES = 60  # of an animated map
 TOYBOX_STEPS = {"simclr": 5000, "mnclglf": 4500}  # five minutes of a core each
@@ -48,18 +58,24 @@ WEIGHTS = CHECKOUT / "data" / "weights"
 
 @dataclass(frozen=True)
 class Stage:
-    """Recipes, the seeds that each is run with, the budget; `whole`: heads and queue are kept beside the backbone."""
+    """Recipes, the seeds that each is run with, and the budget.
 
-    dataset: str
+    Of the first seed's runs is kept, in data/weights: "backbone", "whole" (heads and queue too) or nothing.
+    """
+
+    folder: str  # of the records, in data/runs
     recipes: dict[str, Recipe]
     seeds: dict[str, list[int]]
-    views: int | None
-    whole: bool = False
+    views: int | None = None
+    keeps: str = ""
+
+    @property
+    def dataset(self) -> str:
+        return next(iter(self.recipes.values())).data.dataset
 
     @property
     def out(self) -> Path:
-        """Where the records are."""
-        return timing.RUNS / f"{self.dataset}-long"
+        return timing.RUNS / self.folder
 
     def runs(self) -> list[tuple[str, int]]:
         """(name, seed): SimCLR and the forms of MNCLGLF first, seed by seed."""
@@ -68,8 +84,8 @@ class Stage:
 
 
 def recipe_of(name: str, dataset: str, **changes: Any) -> Recipe:
-    """The quick preset's; of a form of MNCLGLF with what it changes."""
-    return preset("quick", name.split("-")[0], dataset, **FORMS.get(name, {}), **changes)
+    """The quick preset's; of a row named METHOD-SOMETHING with what it changes."""
+    return preset("quick", name.split("-")[0], dataset, **(FORMS | CLAIMS).get(name, {}), **changes)
 
 
 def stages() -> dict[str, Stage]:
@@ -77,10 +93,13 @@ def stages() -> dict[str, Stage]:
     others = [method.Config.name for method in BUILT_IN if method.Config.name not in FORMS]
     family = {name: recipe_of(name, "cifar10") for name in [*others, *FORMS]}
     few = {name: recipe_of(name, "cifar100") for name in ("simclr", "mnclglf", "mnclglf-released", "supervised")}
+    parts = {name: recipe_of(name, "cifar10") for name in CLAIMS}
+    seeds = {name: [0, 1, 2] if name in FORMS else [0] for name in family}
     return {
-        "toybox": Stage("toybox", toys, dict.fromkeys(toys, [0]), None, whole=True),
-        "cifar10": Stage("cifar10", family, {name: [0, 1, 2] if name in FORMS else [0] for name in family}, VIEWS),
-        "cifar100": Stage("cifar100", few, dict.fromkeys(few, [0]), VIEWS),
+        "toybox": Stage("toybox-long", toys, dict.fromkeys(toys, [0]), keeps="whole"),
+        "cifar10": Stage("cifar10-long", family, seeds, VIEWS, keeps="backbone"),
+        "cifar100": Stage("cifar100-long", few, dict.fromkeys(few, [0]), VIEWS),
+        "claims": Stage("claims", parts, dict.fromkeys(parts, [0, 1, 2]), CLAIM_VIEWS),
     }
 
 
@@ -104,10 +123,10 @@ def make(stage: Stage, splits: Splits, name: str, seed: int) -> None:
     folder = compare.folder_of(stage.out, name, seed)
     callback = Snapshots(folder, splits.test.subset(subsample(len(splits.test)))) if name == "simclr" else None
     compare.run_of(recipes[name].replace(seed=seed), splits, folder, "test", costs[name].views, callback=callback)
-    if seed == 0:
+    if stage.keeps and seed == 0:
         (WEIGHTS / stage.dataset).mkdir(parents=True, exist_ok=True)
         path = WEIGHTS / stage.dataset / f"{name}.safetensors"
-        export.export_run(load_run(folder, "cpu"), path, half=True, whole=stage.whole)
+        export.export_run(load_run(folder, "cpu"), path, half=True, whole=stage.keeps == "whole")
 
 
 def table(stage: Stage, splits: Splits) -> None:

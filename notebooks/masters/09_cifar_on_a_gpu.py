@@ -285,7 +285,7 @@ if ready:
 # ## Where things are
 # * Recipes and presets in `mnclglf_lite.recipe`, costs in `mnclglf_lite.training.cost`, others' numbers with their sources in
 #   `mnclglf_lite.results.published`, the table in `mnclglf_lite.results.compare`.
-# * All figures with their commands: `benchmarks/results.md`. What to run first on a GPU: `benchmarks/gpu/README.md`.
+# * All figures with their commands: `docs/results.md`. What to run first on a GPU: `benchmarks/gpu/README.md`.
 
 # %%
 progress("09")
