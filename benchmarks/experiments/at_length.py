@@ -77,6 +77,15 @@ class Stage:
     def out(self) -> Path:
         return timing.RUNS / self.folder
 
+    def weights(self, name: str, seed: int) -> Path | None:
+        """Where the weights of a run are kept."""
+        return WEIGHTS / self.dataset / f"{name}.safetensors" if self.keeps and seed == 0 else None
+
+    def lacks(self, name: str, seed: int) -> bool:
+        """Is something of this run still to be made?"""
+        made = [compare.folder_of(self.out, name, seed) / "result.json", self.weights(name, seed)]
+        return not all(path.exists() for path in made if path)
+
     def runs(self) -> list[tuple[str, int]]:
         """(name, seed): SimCLR and the forms of MNCLGLF first, seed by seed."""
         all_of_them = [(name, seed) for name, seeds in self.seeds.items() for seed in seeds]
@@ -123,9 +132,8 @@ def make(stage: Stage, splits: Splits, name: str, seed: int) -> None:
     folder = compare.folder_of(stage.out, name, seed)
     callback = Snapshots(folder, splits.test.subset(subsample(len(splits.test)))) if name == "simclr" else None
     compare.run_of(recipes[name].replace(seed=seed), splits, folder, "test", costs[name].views, callback=callback)
-    if stage.keeps and seed == 0:
-        (WEIGHTS / stage.dataset).mkdir(parents=True, exist_ok=True)
-        path = WEIGHTS / stage.dataset / f"{name}.safetensors"
+    if path := stage.weights(name, seed):
+        path.parent.mkdir(parents=True, exist_ok=True)
         export.export_run(load_run(folder, "cpu"), path, half=True, whole=stage.keeps == "whole")
 
 
@@ -152,7 +160,7 @@ def main(words: list[str] | None = None) -> None:
     stage, (which, of) = there[args.stage], args.share or (1, 1)
     splits = load_dataset(stage.dataset, root=args.data, device=pick_device())
     for name, seed in itertools.islice(stage.runs(), which - 1, None, of):
-        if not (compare.folder_of(stage.out, name, seed) / "result.json").exists():
+        if stage.lacks(name, seed):
             make(stage, splits, name, seed)
     if args.share is None:
         table(stage, splits)
