@@ -11,7 +11,7 @@ from statistics import mean
 from typing import Any
 
 from benchmarks import page, timing
-from benchmarks.experiments import ablation, glnet_location, maps, sooner, trials
+from benchmarks.experiments import ablation, at_length, glnet_location, maps, sooner, trials
 from benchmarks.speed import __main__ as speed
 from benchmarks.speed import augment, embedding_map, explorers, growth, joined_views, notebooks, optimisers
 from benchmarks.timing import ROOT, RUNS
@@ -31,6 +31,10 @@ COMPARISONS = {
     "toybox": (
         "The toy box, 45 seconds of two cores: eleven methods and MNCLGLF as released, three seeds",
         "--methods all,mnclglf-released --minutes 0.75 --seeds 0,1,2 --split test",
+    ),
+    "toybox-long": (
+        "The toy box, minutes of one core: the trained networks of the lessons",
+        f"python -m {at_length.__name__} toybox",
     ),
     "toybox-minute": (
         "The toy box, one minute: MNCLGLF as drawn",
@@ -142,6 +146,18 @@ def what_of(found: dict[str, Any]) -> str:
     )
 
 
+def caption() -> str:
+    """What the README's first picture shows."""
+    found = kept("toybox-long/compare.json")
+    run = found["rows"]["simclr"]["runs"][0]
+    before, after = (row["knn20"]["raw"]["top1"] for row in (found["baselines"]["random encoder"], run))
+    return (
+        f"*The same {run['queries']:,} test images before and after {run['train_seconds'] / 60:.0f} minutes of training "
+        f"without labels on one CPU core: kNN accuracy {100 * before:.1f} % and {100 * after:.1f} %. `make picture` draws "
+        "this map, and the one below that forms while SimCLR trains, from the features in `data/weights/toybox`.*"
+    )
+
+
 END = "<!-- end -->\n"
 
 
@@ -149,6 +165,7 @@ def marked() -> list[tuple[Path, str, str]]:
     """What this file writes into pages that are written by hand: the page, the mark before, the text."""
     readme, course = ROOT / "README.md", ROOT / "notebooks" / "README.md"
     found = [
+        (readme, "toybox-long", caption()),
         (readme, "toybox", toybox_table()),
         (readme, "one-minute and data/runs/five-minutes", minutes_table()),
         (readme, "cifar10-slim and data/runs/gpu", paper_table.table(RUNS, markdown=True)),

@@ -6,7 +6,6 @@ python docs/make_picture.py          about ten seconds; writes docs/hero.png and
 import io
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -16,6 +15,7 @@ from mnclglf_lite.core.text import format_duration
 from mnclglf_lite.data.dataset import load_dataset
 from mnclglf_lite.drawing import palette, plots, sheets
 from mnclglf_lite.drawing.canvas import pixels
+from mnclglf_lite.evaluation import layouts
 from mnclglf_lite.results import pretrained, records
 
 HERE = Path(__file__).parent
@@ -30,45 +30,39 @@ def read() -> tuple[pretrained.KeptFeatures, records.Record]:
 
 
 def hero() -> None:
-    """The same test images before and after training, each group with its name and one of its images."""
+    """The same test images before and after training, and an image of each class as a legend."""
     kept, record = read()
-    top1 = {
-        "before": record.baselines["random encoder"]["knn20"]["raw"]["top1"],
-        "after": record.result["knn20"]["raw"]["top1"],
-    }
-    names = tuple(f"{when} training: kNN {100 * value:.0f} %" for when, value in top1.items())
-    result = record.result
+    result, before = record.result, record.baselines["random encoder"]
+    top1 = {when: row["knn20"]["raw"]["top1"] for when, row in (("before", before), ("after", result))}
+    names = [f"{when} training: {100 * value:.1f} % kNN accuracy" for when, value in top1.items()]
     note = (
-        f"The same {len(kept.labels):,} test images of the toy box under SimCLR's backbone; {kept.about['map']}. kNN: k 20, "
-        f"T 0.1, bank {result['bank']:,}. {result['steps']:,} steps of {record.recipe['batch_size']} images without labels, "
-        f"seed {record.seed}, {format_duration(result['train_seconds'])} on {result['hardware']}."
+        f"The same {len(kept.labels):,} test images of the toy box under SimCLR's backbone; "
+        f"{layouts.describe('tsne', seed=kept.about['seed'])}. kNN: k 20, T 0.1, bank {result['bank']:,} training images. "
+        f"{result['steps']:,} steps of {record.recipe['batch_size']} images, seed {record.seed}, "
+        f"{format_duration(result['train_seconds'])} on {result['hardware']}."
     )
     title = "Learned without a single label: images of one kind end up side by side"
-    maps = (kept.layouts["untrained"], kept.layouts[NAME])
-    images = load_dataset("toybox").test.subset(kept.index).images
-    figure = plots.two_maps(*maps, kept.labels, kept.classes, names, title, note)
-    for axes, places, named in zip(figure.axes, maps, (False, True), strict=True):
-        name_groups(axes, places.numpy(), kept.labels.numpy(), kept.classes if named else None, images)
+    wide, tall, side = 10.0, 6.3, 0.56
+    figure, low, high = plots.new_figure(wide, tall, title, note)
+    bottom = low + 1.0 / tall
+    for left, name, kind in ((0.02, names[0], "untrained"), (0.51, names[1], NAME)):
+        axes = figure.add_axes((left, bottom, 0.47, high - bottom - 0.3 / tall))
+        plots.draw_map(axes, kept.tsne[kind], kept.labels, kept.classes)
+        axes.set_title(name, fontsize=12, color=palette.INK, loc="left", pad=7)
+    test = load_dataset("toybox").test.subset(kept.index)
+    for label, name in enumerate(kept.classes):
+        colour, marker = palette.class_style(label)
+        middle = 0.02 + 0.96 * (label + 0.5) / len(kept.classes)
+        axes = figure.add_axes((middle - side / wide / 2, low + 0.28 / tall, side / wide, side / tall))
+        apart = test.factors["x"].hypot(test.factors["y"]) + (
+            test.labels != label
+        )  # the toy that lies nearest to the middle
+        axes.imshow(pixels(test.images[apart.argmin()][None])[0])
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set(color=colour, linewidth=2.5)
+        axes.set_xlabel(name, fontsize=10, color=palette.INK, labelpad=4)
+        axes.plot(0, 1, marker, markersize=8, color=colour, markeredgecolor="white", transform=axes.transAxes, clip_on=False)
     sheets.save(figure, HERE / "hero.png")
-
-
-def name_groups(axes: Any, places: np.ndarray, labels: np.ndarray, classes: tuple[str, ...] | None, images: Any) -> None:
-    """An image of each class where the class is densest, its name above it."""
-    from matplotlib.offsetbox import AnnotationBbox, OffsetImage
-
-    for label in range(labels.max() + 1):
-        own = np.flatnonzero(labels == label)
-        apart = np.linalg.norm(places[own, None] - places[None, own], axis=-1)
-        middle = own[np.sort(apart, axis=1)[:, len(own) // 3].argmin()]  # nearest to a third of its class
-        colour, _ = palette.class_style(label)
-        tile = OffsetImage(pixels(images[middle : middle + 1])[0], zoom=0.75)
-        frame = {"edgecolor": colour, "linewidth": 1.6}
-        axes.add_artist(AnnotationBbox(tile, places[middle], pad=0.08, bboxprops=frame))
-        if classes:
-            axes.annotate(
-                classes[label], places[middle], (0, 17), textcoords="offset points", ha="center", fontsize=9.5,
-                color=palette.INK, zorder=5, bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.8},
-            )  # fmt: skip
 
 
 def forming() -> None:
@@ -101,14 +95,16 @@ def forming() -> None:
 
 
 def frame(places: np.ndarray, labels: np.ndarray, room: tuple, words: str, classes: list[str]) -> Image.Image:
+    """One frame; `room`: the lowest and the highest places of all."""
     inches = SIDE / 100
-    figure, low, high = plots.new_figure(inches, inches, "", words)
+    figure, _, _ = plots.new_figure(inches, inches, "", "")
     figure.set_dpi(100)
-    axes = figure.add_axes((0.02, low, 0.96, 0.98 - low))
-    plots._map(axes, places, labels, classes)
+    axes = figure.add_axes((0.02, 0.02, 0.96, 0.9))
+    axes.set_title(words, fontsize=12, color=palette.INK, loc="left", pad=6)
+    plots.draw_map(axes, places, labels, classes)
     axes.set(xlim=(room[0][0] - 0.5, room[1][0] + 0.5), ylim=(room[0][1] - 0.5, room[1][1] + 0.5))
     figure.canvas.draw()
-    return Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3]).quantize(48, dither=Image.Dither.NONE)
+    return Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3]).quantize(64, dither=Image.Dither.NONE)
 
 
 if __name__ == "__main__":

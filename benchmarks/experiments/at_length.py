@@ -130,6 +130,7 @@ def make(stage: Stage, splits: Splits, name: str, seed: int) -> None:
     """One run, evaluated on the test set once; of the first seed the weights are kept, in half precision."""
     recipes, costs = compare.sized_by_views({name: stage.recipes[name]}, splits, stage.views)
     folder = compare.folder_of(stage.out, name, seed)
+    compare.check_same(stage.out, recipes, [seed], {"minutes": None, "image_views": stage.views})
     callback = Snapshots(folder, splits.test.subset(subsample(len(splits.test)))) if name == "simclr" else None
     compare.run_of(recipes[name].replace(seed=seed), splits, folder, "test", costs[name].views, callback=callback)
     if path := stage.weights(name, seed):

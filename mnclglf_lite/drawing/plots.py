@@ -32,7 +32,7 @@ def scatter_map(
 ) -> Figure:  # fmt: skip
     """A map of points (N, 2), a colour and a marker a class; with thumbnails (N, 3, H, W), pictures too."""
     figure, low, high = new_figure(7.4, 5.8, title, note)
-    _map(figure.add_axes((0.02, low, 0.75, high - low)), points, labels, classes, thumbnails)
+    draw_map(figure.add_axes((0.02, low, 0.75, high - low)), points, labels, classes, thumbnails)
     _legend(figure, classes, loc="center left", bbox_to_anchor=(0.785, (low + high) / 2))
     return figure
 
@@ -46,7 +46,7 @@ def two_maps(
     legend = 0.12 if len(classes) <= LEGEND_MOST else 0
     for left, points, name in ((0.02, before, names[0]), (0.52, after, names[1])):
         axes = figure.add_axes((left, low + legend, 0.46, high - low - legend - 0.05))
-        _map(axes, points, labels, classes)
+        draw_map(axes, points, labels, classes)
         axes.set_title(name, fontsize=12, color=INK, loc="left", pad=7)
     _legend(figure, classes, loc="lower center", bbox_to_anchor=(0.5, low - 0.02), ncols=5)
     return figure
@@ -205,7 +205,7 @@ def style_axes(axes: Axes) -> None:
     axes.set_axisbelow(True)
 
 
-def _map(axes: Axes, points: object, labels: object, classes: Sequence[str], thumbnails: object = None) -> None:
+def draw_map(axes: Axes, points: object, labels: object, classes: Sequence[str], thumbnails: object = None) -> None:
     """Points, one marker a class. No numbers on the axes: only what is near what means something."""
     points, labels = array(points), array(labels)
     if points.ndim != 2 or points.shape[1] != 2 or labels.shape != points.shape[:1] or not len(points):

@@ -10,9 +10,10 @@ from sklearn.neighbors import KNeighborsClassifier
 from mnclglf_lite.cli.main import main
 from mnclglf_lite.core.errors import InputError
 from mnclglf_lite.data.dataset import load_dataset
-from mnclglf_lite.evaluation.evaluate import extract_features
+from mnclglf_lite.evaluation.evaluate import KNN_PROTOCOLS, evaluate, extract_features
 from mnclglf_lite.evaluation.knn import nearest_neighbours
 from mnclglf_lite.evaluation.layouts import subsample
+from mnclglf_lite.recipe.recipe import Recipe
 from mnclglf_lite.results import export, pretrained, records
 from mnclglf_lite.results.pretrained import load_features, weights_path
 
@@ -73,6 +74,44 @@ def test_a_layout_keeps_its_own_features_neighbours_best(points):
     for name, true in near.items():
         kept = {other: (true[:, :, None] == flat[other][:, None]).any(2).float().mean() for other in flat}
         assert max(kept, key=kept.get) == name
+
+
+@pytest.fixture(scope="module")
+def toybox():
+    return load_dataset("toybox")
+
+
+@pytest.mark.parametrize("name", ["simclr", "mnclglf"])
+def test_a_trained_run_of_the_toy_box_has_the_tables_figures_and_its_own_points(name, toybox):
+    run, kept = pretrained.load_trained(name), load_features("toybox")
+    packed = {record.name: record for record in records.load_records(records.KEPT / "toybox-long")}
+    assert run.recipe == Recipe.from_dict(packed[name].recipe)
+    told = packed[name].result
+    assert (run.step, run.finished) == (told["steps"], True)
+    found = evaluate(run.backbone, toybox, "test", ("raw",), linear=False)
+    for protocol in KNN_PROTOCOLS:
+        assert found[protocol]["raw"]["top1"] == pytest.approx(told[protocol]["raw"]["top1"], abs=0.001)
+    assert found["knn20"]["raw"]["top1"] > 0.95  # what a lesson may count on
+    part = kept.images()
+    assert torch.equal(part.labels, kept.labels) and part.classes == kept.classes
+    features = extract_features(run.backbone, part)
+    torch.testing.assert_close(features, kept.features[name], rtol=2e-3, atol=2e-3)
+    near = nearest_neighbours(kept.features[name], kept.features[name], 8, exclude_self=True)[1]
+    assert (near == kept.neighbours[name]).float().mean() > 0.97  # halves tie
+    if name == "mnclglf":
+        assert (run.method.queue.labels >= 0).all()  # every entry is of an image, none of the start
+
+
+def test_groups_stand_apart_on_both_maps_after_training_and_not_before():
+    """scikit-learn's kNN on the two coordinates, half of the images as bank."""
+    kept = load_features("toybox")
+    for maps in (kept.layouts, kept.tsne):
+        assert maps.keys() == {"untrained", "simclr", "mnclglf"}
+        scores = {
+            name: KNeighborsClassifier(10).fit(spots[:1000], kept.labels[:1000]).score(spots[1000:], kept.labels[1000:])
+            for name, spots in maps.items()
+        }
+        assert scores["simclr"] > 0.95 and scores["mnclglf"] > 0.85 and scores["untrained"] < 0.2
 
 
 def test_what_is_not_there_is_told(tmp_path):
