@@ -1,6 +1,7 @@
 """Make one line of each run of a finished comparison: FOLDER/runs.jsonl beside compare.json.
 
     python -m benchmarks.pack data/runs/toybox
+    python -m benchmarks.pack data/runs/toybox --undo       the folders again, to which more runs can be added
 
 A line holds a run's recipe and history, and its result where compare.json has another one. The files of a run are removed
 once its line was read back equal to them; compare.md and budget.json, which repeat compare.json, go too. A checkpoint stays.
@@ -18,7 +19,7 @@ from typing import Any
 
 from benchmarks import timing
 from mnclglf_lite.core.errors import InputError
-from mnclglf_lite.core.files import read_lines, write_atomically
+from mnclglf_lite.core.files import read_lines, save_json, write_atomically
 from mnclglf_lite.results.records import PACKED, load_records, recipe_of_record
 
 FILES = ("recipe.json", "history.jsonl", "result.json")  # of a run
@@ -72,11 +73,33 @@ def pack(folder: Path) -> int:
     return len(runs)
 
 
+def unpack(folder: Path) -> int:
+    """Write each line as the folder that it was; returns how many. budget.json is written again too."""
+    if not (folder / PACKED).exists():
+        raise InputError(f"there are no packed runs in {folder}")
+    whole, lines = json.loads((folder / "compare.json").read_text()), read_lines(folder / PACKED)
+    results = {f"{name}-seed{run['seed']}": run for name, row in whole["rows"].items() for run in row["runs"]}
+    for line in lines:
+        run = folder / line["name"]
+        run.mkdir(exist_ok=True)
+        save_json(run / "recipe.json", line["recipe"])
+        result = line["result"] if "result" in line else {"recipe": line["recipe"], **results[line["name"]]}
+        save_json(run / "result.json", result)
+        write_atomically(run / "history.jsonl", "".join(json.dumps(row) + "\n" for row in line["history"]).encode())
+    save_json(folder / "budget.json", whole["budget"])
+    (folder / PACKED).unlink()
+    return len(lines)
+
+
 def main(argv: list[str] | None = None) -> None:
     parser = timing.parser(__doc__)
     parser.add_argument("folder", type=Path, help="of a comparison")
-    folder = parser.parse_args(argv).folder
-    print(f"{pack(folder)} runs packed into {folder / PACKED}")
+    parser.add_argument("--undo", action="store_true", help="make a folder of each line")
+    args = parser.parse_args(argv)
+    if args.undo:
+        print(f"{unpack(args.folder)} runs are folders in {args.folder}")
+    else:
+        print(f"{pack(args.folder)} runs packed into {args.folder / PACKED}")
 
 
 if __name__ == "__main__":

@@ -49,6 +49,10 @@ COMPARISONS = {
         "--dataset cifar10 --methods simclr,moco,mnclglf --minutes 4.5 --engine compiled --width 48 --view-gray-p 0.25 "
         "--split test",
     ),
+    "cifar10-long": (
+        "CIFAR-10, the slim network, 40 to 60 epochs: as many whole views for each, a run a core",
+        f"python -m {at_length.__name__} cifar10",
+    ),
     "cifar10-slim": (ablation.SECTIONS["family"], f"python -m {ablation.__name__} family"),
     "precision-bf16": (
         "bf16 against fp32 on the toy box, version 1, three seeds, evaluated on the hold-out: here bf16",

@@ -24,6 +24,7 @@ import numpy as np
 from benchmarks import timing
 from benchmarks.experiments.ablation import share
 from mnclglf_lite.core.device import pick_device
+from mnclglf_lite.core.errors import InputError
 from mnclglf_lite.core.files import CHECKOUT, save_json
 from mnclglf_lite.data.dataset import ImageSet, Splits, load_dataset
 from mnclglf_lite.drawing import sheets
@@ -139,13 +140,19 @@ def make(stage: Stage, splits: Splits, name: str, seed: int) -> None:
 
 
 def table(stage: Stage, splits: Splits) -> None:
-    """compare.json and its picture of runs that all are made; those with more seeds first."""
+    """compare.json and its picture of the runs that are made; those of most seeds first."""
+    made = {
+        name: tuple(seed for seed in seeds if (compare.folder_of(stage.out, name, seed) / "result.json").exists())
+        for name, seeds in stage.seeds.items()
+    }
     rows: dict[str, Any] = {}
-    for seeds in sorted(set(map(tuple, stage.seeds.values())), key=len, reverse=True):
-        some = {name: recipe for name, recipe in stage.recipes.items() if stage.seeds[name] == list(seeds)}
+    for seeds in sorted(filter(None, set(made.values())), key=len, reverse=True):
+        some = {name: recipe for name, recipe in stage.recipes.items() if made[name] == seeds}
         result = compare.compare(some, list(seeds), splits, stage.out, split="test", image_views=stage.views)
         rows |= result["rows"]
-    result["rows"] = {name: rows[name] for name in stage.recipes}
+    if not rows:
+        raise InputError(f"no run of this stage is made in {stage.out}")
+    result["rows"] = {name: rows[name] for name in stage.recipes if name in rows}
     save_json(stage.out / "compare.json", result)
     sheets.save(compare.picture(result), stage.out / "compare.png")
 
@@ -154,13 +161,13 @@ def main(words: list[str] | None = None) -> None:
     there = stages()
     parser = timing.parser(__doc__, data=True)
     parser.add_argument("stage", choices=there)
-    parser.add_argument(
-        "--share", type=share, metavar="K/N", help="make of N processes' runs those of the Kth, and no table"
-    )
+    way = parser.add_mutually_exclusive_group()
+    way.add_argument("--share", type=share, metavar="K/N", help="make of N processes' runs those of the Kth, and no table")
+    way.add_argument("--table", action="store_true", help="make the table of the runs that are there, and no run")
     args = parser.parse_args(words)
     stage, (which, of) = there[args.stage], args.share or (1, 1)
     splits = load_dataset(stage.dataset, root=args.data, device=pick_device())
-    for name, seed in itertools.islice(stage.runs(), which - 1, None, of):
+    for name, seed in () if args.table else itertools.islice(stage.runs(), which - 1, None, of):
         if stage.lacks(name, seed):
             make(stage, splits, name, seed)
     if args.share is None:

@@ -231,7 +231,7 @@ def published_table(result: dict[str, Any], markdown: bool = False) -> list[str]
 def picture(result: dict[str, Any]) -> Figure:
     """The comparison as a dot plot: kNN and linear accuracy side by side."""
     first = next(iter(result["rows"].values()))["runs"][0]
-    reads = {f"kNN accuracy, % (k {first['protocols']['knn']['k']})": SHARES["kNN 200"]}
+    reads = {f"kNN accuracy, % (k {first['protocols']['knn20']['k']})": SHARES["kNN 20"]}
     reads["linear top-1 accuracy, %"] = SHARES["linear"]
     rows = {name: entry["runs"] for name, entry in result["rows"].items()}
     panels = {what: {name: [read(run) for run in runs] for name, runs in rows.items()} for what, read in reads.items()}

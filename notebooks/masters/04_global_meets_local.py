@@ -29,7 +29,7 @@ from mnclglf_lite.drawing import dotplot, plots, sheets
 from mnclglf_lite.evaluation import evaluate, knn
 from mnclglf_lite.losses import info_nce, l2_normalize, nt_xent
 from mnclglf_lite.recipe.recipe import build_method
-from mnclglf_lite.results import paired, records
+from mnclglf_lite.results import paired, pretrained, records
 from mnclglf_lite.views.batch import make_views
 from mnclglf_lite.views.view import denormalise
 
@@ -465,14 +465,14 @@ guess_pairs.reveal("all four: they have seen the most", "but of all four there i
 # So a pair is a bargain: nearer to the whole than a single patch, and still six different targets, more than any other number of
 # patches gives.
 #
-# Look at single pictures with the explorer. A row is a pair: its two patches, the numbers of its target, and on the right how
-# near the target lies to p(x1), the prediction for the other view. The diamond is this picture's own, grey lines are other
+# Look at single images with the explorer, under the MNCLGLF that the course ships: it was trained for some minutes. A row is a pair:
+# its two patches, the numbers of its target, and on the right how near the target lies to p(x1), the prediction for the other view. The diamond is this picture's own, grey lines are other
 # pictures'. A pair is recognised if its diamond lies to the right of most lines. Which pairs are, which not?
 
 # %%
 from mnclglf_lite.explorers import CombineExplorer
 
-CombineExplorer(splits.holdout, runs["both, as drawn", 0])
+CombineExplorer(splits.holdout, pretrained.load_trained("mnclglf"))
 
 # %% [markdown]
 # ## Where things are

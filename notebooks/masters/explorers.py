@@ -15,6 +15,7 @@ from mnclglf_lite import explorers, load_dataset, preset, train
 from mnclglf_lite.evaluation import layouts
 from mnclglf_lite.evaluation.evaluate import extract_features
 from mnclglf_lite.recipe.recipe import build_method
+from mnclglf_lite.results import pretrained
 
 splits = load_dataset("toybox")
 toys = splits.test
@@ -59,17 +60,17 @@ explorers.NetworkDiagram(pictures=toys)
 
 # %%
 recipe = preset("quick", "mnclglf", "toybox", steps=120)
-untrained = build_method(recipe, 10).backbone
 board = explorers.TrainingBoard()
 run = train(recipe, splits, callback=board)
 
 # %% [markdown]
 # ## 5 · Global meets local
-# A view cut into four patches, the six pairs that are averaged, and the embedding that each pair becomes, by the network that was
-# just trained. **Predict:** is a pair's embedding closer to its own picture's prediction than to other pictures'?
+# A view cut into four patches, the six pairs that are averaged, and the embedding that each pair becomes, by the MNCLGLF that comes
+# with the course: trained for some minutes, heads and queue included. **Predict:** is a pair's embedding closer to its own picture's prediction than to other pictures'?
 
 # %%
-explorers.CombineExplorer(toys, run)
+trained = pretrained.load_trained("mnclglf")
+explorers.CombineExplorer(toys, trained)
 
 # %% [markdown]
 # ## 6 · The queue
@@ -78,7 +79,7 @@ explorers.CombineExplorer(toys, run)
 
 # %%
 some = toys.subset(torch.arange(1024))
-explorers.QueueExplorer(extract_features(run.backbone, some), some)
+explorers.QueueExplorer(extract_features(trained.backbone, some), some)
 
 # %% [markdown]
 # ## 7 · The embedding
@@ -87,7 +88,8 @@ explorers.QueueExplorer(extract_features(run.backbone, some), some)
 
 # %%
 part = toys.subset(layouts.subsample(len(toys), 1000))
-before, after = (extract_features(network, part) for network in (untrained, run.backbone))
+untrained = build_method(trained.recipe, 10).backbone
+before, after = (extract_features(network, part) for network in (untrained, trained.backbone))
 embedding = explorers.EmbeddingMap(before, part, other=after, names=("before", "after"))
 embedding
 
@@ -103,4 +105,4 @@ embedding.selected
 # several networks. Mind the words below the picture: they say under which protocol each number was found.
 
 # %%
-explorers.RunComparer(pictures=part, encoders={"untrained": untrained, "MNCLGLF": run.backbone})
+explorers.RunComparer(pictures=part, encoders={"untrained": untrained, "MNCLGLF": trained.backbone})

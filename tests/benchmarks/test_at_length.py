@@ -8,6 +8,7 @@ import torch
 from conftest import tiny
 
 from benchmarks.experiments import at_length
+from mnclglf_lite.core.errors import InputError
 from mnclglf_lite.evaluation.evaluate import extract_features
 from mnclglf_lite.recipe.presets import preset
 from mnclglf_lite.results import export
@@ -41,6 +42,15 @@ def small(monkeypatch, tmp_path, toys):
     monkeypatch.setattr(at_length.timing, "RUNS", tmp_path / "runs")
     monkeypatch.setattr(at_length, "WEIGHTS", tmp_path / "weights")
     return tmp_path
+
+
+def test_the_table_may_be_made_of_the_runs_that_are_there(small):
+    with pytest.raises(InputError, match="no run of this stage"):
+        at_length.main(["toybox", "--table"])
+    at_length.main(["toybox", "--share", "3/3"])  # the third run alone
+    at_length.main(["toybox", "--table"])
+    rows = json.loads((small / "runs" / "toybox-long" / "compare.json").read_text())["rows"]
+    assert {name: [run["seed"] for run in row["runs"]] for name, row in rows.items()} == {"mnclglf": [1]}
 
 
 def test_shares_make_every_run_once_and_the_whole_call_makes_the_table(small, monkeypatch, toys):

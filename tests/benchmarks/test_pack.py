@@ -37,6 +37,20 @@ def test_a_packed_comparison_reads_the_same(folder):
         compare.check_same(folder, {"simclr": tiny("simclr", steps=30)}, [0], {"minutes": None, "image_views": 960})
 
 
+def test_undone_it_is_what_it_was(folder):
+    pack.main([str(folder)])
+    packed, before = (folder / "runs.jsonl").read_bytes(), [vars(record) for record in load_records(folder)]
+    pack.main([str(folder), "--undo"])
+    assert [vars(record) for record in load_records(folder)] == before
+    names = {f"{run}/{name}" for run in ("simclr-seed0", "simclr-seed1", "moco-seed0") for name in pack.FILES}
+    assert set(files(folder)) == names | {"compare.json", "budget.json", "simclr-seed1/checkpoint.pt"}
+    pack.main([str(folder)])
+    assert (folder / "runs.jsonl").read_bytes() == packed
+    pack.unpack(folder)
+    with pytest.raises(InputError, match="no packed runs"):
+        pack.unpack(folder)
+
+
 def test_what_is_made_anew_takes_the_place_of_its_line(folder):
     pack.pack(folder)
     put(folder / "simclr-seed0", "simclr", 0, 0.9)

@@ -199,7 +199,7 @@ def test_a_dot_is_a_seed_and_a_line_is_a_baseline(compared):
     means = {name: np.mean([run["linear"]["top1"] for run in entry["runs"]]) for name, entry in result["rows"].items()}
     order = sorted(means, key=means.get)  # the best on top
     assert [text.get_text() for text in knn.texts if text.get_text() in means] == order
-    for axes, read in ((knn, lambda run: run["knn"]["raw"]["top1"]), (linear, lambda run: run["linear"]["top1"])):
+    for axes, read in ((knn, lambda run: run["knn20"]["raw"]["top1"]), (linear, lambda run: run["linear"]["top1"])):
         dots = dots_of(axes)
         for y, name in enumerate(order):
             assert dots[y] == pytest.approx(sorted(100 * read(run) for run in result["rows"][name]["runs"]))

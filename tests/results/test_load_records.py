@@ -48,8 +48,8 @@ def test_every_kept_run_is_found_with_what_its_files_say(kept):
 def test_groups_are_folders_and_names_are_methods(kept):
     groups = kept_records.groups(kept)
     ablations = ["ablation/ask", "ablation/choose", "ablation/forms", "ablation/long"]
-    rest = ["cifar10-slim", "five-minutes", "one-minute", "precision-bf16", "precision-fp32", "toybox", "toybox-minute"]
-    assert list(groups) == [*ablations, *rest]
+    rest = ["cifar10-long", "cifar10-slim", "five-minutes", "one-minute", "precision-bf16", "precision-fp32", "toybox"]
+    assert list(groups) == [*ablations, *rest, "toybox-long", "toybox-minute"]
     toys = group_by_method(groups["toybox"])
     names = list(METHODS)
     assert list(toys) == [*names[:8], "mnclglf-released", *names[8:]]  # a form beside its method
