@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
 from benchmarks import page, timing
@@ -15,7 +14,8 @@ from benchmarks.experiments import ablation, at_length, glnet_location, maps, so
 from benchmarks.speed import __main__ as speed
 from benchmarks.speed import augment, embedding_map, explorers, growth, joined_views, notebooks, optimisers
 from benchmarks.timing import ROOT, RUNS
-from mnclglf_lite.results import compare, paper_table
+from mnclglf_lite.results import compare, paired, paper_table
+from mnclglf_lite.results.published import PAPER
 
 HEAD = """# Measured so far
 
@@ -65,6 +65,11 @@ COMPARISONS = {
 }
 for _stage in ("choose", "ask", "forms", "long"):
     COMPARISONS[f"ablation/{_stage}"] = (ablation.SECTIONS[_stage], f"python -m {ablation.__name__} {_stage}")
+PICTURES = {  # of a comparison, beside its record
+    "compare.png": "The same as dots, a dot a seed: kNN and linear accuracy",
+    "answer.png": "Every variant of MNCLGLF minus the drawn form, as dots with intervals",
+}
+BASELINES = ("raw pixels", "random encoder")  # in the README's table
 RECORDS = {  # in data/runs: what renders them
     "glnet-location.json": glnet_location.render,
     "speed/*.json": speed.render,
@@ -89,7 +94,14 @@ def results() -> str:
     for folder, (title, how) in COMPARISONS.items():
         command = how if how.startswith("python") else f"mnclglf-lite compare {how} --out data/runs/{folder}"
         command += f"\npython -m {maps.__name__} data/runs/{folder}" * (RUNS / folder / "maps.json").exists()
-        parts.append(page.section(title, command, compare.table(kept(f"{folder}/compare.json"), markdown=True)))
+        table = compare.table(kept(f"{folder}/compare.json"), markdown=True)
+        pictures = [
+            f"![{alt}](../data/runs/{folder}/{name})" for name, alt in PICTURES.items() if (RUNS / folder / name).exists()
+        ]
+        told = ablation.answer(kept("ablation/forms/compare.json")) if folder == "ablation/forms" else ""
+        parts.append(page.section(title, command, *filter(None, (told, table, map_note(folder), *pictures))))
+    how = "python -m benchmarks.experiments.ablation family\npython -m benchmarks.gpu.first_light"
+    parts.append(page.section("The paper's table again", how, paper_table.table(RUNS, markdown=True)))
     parts.append(trials.render(list(trials.kept().values())))
     for pattern, render in RECORDS.items():
         for name in sorted(path.relative_to(RUNS).as_posix() for path in RUNS.glob(pattern)):
@@ -97,57 +109,50 @@ def results() -> str:
     return HEAD + "\n".join(parts)
 
 
-def toybox_table() -> str:
-    """What 45 seconds teach each method on the toy box, and MNCLGLF in a minute, for the README."""
-    found, minute = kept("toybox/compare.json"), kept("toybox-minute/compare.json")
-    rows = baselines(found, "-")
+def map_note(folder: str) -> str:
+    """kNN accuracy on the maps of a comparison's runs, where it was measured; else nothing."""
+    if not (RUNS / folder / "maps.json").exists():
+        return ""
+    found = kept(f"{folder}/maps.json")
+    shares = ", ".join(f"{name} {100 * value:.1f}" for name, value in found["means"]["map"].items())
+    return (
+        f"kNN on the map (k {found['neighbours']}, one vote each, on the two UMAP coordinates of {found['points']:,} test "
+        f"images): {shares}"
+    )
+
+
+def short_table() -> str:
+    """Every method in the README: 45 seconds of the toy box, an hour of a core on CIFAR-10, and what the paper prints."""
+    toys, real = kept("toybox/compare.json"), kept("cifar10-long/compare.json")
+    lines = []
+    for name in BASELINES:
+        base = [found["baselines"][name] for found in (toys, real)]
+        lines.append([name, knn([base[0]]), knn([base[1]]), linear([base[1]]), "-"])
     for name, title in page.NAMES.items():
-        for whole, folder, more in ((found, "toybox", ""), (minute, "toybox-minute", ", one minute")):
-            if name in whole["rows"]:
-                place = kept(f"{folder}/maps.json")["means"]["map"][name]
-                rows.append(line(title + more, whole["rows"][name]["runs"], whole["rows"][name], f"{100 * place:.1f}"))
-    head = ["| | kNN | whitened | linear | kNN on the map | steps of images | seconds |", "|---|" + 6 * "---:|"]
-    note = f"{what_of(found)}; kNN on the map: k 10 on the two UMAP coordinates of 1,000 test images"
-    return "\n".join([*head, *rows, "", note])
+        runs = [found["rows"].get(name, {"runs": []})["runs"] for found in (toys, real)]
+        printed = f"{PAPER[name][0][0]:.2f}" if name in PAPER else "-"
+        lines.append([title, *((knn(runs[0]), knn(runs[1]), linear(runs[1])) if any(runs) else "---"), printed])
+    minutes, views = toys["budget"]["minutes"], real["budget"]["image_views"]
+    head = ["", f"toy box, {60 * minutes:.0f} s: kNN", "CIFAR-10: kNN", "linear", "printed in the paper: linear"]
+    return f"{page.table(head, lines)}\n\n" + (
+        "Percent of test images; kNN: k 20, T 0.1. *Toy box*: two cores, three seeds, mean ± half the range, "
+        f"{what_of(toys)}. *CIFAR-10*: {views:,} whole views each, under an hour of one core, {what_of(real)}. *Printed*: "
+        "ResNet-18 at 224 pixels, another protocol. '-': not run yet, or not printed."
+    )
 
 
-def minutes_table() -> str:
-    """What one minute of two cores comes to on CIFAR-10, and what five, for the README."""
-    found = {name: kept(f"{name}/compare.json") for name in ("one-minute", "five-minutes")}
-    rows = baselines(found["one-minute"])
-    for folder, whole in found.items():
-        rows += [
-            line(f"{page.NAMES[name]}, {folder.replace('-', ' ')}", row["runs"], row) for name, row in whole["rows"].items()
-        ]
-    head = ["| | kNN | whitened | linear | steps of images | seconds |", "|---|" + 5 * "---:|"]
-    return "\n".join([*head, *rows, "", what_of(found["one-minute"])])
+def knn(runs: list[dict[str, Any]]) -> str:
+    return compare.cell([run["knn20"]["raw"]["top1"] for run in runs]) if runs else "-"
 
 
-def baselines(found: dict[str, Any], *cells: str) -> list[str]:
-    return [line(name, [row], None, *cells) for name, row in found["baselines"].items()]
-
-
-def line(title: str, runs: list[dict[str, Any]], row: dict[str, Any] | None, *cells: str) -> str:
-    """A line of the README's tables: accuracies, the cells of its own, steps and seconds (dashes: it was not trained)."""
-    shares = [compare.cell([run["knn20"][how]["top1"] for run in runs]) for how in ("raw", "whitened")]
-    shares.append(compare.cell([run["linear"]["top1"] for run in runs]))
-    last = ["-", "-"]
-    if row is not None:
-        steps, seconds = (mean(run[key] for run in runs) for key in ("steps", "train_seconds"))
-        last = [f"{steps:,.0f} of {row['recipe']['batch_size']}", f"{seconds:.0f}"]
-    return f"| {' | '.join([title, *shares, *cells, *last])} |"
+def linear(runs: list[dict[str, Any]]) -> str:
+    return compare.cell([run["linear"]["top1"] for run in runs]) if runs else "-"
 
 
 def what_of(found: dict[str, Any]) -> str:
-    """What the README's numbers of a comparison are: images, protocol, seeds, hardware and how fast it is."""
-    runs = next(iter(found["rows"].values()))["runs"]
-    run, seeds = runs[0], ", ".join(str(run["seed"]) for run in runs)
-    bare = kept("speed/cpu-24px.json")["methods"]["simclr"]["summary"]["rates"]["bare"]["images_per_s"]["median"]
-    return (
-        f"Percent of {run['queries']:,} {found['on']} images, bank {run['bank']:,}; kNN: k 20, T 0.1; seed"
-        f"{'s' * (len(runs) > 1)} {seeds}{' (mean ± half the range)' * (len(runs) > 1)}; "
-        f"{run['hardware']}, where SimCLR's bare network (quick preset, CIFAR-10) makes {bare:,.0f} images a second"
-    )
+    """Under which protocol and where a comparison was measured."""
+    run = next(iter(found["rows"].values()))["runs"][0]
+    return f"bank {run['bank']:,}, {run['queries']:,} test images, {run['hardware']}"
 
 
 def caption() -> str:
@@ -170,12 +175,10 @@ def marked() -> list[tuple[Path, str, str]]:
     readme, course = ROOT / "README.md", ROOT / "notebooks" / "README.md"
     found = [
         (readme, "toybox-long", caption()),
-        (readme, "toybox", toybox_table()),
-        (readme, "one-minute and data/runs/five-minutes", minutes_table()),
-        (readme, "cifar10-slim and data/runs/gpu", paper_table.table(RUNS, markdown=True)),
-        (readme, "ablation/forms", ablation.answer(kept("ablation/forms/compare.json"))),
+        (readme, "toybox and data/runs/cifar10-long", short_table()),
+        (readme, "ablation/forms", paired.sentences(kept("ablation/forms/compare.json"))),
         (readme, "speed/cpu-32px.json", speed.in_short(kept("speed/cpu-32px.json"))),
-        (readme, "sooner-cpu.json", sooner.table(kept("sooner-cpu.json"))),
+        (readme, "sooner-cpu.json", sooner.in_short(kept("sooner-cpu.json"))),
         (course, "notebooks-cpu.json", notebooks.in_short(kept("notebooks-cpu.json"))),
     ]
     return [(path, f"<!-- from data/runs/{name} by benchmarks/report.py -->\n", text + "\n") for path, name, text in found]

@@ -38,15 +38,12 @@ def prose(text):
 
 def readme_figures():
     """What the README says with digits, as the files have it."""
-    toys, points = kept("toybox"), records.KEPT.parent / "weights" / "cifar10-slim" / "points.npz"
-    thumbs = toys["baselines"]["8x8 thumbnails"]["knn20"]
+    points = records.KEPT.parent / "weights" / "cifar10-slim" / "points.npz"
     guide = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "add_your_own_method.md").read_text(), re.DOTALL)[1]
     import numpy as np
 
     return [
         f"ten toys of the same {toybox.BRICKS} bricks",
-        f"{60 * toys['budget']['minutes']:.0f} seconds on the toy box",
-        f"beat {100 * thumbs['whitened']['top1']:.0f}, not {100 * thumbs['raw']['top1']:.0f}, before",
         f"takes {len(guide.splitlines())} lines",
         f"temperature from {temperature.LOWEST:g} to {temperature.HIGHEST:g}",
         f"the views, {sample.DRAWS} draws",

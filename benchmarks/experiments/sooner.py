@@ -121,6 +121,12 @@ def table(found: dict[str, Any]) -> str:
     )
 
 
+def in_short(found: dict[str, Any]) -> str:
+    """For the README."""
+    seconds = ", ".join(f"{name} {value:.0f} s" for name, value in found["seconds"].items())
+    return f"Seconds of training to {100 * found['target']:.0f} % kNN on CIFAR-10's validation images: {seconds}."
+
+
 def render(found: dict[str, Any], name: str) -> str:
     command = f"python -m {__name__} --data DIR --out data/runs/{name}"
     return page.section(f"Seconds to {100 * found['target']:.0f} % kNN on CIFAR-10", command, table(found))

@@ -455,20 +455,19 @@ def facts_of(found: dict[str, Any]) -> dict[str, Any] | None:
     return next((row for row in found["rows"].values() if "hardware" in row), None)
 
 
-README = ("ours", "ours-eager", "bare", "lightly-tuned", "lightly", "torchvision")
+README = ("lightly-tuned", "lightly", "torchvision", "bare")
 
 
 def in_short(result: dict[str, Any]) -> str:
     """SimCLR's step beside its peers', for the README."""
     found = result["methods"]["simclr"]
-    rows, rates = found["rows"], found["summary"]["rates"]
-    lines = ["| SimCLR, slim net, 32 pixels, two CPU cores | images/s | ours is |", "|---|---:|---:|"]
-    for name in README:
-        pace = {row: rates[row]["images_per_s"]["median"] for row in ("ours", name)}
-        lines.append(f"| {rows[name]['title']} | {pace[name]:,.0f} | {pace['ours'] / pace[name]:.2f} times as fast |")
-    told, recipe = facts_of(found), upgrade(found["recipe"])
-    note = f"Batch {recipe['batch_size']}, seed {recipe['seed']}; {told['hardware']}; torch {told['versions']['torch']}."
-    return "\n".join(lines) + f"\n\n{note}"
+    rates, told = found["summary"]["rates"], facts_of(found)
+    pace = {row: rates[row]["images_per_s"]["median"] for row in rates}
+    others = ", ".join(f"{pace[row]:,.0f} {found['rows'][row]['title']}" for row in README)
+    return (
+        f"SimCLR, slim net, {upgrade(found['recipe'])['view']['size']} pixels, two CPU cores: **{pace['ours']:,.0f} images "
+        f"a second**; {others}. {told['hardware']}; torch {told['versions']['torch']}."
+    )
 
 
 def main(words: list[str] | None = None) -> int:
