@@ -97,22 +97,24 @@ def gaps(result: dict[str, Any], one: str, other: str, seeds: Collection[int] | 
     return " and ".join(f"{difference} of {what}" for what, difference in found.items())
 
 
-def sentences(result: dict[str, Any]) -> str:
-    """The answer in two sentences: what was found with its interval, and what that settles."""
-    found = {what: compare_rows(result, "drawn", "released", name) for name, (what, _) in MEASURES.items()}
-    runs = result["rows"]["drawn"]["runs"]
+def sentences(
+    result: dict[str, Any], one: str = "drawn", other: str = "released", names: tuple[str, str] = ("as drawn", "as released")
+) -> str:
+    """The answer in two sentences: row `one` minus row `other` with its interval, and what that settles."""
+    found = {what: compare_rows(result, one, other, name) for name, (what, _) in MEASURES.items()}
+    runs = result["rows"][one]["runs"]
     first = (
         f"On {NAMES.get(result['dataset'], result['dataset'])} ({result['on']}), with the slim network after "
-        f"{runs[0]['steps']:,} steps ({runs[0]['image_views']:,} whole views), *as drawn* minus *as released* is "
-        f"{gaps(result, 'drawn', 'released')} "
-        f"accuracy: means of {len(runs)} paired seeds with their {100 * LEVEL:.0f} % intervals."
+        f"{runs[0]['steps']:,} steps ({runs[0]['image_views']:,} whole views), *{names[0]}* minus *{names[1]}* is "
+        f"{gaps(result, one, other)} accuracy: means of {len(found['linear'].each)} paired seeds with their "
+        f"{100 * LEVEL:.0f} % intervals."
     )
-    ahead = {what: "as drawn" if each.mean > 0 else "as released" for what, each in found.items() if each.clear}
+    ahead = {what: names[each.mean < 0] for what, each in found.items() if each.clear}
     if not ahead:
-        second = "That does not tell the two apart: what the local term's gradient is worth here lies within the intervals"
+        second = "That does not tell the two apart: the difference lies within the intervals"
     elif len(ahead) < len(found):
-        (told,), (other,) = ahead, found.keys() - ahead.keys()
-        second = f"The {told} accuracy puts *{ahead[told]}* ahead, {other} cannot tell the two apart"
+        (told,), (left,) = ahead, found.keys() - ahead.keys()
+        second = f"The {told} accuracy puts *{ahead[told]}* ahead, {left} cannot tell the two apart"
     elif len(set(ahead.values())) == 1:
         second = f"Here *{ahead['linear']}* is ahead by both"
     else:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import tiny
+from shelves import history, put, result
 
 from benchmarks.experiments import at_length
 from mnclglf_lite.core.errors import InputError
@@ -76,3 +77,21 @@ def test_shares_make_every_run_once_and_the_whole_call_makes_the_table(small, mo
     features = extract_features(run.backbone, toys.test).numpy()
     np.testing.assert_allclose(np.load(shots[-1]), features, rtol=1e-3, atol=1e-4)
     assert not np.allclose(np.load(shots[0]), features, atol=1e-2)
+
+
+def test_the_answer_reads_both_questions_and_the_agreement(monkeypatch, tmp_path):
+    monkeypatch.setattr(at_length.timing, "RUNS", tmp_path)
+    values = {"mnclglf": [0.60, 0.61, 0.62], "mnclglf-released": [0.59, 0.59, 0.61], "mnclglf-no-swap": [0.63, 0.64, 0.65]}
+    rows = {name: {"runs": []} for name in values}
+    for name, each in values.items():
+        for seed, value in enumerate(each):
+            way = [row | {"agreement": 0.2 + seed / 100 + row["epoch"] / 10} for row in history()]
+            put(tmp_path / "cifar10-long" / f"{name}-seed{seed}", "mnclglf", seed, value, rows=way)
+            rows[name]["runs"].append(result(value, seed=seed, steps=30, image_views=99))
+    budget = {"minutes": None, "image_views": 99}
+    whole = {"dataset": "cifar10", "on": "test", "baselines": {"raw pixels": result(0.2)}, "budget": budget}
+    (tmp_path / "cifar10-long" / "compare.json").write_text(json.dumps(whole | {"rows": rows}))
+    told = at_length.answer()
+    assert "*as drawn* minus *as released* is +1.33 points" in told
+    assert "*with the neighbour swap* minus *without it* is -3.00 points" in told and "*without it* is ahead by both" in told
+    assert "30, 31, 32 % in the first epoch, 50, 51, 52 % in the last epoch" in told

@@ -68,6 +68,14 @@ def test_the_words_follow_the_numbers(knn, linear, words):
     assert re.search(words, paired.sentences(record([0.5] * 3, knn, ([0.5] * 3, linear))))
 
 
+def test_any_two_rows_are_told_by_the_names_given():
+    result = record([0.5] * 3, MORE)
+    result["rows"]["swap"], result["rows"]["none"] = result["rows"].pop("drawn"), result["rows"].pop("released")
+    told = paired.sentences(result, "swap", "none", ("with the swap", "without"))
+    assert "*with the swap* minus *without* is -2.00 points" in told and "*without* is ahead by both" in told
+    assert "drawn" not in told
+
+
 def test_what_cannot_be_compared_is_refused():
     with pytest.raises(InputError, match="two at least; got 1 and 1"):
         paired_difference([0.5], [0.4])
