@@ -11,7 +11,6 @@ import numpy as np
 from PIL import Image
 
 from mnclglf_lite.core.files import write_atomically
-from mnclglf_lite.core.text import format_duration
 from mnclglf_lite.data.dataset import load_dataset
 from mnclglf_lite.drawing import palette, plots, sheets
 from mnclglf_lite.drawing.canvas import pixels
@@ -36,12 +35,13 @@ def hero() -> None:
     top1 = {when: row["knn20"]["raw"]["top1"] for when, row in (("before", before), ("after", result))}
     names = [f"{when} training: {100 * value:.1f} % kNN accuracy" for when, value in top1.items()]
     note = (
-        f"The same {len(kept.labels):,} test images of the toy box under SimCLR's backbone; "
+        f"A dot is one of {len(kept.labels):,} test images, placed by the features of SimCLR's backbone; labels colour and "
+        "score it, no more. "
         f"{layouts.describe('tsne', seed=kept.about['seed'])}. kNN: k 20, T 0.1, bank {result['bank']:,} training images. "
         f"{result['steps']:,} steps of {record.recipe['batch_size']} images, seed {record.seed}, "
-        f"{format_duration(result['train_seconds'])} on {result['hardware']}."
+        f"{result['train_seconds'] / 60:.0f} minutes on {result['hardware']}."
     )
-    title = "Learned without a single label: images of one kind end up side by side"
+    title = "Trained without labels: images of the same kind group together"
     wide, tall, side = 10.0, 6.3, 0.56
     figure, low, high = plots.new_figure(wide, tall, title, note)
     bottom = low + 1.0 / tall
@@ -61,7 +61,7 @@ def hero() -> None:
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set(color=colour, linewidth=2.5)
         axes.set_xlabel(name, fontsize=10, color=palette.INK, labelpad=4)
-        axes.plot(0, 1, marker, markersize=8, color=colour, markeredgecolor="white", transform=axes.transAxes, clip_on=False)
+        axes.plot(-0.18, 0.9, marker, markersize=9, color=colour, transform=axes.transAxes, clip_on=False)
     sheets.save(figure, HERE / "hero.png")
 
 
@@ -76,15 +76,15 @@ def forming() -> None:
     seconds = np.interp(steps, at, [0, *(row["seconds"] for row in rows)])
     knn = [None, *(row["knn"] for row in rows)]
     told = [knn[np.searchsorted(at, step, side="right") - 1] for step in steps]
-    low, high = places.min(axis=(0, 1)), places.max(axis=(0, 1))
+    # what is shown never shrinks: (F, 2) each
+    low, high = np.minimum.accumulate(places.min(axis=1)), np.maximum.accumulate(places.max(axis=1))
     frames = []
     for i in range(len(places)):
-        words = f"step {steps[i]:,} of {steps[-1]:,}, {seconds[i]:.0f} s" + (
-            f", kNN {100 * told[i]:.0f} %" if told[i] else ""
-        )
+        words = f"SimCLR, step {steps[i]:,}, {seconds[i]:.0f} s" + (f": kNN {100 * told[i]:.0f} %" if told[i] else "")
         for share in np.linspace(0, 1, BETWEEN, endpoint=False) if i + 1 < len(places) else [0.0]:
-            after = places[min(i + 1, len(places) - 1)]
-            frames.append(frame(places[i] + share * (after - places[i]), labels, (low, high), words, about["classes"]))
+            j = min(i + 1, len(places) - 1)
+            spots, *room = (each[i] + share * (each[j] - each[i]) for each in (places, low, high))
+            frames.append(frame(spots, labels, room, words, about["classes"]))
     frames += frames[-1:] * HOLD
     buffer = io.BytesIO()
     frames[0].save(
@@ -94,8 +94,8 @@ def forming() -> None:
     print(f"forming.gif: {len(frames)} frames, {len(buffer.getvalue()) / 1e6:.2f} MB")
 
 
-def frame(places: np.ndarray, labels: np.ndarray, room: tuple, words: str, classes: list[str]) -> Image.Image:
-    """One frame; `room`: the lowest and the highest places of all."""
+def frame(places: np.ndarray, labels: np.ndarray, room: list[np.ndarray], words: str, classes: list[str]) -> Image.Image:
+    """One frame; `room`: the lowest and the highest places that are shown."""
     inches = SIDE / 100
     figure, _, _ = plots.new_figure(inches, inches, "", "")
     figure.set_dpi(100)
