@@ -25,6 +25,11 @@ from mnclglf_lite.results.records import PACKED, load_records, recipe_of_record
 FILES = ("recipe.json", "history.jsonl", "result.json")  # of a run
 
 
+def results_of(whole: dict[str, Any]) -> dict[str, Any]:
+    """The results of a compare.json, by the names of runs."""
+    return {f"{name}-seed{run['seed']}": run for name, row in whole["rows"].items() for run in row["runs"]}
+
+
 def line_of(run: Path, results: dict[str, Any]) -> dict[str, Any]:
     """A run as it will stand in runs.jsonl; `results` are those of compare.json, by the names of runs."""
     if lacking := [name for name in FILES if not (run / name).exists()]:
@@ -52,8 +57,7 @@ def pack(folder: Path) -> int:
     runs, whole = sorted(path.parent for path in folder.glob("*/recipe.json")), folder / "compare.json"
     if not runs or not whole.exists():
         raise InputError(f"no comparison with runs to pack lies in {folder}: compare.json, and folders with recipe.json")
-    rows = json.loads(whole.read_text())["rows"]
-    results = {f"{name}-seed{run['seed']}": run for name, row in rows.items() for run in row["runs"]}
+    results = results_of(json.loads(whole.read_text()))
     lines = {line["name"]: line for line in read_lines(folder / PACKED)} | {run.name: line_of(run, results) for run in runs}
     order = [*results, *sorted(lines.keys() - results.keys())]
     text = "".join(json.dumps(lines[name]) + "\n" for name in order if name in lines).encode()
@@ -78,7 +82,7 @@ def unpack(folder: Path) -> int:
     if not (folder / PACKED).exists():
         raise InputError(f"there are no packed runs in {folder}")
     whole, lines = json.loads((folder / "compare.json").read_text()), read_lines(folder / PACKED)
-    results = {f"{name}-seed{run['seed']}": run for name, row in whole["rows"].items() for run in row["runs"]}
+    results = results_of(whole)
     for line in lines:
         run = folder / line["name"]
         run.mkdir(exist_ok=True)

@@ -26,7 +26,7 @@ from benchmarks import timing
 from benchmarks.experiments.ablation import share
 from mnclglf_lite.core.device import pick_device
 from mnclglf_lite.core.errors import InputError
-from mnclglf_lite.core.files import CHECKOUT, save_json
+from mnclglf_lite.core.files import save_json
 from mnclglf_lite.data.dataset import ImageSet, Splits, load_dataset
 from mnclglf_lite.drawing import sheets
 from mnclglf_lite.evaluation.evaluate import extract_features
@@ -35,6 +35,7 @@ from mnclglf_lite.methods.registry import BUILT_IN
 from mnclglf_lite.recipe.presets import preset
 from mnclglf_lite.recipe.recipe import Recipe
 from mnclglf_lite.results import compare, export, paired
+from mnclglf_lite.results.pretrained import WEIGHTS
 from mnclglf_lite.results.records import group_by_method, load_records
 from mnclglf_lite.training.run import Run, load_run
 
@@ -60,7 +61,6 @@ QUESTIONS = {  # about the forms: (row, row without it), and what they are calle
 }
 FRAMES = 60  # of an animated map
 TOYBOX_STEPS = {"simclr": 5000, "mnclglf": 4500}  # five minutes of a core each
-WEIGHTS = CHECKOUT / "data" / "weights"
 
 
 @dataclass(frozen=True)
@@ -88,10 +88,14 @@ class Stage:
         """Where the weights of a run are kept."""
         return WEIGHTS / self.dataset / f"{name}.safetensors" if self.keeps and seed == 0 else None
 
+    def made(self, name: str, seed: int) -> bool:
+        """Whether a run has its result."""
+        return (compare.folder_of(self.out, name, seed) / "result.json").exists()
+
     def lacks(self, name: str, seed: int) -> bool:
         """Is something of this run still to be made?"""
-        made = [compare.folder_of(self.out, name, seed) / "result.json", self.weights(name, seed)]
-        return not all(path.exists() for path in made if path)
+        path = self.weights(name, seed)
+        return not self.made(name, seed) or (path is not None and not path.exists())
 
     def runs(self) -> list[tuple[str, int]]:
         """(name, seed): SimCLR and the forms of MNCLGLF first, seed by seed."""
@@ -127,8 +131,8 @@ class Snapshots:
 
     def __call__(self, run: Run) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        due = [i for i in range(FRAMES) if run.step >= run.total_steps * (i / (FRAMES - 1)) ** 2]
-        if len(due) > len(list(self.folder.iterdir())):
+        due = sum(run.step >= run.total_steps * (i / (FRAMES - 1)) ** 2 for i in range(FRAMES))
+        if due > len(list(self.folder.iterdir())):
             features = extract_features(run.backbone, self.images, size=run.recipe.views.eval_size or None)
             np.save(self.folder / f"{run.step:07d}.npy", features.half().numpy())
 
@@ -147,10 +151,7 @@ def make(stage: Stage, splits: Splits, name: str, seed: int) -> None:
 
 def table(stage: Stage, splits: Splits) -> None:
     """compare.json and its picture of the runs that are made; those of most seeds first."""
-    made = {
-        name: tuple(seed for seed in seeds if (compare.folder_of(stage.out, name, seed) / "result.json").exists())
-        for name, seeds in stage.seeds.items()
-    }
+    made = {name: tuple(seed for seed in seeds if stage.made(name, seed)) for name, seeds in stage.seeds.items()}
     rows: dict[str, Any] = {}
     for seeds in sorted(filter(None, set(made.values())), key=len, reverse=True):
         some = {name: recipe for name, recipe in stage.recipes.items() if made[name] == seeds}

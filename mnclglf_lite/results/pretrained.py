@@ -25,14 +25,12 @@ from torch import Tensor
 
 from ..core.errors import InputError, unknown
 from ..core.files import CHECKOUT
-from ..data import dataset
-from ..data.dataset import load_dataset
+from ..data.dataset import ImageSet, load_dataset
 from ..training.run import Run
 from . import export
 
-FOLDERS = {
-    name: CHECKOUT / "data" / "weights" / folder for name, folder in (("toybox", "toybox"), ("cifar10", "cifar10-slim"))
-}
+WEIGHTS = CHECKOUT / "data" / "weights"
+FOLDERS = {"toybox": WEIGHTS / "toybox", "cifar10": WEIGHTS / "cifar10-slim"}
 ARCHIVE = "points.npz"
 
 
@@ -57,7 +55,7 @@ class KeptFeatures:
     classes: tuple[str, ...]
     about: dict[str, Any]  # how they were made: runs, map, hardware, versions
 
-    def images(self, root: str | Path | None = None) -> dataset.ImageSet | None:
+    def images(self, root: str | Path | None = None) -> ImageSet | None:
         """The images themselves, out of the learner's own files (`load_dataset`); None where they are not on disk."""
         try:
             return load_dataset(self.dataset, root=root).test.subset(self.index)
