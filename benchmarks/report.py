@@ -137,7 +137,7 @@ def short_table() -> str:
     head = ["", f"toy box, {60 * minutes:.0f} s: kNN", "CIFAR-10: kNN", "linear", "printed in the paper: linear"]
     return f"{page.table(head, lines)}\n\n" + (
         "Percent of test images; kNN: k 20, T 0.1. *Toy box*: two cores, seeds 0, 1, 2, mean ± half the range, "
-        f"{what_of(toys)}. *CIFAR-10*: {views:,} whole views each, under an hour of one core, seed 0 (with ±: seeds {seeds}), "
+        f"{what_of(toys)}. *CIFAR-10*: {views:,} whole views each, under an hour of one core, seed 0 (with ±: {seeds}), "
         f"{what_of(real)}. *Printed*: ResNet-18 at 224 pixels, another protocol. '-': not run yet, or not printed."
     )
 
